@@ -1,0 +1,36 @@
+"""Multi-label image classification on Apache MXNet: fine-tune, evaluate and predict.
+
+The public names load on first use, so that ``import mxml`` costs nothing and leaves MXNet alone until it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Augment": "transforms",
+    "Classifier": "inference",
+    "ImageIter": "image_iter",
+    "ImageList": "image_list",
+    "MxmlError": "errors",
+    "Preprocess": "transforms",
+    "TrainConfig": "train",
+    "fit": "train",
+    "read_lst": "image_list",
+    "write_lst": "image_list",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mxml' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mxml.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

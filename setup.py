@@ -1,0 +1,57 @@
+"""Packaging of mxml. `pip install .[cpu]` on a CPU server, `.[gpu]` beside an NVIDIA driver."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mxml" / "__init__.py").read_text(), re.M).group(1)
+
+# What mxnet-cu112 1.9.1 loads beside the driver's own libcuda.so.1; mxml.runtime opens them before the import.
+CUDA_LIBRARIES = [
+    "nvidia-cuda-runtime-cu11==11.8.89",
+    "nvidia-cublas-cu11==11.11.3.6",
+    "nvidia-cuda-nvrtc-cu11==11.8.89",
+    "nvidia-cudnn-cu11==8.9.6.50",
+    "nvidia-cufft-cu11==10.9.0.58",
+    "nvidia-curand-cu11==10.3.0.86",
+    "nvidia-cusparse-cu11==11.7.5.86",
+    "nvidia-cusolver-cu11==11.4.1.48",
+    "nvidia-nccl-cu11==2.21.5",
+    "nvidia-nvtx-cu11==11.8.86",
+]
+
+setup(
+    name="mxml",
+    version=VERSION,
+    description="Multi-label image classification on Apache MXNet: fine-tune, evaluate, predict.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9,<3.13",
+    packages=find_packages(include=["mxml", "mxml.*"]),
+    install_requires=[
+        "click>=8.1,<9",
+        "matplotlib>=3.7,<4",
+        "numpy>=1.24,<2",
+        # From 4.10 on a truncated JPEG can show an earlier image's pixels; 4.12 asks for NumPy 2. Headless: no libGL.
+        "opencv-python-headless>=4.9.0.80,<4.10",
+        "scikit-learn>=1.3,<2",
+        "setuptools",  # MXNet imports distutils, which left Python in 3.12
+        "tqdm>=4.65,<5",
+    ],
+    extras_require={
+        "cpu": ["mxnet==1.9.1; sys_platform == 'linux' and platform_machine == 'x86_64'"],
+        "gpu": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
+        "test": ["hypothesis>=6.100,<7", "mypy>=1.10,<3", "pytest>=8,<10", "ruff>=0.6,<1"],
+    },
+    entry_points={"console_scripts": ["mxml = mxml.cli:main"]},
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+    ],
+)
