@@ -37,6 +37,7 @@ setup(
         "numpy>=1.24,<2",
         # From 4.10 on a truncated JPEG can show an earlier image's pixels; 4.12 asks for NumPy 2. Headless: no libGL.
         "opencv-python-headless>=4.9.0.80,<4.10",
+        "pillow>=9.2",
         "scikit-learn>=1.3,<2",
         "setuptools",  # MXNet imports distutils, which left Python in 3.12
         "tqdm>=4.65,<5",

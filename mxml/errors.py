@@ -18,7 +18,7 @@ keeps its traceback.
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 SHOWN_FAULTS = 20
 

@@ -158,19 +158,18 @@ def _dotted(capability: tuple[int, int]) -> str:
     return f"{capability[0]}.{capability[1]}"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_cv2() -> Any:
     """Import OpenCV with its own threads off: mxml decodes many images at once, one a thread."""
     import cv2
 
     cv2.setNumThreads(1)
-    if hasattr(cv2, "utils") and hasattr(cv2.utils, "logging"):
-        # Its warnings on broken files would land on stderr without a file name; mxml reports the file itself.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # Its warnings on broken files would land on stderr without a file name; mxml reports the file itself.
+    cv2.setLogLevel(0)  # LOG_LEVEL_SILENT
     return cv2
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_mxnet() -> Any:
     """Import mxnet, once, with the environment it needs, and return the module.
 
@@ -185,6 +184,8 @@ def load_mxnet() -> Any:
     # Sparse fallbacks and subgraph passes would be logged at every bind.
     os.environ.setdefault("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    # Several devices share gradients, and the optimizer stays in this process, where its states can be saved.
+    os.environ.setdefault("MXNET_UPDATE_ON_KVSTORE", "0")
     _give_numpy_its_old_bool()
     _load_cuda_libraries()
     try:
@@ -199,6 +200,9 @@ def load_mxnet() -> Any:
             f"MXNet cannot be imported: {type(error).__name__}: {error}; "
             "install a fresh environment with: pip install 'mxml[cpu]'"
         ) from error
+    # MXNet tells SciPy's sparse arrays by a name that warns since SciPy 1.8 and is to leave; without SciPy it asks
+    # nothing, and mxml hands it no sparse arrays.
+    mxnet.ndarray.utils.spsp = None
     return mxnet
 
 
@@ -326,3 +330,11 @@ def _version(module: str, problems: list[tuple[str, str]]) -> str | None:
     except Exception as error:
         problems.append((f"{module} cannot be imported: {error}", "pip install --force-reinstall mxml"))
         return None
+
+
+def default_device() -> str:
+    """Return ``gpu:0`` where this MXNet can drive the first usable GPU, else ``cpu``."""
+    usable = [gpu.index for gpu in list_gpus() if gpu.usable]
+    if usable and load_mxnet().runtime.Features().is_enabled("CUDA"):
+        return f"gpu:{usable[0]}"
+    return "cpu"

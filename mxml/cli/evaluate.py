@@ -1,0 +1,106 @@
+"""``mxml evaluate``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from mxml.cli.options import load_classifier, model_options
+
+
+@click.command(name="evaluate")
+@model_options
+@click.option("--data", metavar="LST", help="The list to judge on.  [default: the run's validation list]")
+@click.option("--root", metavar="DIR", help="Folder that its paths are under.  [default: the run's]")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Threshold of every label.  [default: the checkpoint's]")
+@click.option("--allow-absolute", is_flag=True, help="Let the list name images by absolute paths or outside its root.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and name them.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    data: str | None,
+    root: str | None,
+    threshold: float | None,
+    allow_absolute: bool,
+    skip_bad: bool,
+    as_json: bool,
+    batch_size: int,
+    threads: int | None,
+    **model: Any,
+) -> None:
+    """Judge a checkpoint on a list: mAP, F1s, Hamming, ranking figures and each label's own."""
+    from tqdm import tqdm
+
+    from mxml.errors import MxmlError
+    from mxml.image_list import read_lst
+    from mxml.metrics import multilabel_metrics
+
+    classifier = load_classifier(**model)
+    sidecar = classifier.checkpoint.sidecar
+    source = sidecar.data.get("val") if sidecar else None
+    if data is None:
+        if source is None:
+            raise click.UsageError("this checkpoint names no validation list; give --data LST --root DIR")
+        data, root = source.list, root if root is not None else source.root
+    elif root is None:
+        raise click.UsageError("--data needs --root, the folder that the list's paths are under")
+    images = read_lst(data, root or "", classifier.num_classes, allow_absolute=allow_absolute)
+    with tqdm(total=len(images), desc="evaluating", unit="img", leave=False, disable=None) as bar:
+        scores = classifier.scores(
+            images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=threads, step=bar.update
+        )
+    for image in scores.bad:
+        click.echo(f"left out, cannot be read: {image.path}: {image.reason}", err=True)
+    readable = scores.readable
+    if not readable.any():
+        raise MxmlError(f"{data}: none of its images can be read")
+    thresholds = classifier.thresholds if threshold is None else threshold
+    judged = multilabel_metrics(
+        scores.probabilities[readable], images.labels[readable], thresholds, logits=scores.logits[readable]
+    ).to_dict()
+    for figures in judged["per_class"]:
+        figures["name"] = classifier.labels[figures["index"]]
+    if as_json:
+        loaded = classifier.checkpoint
+        click.echo(
+            json.dumps({"prefix": loaded.prefix, "epoch": loaded.epoch, "data": data, "bad": len(scores.bad), **judged})
+        )
+        return
+    _print(judged)
+
+
+_FIGURES = (
+    ("mAP", "mAP"),
+    ("CF1", "CF1"),
+    ("OF1", "OF1"),
+    ("CP", "class precision"),
+    ("CR", "class recall"),
+    ("OP", "overall precision"),
+    ("OR", "overall recall"),
+    ("hamming", "Hamming loss"),
+    ("element_accuracy", "element accuracy"),
+    ("subset_accuracy", "subset accuracy"),
+    ("ranking_loss", "ranking loss"),
+    ("coverage", "coverage"),
+    ("lrap", "label ranking AP"),
+    ("loss", "cross-entropy"),
+)
+
+
+def _print(judged: dict[str, Any]) -> None:
+    click.echo(f"{judged['samples']:,} images")
+    for name, text in _FIGURES:
+        click.echo(f"{text:18} {_number(judged[name])}")
+    width = max(len("label"), *(len(figures["name"]) for figures in judged["per_class"]))
+    click.echo(f"\n{'label':{width}}  present  predicted      AP  precision  recall      F1")
+    for figures in judged["per_class"]:
+        click.echo(
+            f"{figures['name']:{width}}  {figures['positives']:7}  {figures['predicted']:9}"
+            f"  {_number(figures['AP']):>6}  {_number(figures['precision']):>9}"
+            f"  {_number(figures['recall']):>6}  {_number(figures['F1']):>6}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,134 @@
+"""Option types and groups of options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from mxml.checkpoint import Checkpoint
+    from mxml.inference import Classifier
+    from mxml.transforms import Preprocess
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Numbers(click.ParamType):
+    """Numbers separated by commas, as a tuple; ``count`` fixes how many."""
+
+    def __init__(self, kind: type[int] | type[float], count: int | None = None):
+        self.kind = kind
+        self.count = count
+        self.name = ",".join(["INT" if kind is int else "FLOAT"] * (count or 1)) + ("" if count else ",...")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Parse ``1,2,3``."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self.kind(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not {'whole ' if self.kind is int else ''}numbers with commas between", param, ctx)
+        if self.count is not None and len(numbers) != self.count:
+            self.fail(f"{value!r} has {len(numbers)} numbers, should have {self.count}", param, ctx)
+        return numbers
+
+
+def device_options(command: Command) -> Command:
+    """Add --device and --gpus."""
+    for option in (
+        click.option("--gpus", metavar="LIST", help="GPUs, such as 0,1; '' for the CPU. The original script's option."),
+        click.option("--device", metavar="NAME", help="cpu, gpu or gpu:0,1.  [default: a usable GPU, else cpu]"),
+    ):
+        command = option(command)
+    return command
+
+
+def chosen_device(device: str | None, gpus: str | None) -> str | None:
+    """Return the device that --device or --gpus names; None where neither is given."""
+    if gpus is None:
+        return device
+    if device is not None:
+        raise click.UsageError("--gpus and --device say the same; give one of them")
+    return f"gpu:{gpus}" if gpus.strip() else "cpu"
+
+
+def model_options(command: Command) -> Command:
+    """Add what says which checkpoint to use, and what a sidecar would say where there is none."""
+    options = (
+        click.option("--prefix", required=True, metavar="PREFIX", help="The checkpoint, as given to mxml train."),
+        click.option(
+            "--epoch", type=click.IntRange(min=0), help="Its epoch.  [default: the best; without a sidecar the newest]"
+        ),
+        click.option(
+            "--batch-size", type=click.IntRange(1, 65536), default=32, show_default=True, help="Images at a time."
+        ),
+        click.option("--threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]"),
+        click.option("--labels", metavar="FILE", help="Label names, one a line.  [default: the sidecar's]"),
+        click.option(
+            "--image-shape", type=Numbers(int, 3), help="Input of a network without a sidecar.  [default: 3,224,224]"
+        ),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            help="Preprocessing of a network without a sidecar: original, imagenet or caffe.  [default: original]",
+        ),
+        click.option("--mean", type=Numbers(float, 3), help="Channel means, 0 to 255, in the network's channel order."),
+        click.option("--std", type=Numbers(float, 3), help="Channel deviations, 0 to 255."),
+        click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="The network's channel order."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return device_options(command)
+
+
+def load_classifier(
+    *,
+    prefix: str,
+    epoch: int | None,
+    device: str | None,
+    gpus: str | None,
+    labels: str | None,
+    image_shape: tuple[int, ...] | None,
+    preset: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    channels: str | None,
+) -> Classifier:
+    """Load the checkpoint that ``model_options`` describe."""
+    from mxml import checkpoint
+    from mxml.image_list import read_label_names
+    from mxml.inference import Classifier
+    from mxml.runtime import default_device
+
+    loaded = checkpoint.load(prefix, epoch)
+    return Classifier(
+        loaded,
+        device=chosen_device(device, gpus) or default_device(),
+        preprocess=_preprocess(loaded, image_shape, preset, {"mean": mean, "std": std, "channels": channels}),
+        labels=read_label_names(labels) if labels else None,
+    )
+
+
+def _preprocess(
+    loaded: Checkpoint, image_shape: Sequence[int] | None, preset_name: str | None, changes: dict[str, Any]
+) -> Preprocess | None:
+    """Return what the options make of the sidecar's preprocessing; None leaves it alone."""
+    import dataclasses
+
+    from mxml.errors import MxmlError
+    from mxml.transforms import preset
+
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if image_shape is None and preset_name is None:
+        if not changes:
+            return None
+        base = loaded.sidecar.preprocess if loaded.sidecar else preset("original", (224, 224))
+    else:
+        shape = tuple(image_shape or (loaded.sidecar.preprocess.data_shape if loaded.sidecar else (3, 224, 224)))
+        if shape[0] != 3:
+            raise MxmlError(f"--image-shape {','.join(map(str, shape))}: should be 3,HEIGHT,WIDTH")
+        base = preset(preset_name or "original", shape[1:])
+    return dataclasses.replace(base, **changes)

@@ -1,0 +1,176 @@
+"""``mxml train``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import click
+
+from mxml.cli.options import Numbers, chosen_device, device_options
+from mxml.errors import MxmlError
+
+# The settings' defaults are TrainConfig's; click only shows them, so that an option that was not given stays unknown
+# and a resumed run keeps its own.
+_OPTIONS: tuple[tuple[str, Any, str], ...] = (
+    ("--model", str, "Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params."),
+    ("--epoch", int, "The pretrained network's epoch; epochs are counted on from it."),
+    ("--data-train", str, "List of the training images."),
+    ("--image-train", str, "Folder that its paths are under."),
+    ("--data-val", str, "List of the validation images."),
+    ("--image-val", str, "Folder that its paths are under."),
+    ("--num-classes", int, "Number of labels; checked against the lists.  [default: the list's]"),
+    ("--labels", str, "Label names, one a line.  [default: labels.txt beside the training list]"),
+    ("--num-epoch", int, "Last epoch's number."),
+    ("--batch-size", int, "Images a step, over all devices."),
+    ("--image-shape", Numbers(int, 3), "Channels, height and width of the network's input."),
+    ("--preset", str, "Preprocessing: original, imagenet or caffe."),
+    ("--mean", Numbers(float, 3), "Channel means, 0 to 255, in the network's channel order.  [default: the preset's]"),
+    ("--std", Numbers(float, 3), "Channel deviations, 0 to 255.  [default: the preset's]"),
+    ("--channels", click.Choice(["rgb", "bgr"]), "The network's channel order.  [default: the preset's]"),
+    ("--rand-crop/--no-rand-crop", bool, "Crop at a random place."),
+    ("--rand-mirror/--no-rand-mirror", bool, "Mirror half of the images."),
+    ("--min-area", float, "Crop a random part of at least this share of the image's area, and scale it."),
+    ("--jitter", float, "Change brightness, contrast and saturation by up to this share."),
+    ("--layer", str, "Layer to put the head on.  [default: the classifier's input]"),
+    ("--freeze", str, "Leave parameters that match this shell pattern as they are; may be repeated."),
+    ("--optimizer", click.Choice(["sgd", "nag", "adam", "adamw"]), "Optimizer."),
+    ("--lr", float, "Learning rate."),
+    ("--head-lr-mult", float, "Multiplies the learning rate of the new head."),
+    ("--lr-schedule", click.Choice(["constant", "step", "cosine"]), "How the learning rate falls."),
+    ("--lr-steps", Numbers(int), "Epochs after which the step schedule multiplies it by --lr-factor."),
+    ("--lr-factor", float, "See --lr-steps."),
+    ("--warmup-epochs", float, "Epochs over which the learning rate rises to --lr."),
+    ("--mom", float, "Momentum of sgd and nag."),
+    ("--wd", float, "Weight decay; biases and BatchNorm are spared."),
+    ("--clip-gradient", float, "Clip each gradient element to this absolute value."),
+    (
+        "--best-by",
+        click.Choice(["mAP", "CF1", "OF1", "hamming", "loss"]),
+        "Validation figure that picks the best epoch.",
+    ),
+    ("--patience", int, "Stop after so many epochs without a better one."),
+    ("--seed", int, "Seed of everything random."),
+    ("--kv-store", str, "How several devices share gradients: device or local."),
+    ("--decode-threads", int, "Decoding threads.  [default: physical cores]"),
+    ("--cache-mb", int, "Memory for decoded images."),
+    ("--max-bad-share", float, "Stop when more than this share of the images cannot be read."),
+    ("--num-examples", int, "Accepted for the original script's sake; the list tells the number."),
+    ("--allow-absolute", bool, "Let lists name images by absolute paths or outside their root."),
+)
+
+
+def _with_settings(command: Any) -> Any:
+    from mxml.train_config import TrainConfig
+
+    fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
+    for declaration, kind, text in reversed(_OPTIONS):
+        name = declaration.split("/")[0].strip("-").replace("-", "_")
+        shown = "" if "[default" in text else _shown_default(fields[name].default)
+        extra: dict[str, Any] = {"is_flag": True} if kind is bool else {"type": kind}
+        if name == "freeze":
+            extra["multiple"] = True
+        command = click.option(declaration, name, default=None, help=text + shown, **extra)(command)
+    return command
+
+
+def _shown_default(value: Any) -> str:
+    if value in (None, ()) or value is dataclasses.MISSING or value is False:
+        return ""
+    if value is True:
+        return "  [default: yes]"
+    return f"  [default: {','.join(map(str, value)) if isinstance(value, tuple) else value}]"
+
+
+@click.command(name="train")
+@click.option("--prefix", metavar="PREFIX", help="Where the run's files go: PREFIX-0001.params and so on.")
+@click.option("--save-result", metavar="DIR", help="Folder of the run's files; with --save-name the same as --prefix.")
+@click.option("--save-name", metavar="NAME", help="Name of the run's files within --save-result.")
+@_with_settings
+@device_options
+@click.option(
+    "--resume", is_flag=True, help="Go on exactly where the run at the prefix stopped; start it if it never began."
+)
+@click.option("--force", is_flag=True, help="Replace the run that is at the prefix.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def command(
+    prefix: str | None,
+    save_result: str | None,
+    save_name: str | None,
+    device: str | None,
+    gpus: str | None,
+    resume: bool,
+    force: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Fine-tune a pretrained network on multi-hot lists.
+
+    Replaces its classifier by a sigmoid head with one output a label, trains, validates after each epoch, and leaves a
+    checkpoint an epoch, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; go on with --resume.
+    """
+    from mxml.cli.progress import ConsoleProgress
+    from mxml.runtime import default_device
+    from mxml.signals import StopRequest
+    from mxml.train import fit
+
+    given = {name: value for name, value in settings.items() if value not in (None, ())}
+    given["prefix"] = _prefix(prefix, save_result, save_name)
+    asked = chosen_device(device, gpus)
+    if asked is not None:
+        given["device"] = asked
+    if resume and force:
+        raise click.UsageError("--resume goes on with a run and --force replaces it; give one of them")
+    config = _config(given, resume, asked or default_device())
+    folder = os.path.dirname(config.prefix)
+    if folder:
+        _make_folder(folder)
+    log = open(os.path.join(folder, "train.log"), "a", encoding="utf-8")  # noqa: SIM115 - ConsoleProgress closes it
+    with ConsoleProgress(log, config.num_epoch) as progress, StopRequest() as stop:
+        result = fit(config, progress, resume=resume, force=force, stop=stop)
+        for image in result.bad:
+            progress.note(f"skipped, cannot be read: {image.path}: {image.reason}")
+    if as_json:
+        value = {**dataclasses.asdict(result), "best": dict(result.best)}
+        click.echo(json.dumps(value, indent=1))
+        return
+    figure = result.best["mAP"]
+    judged = "" if figure is None else f", validation mAP {figure:.4f}"
+    click.echo(f"best epoch: {result.best_epoch} of {result.epochs}{judged}")
+    click.echo(f"checkpoint: {result.prefix}-{result.best_epoch:04d}.params, curves: {result.prefix}-curves.png")
+    click.echo(f"next: mxml predict --prefix {result.prefix}")
+
+
+def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:
+    if prefix is not None:
+        if save_result is not None or save_name is not None:
+            raise click.UsageError("--prefix says the same as --save-result and --save-name; give one or the others")
+        if not os.path.basename(prefix):
+            raise click.UsageError(f"--prefix {prefix} is a folder; add a name, such as {prefix}model")
+        return prefix
+    if save_name is None:
+        raise click.UsageError("say where the run's files go: --prefix PREFIX, or --save-result DIR --save-name NAME")
+    return os.path.join(save_result or "", save_name)
+
+
+def _config(given: dict[str, Any], resume: bool, device: str) -> Any:
+    from mxml.checkpoint import read_sidecar
+    from mxml.train_config import TrainConfig, resumed
+
+    sidecar = read_sidecar(given["prefix"]) if resume else None
+    if sidecar is not None:
+        return resumed(TrainConfig.from_dict(sidecar.config), given)
+    needed = ("model", "data_train", "image_train", "data_val", "image_val")
+    missing = [f"--{name.replace('_', '-')}" for name in needed if name not in given]
+    if missing:
+        raise click.UsageError(f"missing {', '.join(missing)}" + (": there is no run to resume" if resume else ""))
+    return TrainConfig(**{"device": device, **given})
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise MxmlError(f"{folder}: cannot be made ({error.strerror}); choose another --prefix") from error

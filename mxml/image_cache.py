@@ -1,0 +1,40 @@
+"""Decoded images kept in memory, up to a budget."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+
+class CachedImage(NamedTuple):
+    """A decoded image: (width, height) of the original as shown, by how much it was reduced, its pixels."""
+
+    size: tuple[int, int]
+    reduction: int
+    pixels: np.ndarray
+
+
+class ImageCache:
+    """Keeps the first images it is given until ``budget`` bytes are full, and lets none go.
+
+    An epoch visits every image once, in an order of its own: dropping one for another would gain nothing. Threads may
+    share it. A file that changes on disk is not read again.
+    """
+
+    def __init__(self, budget: int):
+        self._left = budget
+        self._images: dict[int, CachedImage] = {}
+        self._lock = threading.Lock()
+
+    def get(self, position: int) -> CachedImage | None:
+        """Return what is kept for a position of the list."""
+        return self._images.get(position)
+
+    def put(self, position: int, image: CachedImage) -> None:
+        """Keep an image, if there is none for this position and room is left."""
+        with self._lock:
+            if position not in self._images and image.pixels.nbytes <= self._left:
+                self._left -= image.pixels.nbytes
+                self._images[position] = image

@@ -1,0 +1,180 @@
+"""How images become network input: ``Preprocess`` and ``Augment``, values that serialise; ``network_input`` obeys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from mxml.errors import MxmlError
+
+LARGEST_SIZE = 4096
+RGB_MEAN = (123.68, 116.28, 103.53)
+RGB_STD = (58.395, 57.12, 57.375)
+
+INTERPOLATIONS = ("linear", "cubic", "area")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What a network's input is made like, the same in training, evaluation and serving.
+
+    ``size`` is (height, width) in pixels; ``short_side`` the length to which an image's short side is resized before
+    the crop, None to crop it as it is; ``mean`` and ``std`` are in units of 0 to 255 and, like the planes of the
+    output, in the order of ``channels`` (``rgb`` or ``bgr``); ``interpolation`` is ``linear``, ``cubic`` or ``area``.
+    Raises MxmlError for a value out of range.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    short_side: int | None = 224
+    mean: tuple[float, float, float] = RGB_MEAN
+    std: tuple[float, float, float] = RGB_STD
+    channels: str = "rgb"
+    interpolation: str = "cubic"
+
+    def __post_init__(self) -> None:
+        size = _numbers("size", self.size, 2, int)
+        if not all(1 <= side <= LARGEST_SIZE for side in size):
+            raise _wrong("size", self.size, f"two numbers from 1 to {LARGEST_SIZE}")
+        object.__setattr__(self, "size", size)
+        if self.short_side is not None:
+            if not _is_int(self.short_side) or not 1 <= self.short_side <= LARGEST_SIZE:
+                raise _wrong("short_side", self.short_side, f"a number from 1 to {LARGEST_SIZE}, or null")
+            object.__setattr__(self, "short_side", int(self.short_side))
+        object.__setattr__(self, "mean", _numbers("mean", self.mean, 3, float))
+        object.__setattr__(self, "std", _numbers("std", self.std, 3, float))
+        if min(self.std) <= 0:
+            raise _wrong("std", self.std, "three numbers above 0")
+        if self.channels not in ("rgb", "bgr"):
+            raise _wrong("channels", self.channels, "'rgb' or 'bgr'")
+        if self.interpolation not in INTERPOLATIONS:
+            raise _wrong("interpolation", self.interpolation, " or ".join(map(repr, INTERPOLATIONS)))
+
+    @property
+    def data_shape(self) -> tuple[int, int, int]:
+        """Return the shape of one input, (3, height, width)."""
+        return (3, *self.size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the value as JSON holds it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """Read what ``to_dict`` returned; raises MxmlError for an unknown name, one that is missing, a wrong value."""
+        _check_names("preprocess", values, cls, needed=True)
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training images are varied; ``Augment()`` leaves them alone.
+
+    ``rand_crop`` moves the crop; ``rand_resized_crop`` cuts out a random share of the area, at least this much, with
+    an aspect ratio of 3:4 to 4:3 (Szegedy et al., CVPR 2015, section 6), and overrides it; ``rand_mirror`` swaps left
+    and right every other time. ``brightness``, ``contrast`` and ``saturation`` are the largest relative change;
+    ``hue`` the largest turn in the YIQ plane in half circles; ``pca_noise`` the standard deviation of AlexNet's
+    colour noise; ``rand_gray`` the probability of dropping the colour. Raises MxmlError for a value out of range.
+    """
+
+    rand_crop: bool = False
+    rand_resized_crop: float | None = None
+    rand_mirror: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    pca_noise: float = 0.0
+    rand_gray: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rand_crop", "rand_mirror"):
+            if not isinstance(getattr(self, name), bool):
+                raise _wrong(name, getattr(self, name), "true or false")
+        if self.rand_resized_crop is not None:
+            share = _number("rand_resized_crop", self.rand_resized_crop)
+            if not 0 < share <= 1:
+                raise _wrong("rand_resized_crop", share, "above 0 and at most 1, or null")
+            object.__setattr__(self, "rand_resized_crop", share)
+        for name in ("brightness", "contrast", "saturation", "hue", "pca_noise", "rand_gray"):
+            value = _number(name, getattr(self, name))
+            if not 0 <= value <= 1:
+                raise _wrong(name, value, "a number from 0 to 1")
+            object.__setattr__(self, name, value)
+
+    @property
+    def changes_colour(self) -> bool:
+        """Say whether any colour is varied."""
+        return any((self.brightness, self.contrast, self.saturation, self.hue, self.pca_noise, self.rand_gray))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the value as JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Augment:
+        """Read what ``to_dict`` returned; a missing name means its default; MxmlError for an unknown or wrong one."""
+        _check_names("augment", values, cls, needed=False)
+        return cls(**values)
+
+
+def _wrong(name: str, value: Any, wanted: str) -> MxmlError:
+    return MxmlError(f"{name} is {value!r}; it should be {wanted}")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
+        raise _wrong(name, value, "a number")
+    return float(value)
+
+
+def _numbers(name: str, values: Any, count: int, kind: type) -> tuple[Any, ...]:
+    wanted = f"{count} {'whole ' if kind is int else ''}numbers"
+    if not isinstance(values, (tuple, list, np.ndarray)) or len(values) != count:
+        raise _wrong(name, values, wanted)
+    if kind is int and not all(_is_int(value) for value in values):
+        raise _wrong(name, values, wanted)
+    return tuple(kind(_number(name, value)) for value in values)
+
+
+def _check_names(what: str, values: Any, cls: Any, needed: bool) -> None:
+    if not isinstance(values, Mapping):
+        raise MxmlError(f"{what} is {values!r}; it should hold names and values")
+    known = [field.name for field in fields(cls)]
+    for name in values:
+        if name not in known:
+            raise MxmlError(f"{what} holds {name!r}, which is not known; it may hold {', '.join(known)}")
+    missing = [name for name in known if name not in values]
+    if needed and missing:
+        raise MxmlError(f"{what} lacks {', '.join(missing)}")
+
+
+# ``size`` and ``short_side`` are set by ``preset``.
+PRESETS = {
+    "original": Preprocess(),
+    "imagenet": Preprocess(short_side=256),
+    "caffe": Preprocess(mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), channels="bgr"),
+}
+
+
+def preset(name: str, size: int | Sequence[int] = 224) -> Preprocess:
+    """Return a preset for inputs of ``size`` (one side, or height and width).
+
+    ``original`` is the multilabel-MXNet script's: short side as long as the crop, ImageNet's RGB mean and std;
+    ``imagenet`` resizes to 256/224 of the crop; ``caffe`` is BGR less (104, 117, 123), not scaled. Raises MxmlError
+    for another name.
+    """
+    if name not in PRESETS:
+        raise MxmlError(f"preprocessing preset {name!r} is not known; choose from {', '.join(PRESETS)}")
+    sides = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
+    longest = max(_numbers("size", sides, 2, int))
+    values = PRESETS[name].to_dict()
+    values.update(size=sides, short_side=round(longest * 256 / 224) if name == "imagenet" else longest)
+    return Preprocess(**values)

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Set everything up on a machine that has only a Python 3.9 to 3.12, and run every check: lint, types, documents, tests.
+#
+#   sh run_tests.sh [PYTEST-OPTION...]
+set -eu
+cd "$(dirname "$0")"
+root=.
+
+. ./scripts/environment.sh
+install cpu,test test || exit 1
+
+PATH=$(pwd)/.venv/bin:$PATH
+export PATH
+ruff check .
+ruff format --check .
+mypy
+python docs/generate_cli.py --check
+exec python -m pytest "$@"

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from mxml.errors import ImageError
+from mxml.images import Limits, decode, load, read_header
+from mxml.runtime import load_cv2
+
+cv2 = load_cv2()
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """60 x 40 RGB, smooth, no two corners alike, so that any turn or swap of channels shows."""
+    rows, columns = np.mgrid[0:40, 0:60]
+    planes = [200 - 3 * columns, 30 + 5 * rows, 40 + columns + rows]
+    return np.stack(planes, axis=2).clip(0, 255).astype(np.uint8)
+
+
+def encode(picture: np.ndarray, extension: str, *flags: int) -> bytes:
+    bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(extension, bgr, flags)[1].tobytes()
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(order + "IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)), *chunks]
+    parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, content) for kind, content in parts)
+
+
+def with_orientation(data: bytes, orientation: int) -> bytes:
+    if data.startswith(b"\xff\xd8"):
+        block = b"Exif\0\0" + exif(orientation, ">")
+        return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    if data.startswith(b"\x89PNG"):
+        return data[:33] + png_chunk(b"eXIf", exif(orientation)) + data[33:]
+    side = struct.unpack_from("<I", data, 21)[0]
+    width, height = side & 0x3FFF, side >> 14 & 0x3FFF
+    extended = struct.pack("<I", 8) + width.to_bytes(3, "little") + height.to_bytes(3, "little")
+    body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + extended + data[12:]
+    body += b"EXIF" + struct.pack("<I", len(exif(orientation))) + exif(orientation)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize("extension", [".png", ".bmp", ".tiff", ".webp"])
+def test_lossless_formats_come_back_exactly(picture, extension):
+    data = encode(picture, extension, *((cv2.IMWRITE_WEBP_QUALITY, 101) if extension == ".webp" else ()))
+    assert np.array_equal(decode(data), picture)
+    assert np.array_equal(decode(data, channels="bgr"), picture[:, :, ::-1])
+
+
+def test_jpeg_comes_back_nearly(picture):
+    assert np.abs(decode(encode(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 98)).astype(int) - picture).max() <= 6
+
+
+# What a viewer shows, by EXIF 2.32's table of orientations, written with NumPy alone.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])
+def test_orientation_is_applied(picture, extension, orientation):
+    flags = (cv2.IMWRITE_WEBP_QUALITY, 101) if extension == ".webp" else ()
+    plain = encode(picture, extension, *flags)
+    turned = with_orientation(plain, orientation)
+    expected = UPRIGHT[orientation](decode(plain))
+    assert np.array_equal(decode(turned), expected)
+    assert read_header(turned).shown_size == (expected.shape[1], expected.shape[0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_orientation_of_tiff_is_applied(picture, orientation, dtype):
+    data = bytearray(encode(picture.astype(dtype) * (257 if dtype == np.uint16 else 1), ".tiff"))
+    offset = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, offset)[0]
+    entries = [bytes(data[offset + 2 + 12 * i : offset + 14 + 12 * i]) for i in range(count)]
+    entries = [entry for entry in entries if entry[:2] != struct.pack("<H", 274)]
+    entries.append(struct.pack("<HHIHH", 274, 3, 1, orientation, 0))
+    entries.sort(key=lambda entry: struct.unpack_from("<H", entry)[0])
+    struct.pack_into("<I", data, 4, len(data))
+    data += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    assert np.array_equal(decode(bytes(data)), UPRIGHT[orientation](picture))
+
+
+def test_grey_and_palette_and_sixteen_bits_become_rgb(picture):
+    grey = picture[:, :, 0]
+    grey_as_rgb = np.repeat(grey[:, :, None], 3, axis=2)
+    for extension in (".png", ".bmp", ".tiff"):
+        assert np.array_equal(decode(encode(grey, extension)), grey_as_rgb)
+    deep = picture.astype(np.uint16) * 256 + 77
+    for extension in (".png", ".tiff"):
+        assert np.array_equal(decode(encode(deep, extension)), picture)
+        assert np.array_equal(decode(encode(deep[:, :, 0], extension)), grey_as_rgb)
+    palette = bytes([255, 0, 0, 0, 0, 255])
+    data = png(2, 1, 8, 3, b"\0\0\1", (b"PLTE", palette))
+    assert decode(data).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+
+
+def test_transparent_pixels_lie_over_white(picture):
+    alpha = np.full((40, 60, 1), 255, np.uint8)
+    alpha[0, :3] = [[0], [51], [102]]
+    data = cv2.imencode(".png", np.dstack([picture[:, :, ::-1], alpha]))[1].tobytes()
+    image = decode(data)
+    assert image[0, 0].tolist() == [255, 255, 255]
+    assert np.abs(image[0, 1] - (picture[0, 1] * 0.2 + 255 * 0.8)).max() < 1
+    assert np.abs(image[0, 2] - (picture[0, 2] * 0.4 + 255 * 0.6)).max() < 1
+    assert np.array_equal(image[1:], picture[1:])
+    grey_and_alpha = png(2, 1, 8, 4, b"\0\x64\xff\x64\x00")
+    assert decode(grey_and_alpha).tolist() == [[[100] * 3, [255] * 3]]
+    palette = png(2, 1, 8, 3, b"\0\0\1", (b"PLTE", bytes([255, 0, 0, 0, 0, 255])), (b"tRNS", b"\xff\0"))
+    assert decode(palette).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
+def test_cmyk_jpeg_and_other_pillow_files(picture):
+    image = pytest.importorskip("PIL.Image")
+    source = image.fromarray(picture)
+
+    def saved(picture, format, **options) -> bytes:
+        file = io.BytesIO()
+        picture.save(file, format, **options)
+        return file.getvalue()
+
+    cmyk = saved(source.convert("CMYK"), "JPEG", quality=98)
+    assert np.abs(decode(cmyk).astype(int) - np.asarray(image.open(io.BytesIO(cmyk)).convert("RGB"))).max() <= 2
+    turned = source.rotate(180)
+    for data in (
+        saved(source, "WEBP", lossless=True, save_all=True, append_images=[turned]),
+        saved(source, "PNG", save_all=True, append_images=[turned]),
+        saved(source, "TIFF", save_all=True, append_images=[turned]),
+        saved(source, "TIFF", compression="tiff_lzw"),
+        saved(source, "TIFF", big_tiff=True),
+    ):
+        assert np.array_equal(decode(data), picture)
+
+
+def test_real_photographs_decode_as_opencv_decodes_them(shared):
+    for path in sorted((shared / "data" / "photos").iterdir())[:12]:
+        assert np.array_equal(load(path, channels="bgr"), cv2.imread(str(path))), path
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_reduced_images_are_smaller_averages(shared, reduction):
+    path = shared / "data" / "photos" / "dog_0.jpg"
+    data = path.read_bytes()
+    full = load(path)
+    reduced = decode(data, reduction=reduction)
+    assert reduced.shape[:2] == tuple(side // reduction for side in full.shape[:2])
+    as_png = decode(encode(full, ".png"), reduction=reduction)
+    assert as_png.shape == reduced.shape
+    rows, columns = (side // reduction * reduction for side in full.shape[:2])
+    blocks = full[:rows, :columns].reshape(rows // reduction, reduction, columns // reduction, reduction, 3)
+    mean = blocks.mean(axis=(1, 3))
+    assert np.abs(as_png - mean).max() <= 0.5
+    assert np.abs(reduced - mean).mean() < 2.5
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
+def test_every_truncation_is_noticed(picture, extension):
+    data = encode(picture, extension)
+    for length in range(len(data)):
+        if extension == ".png" and length >= len(data) - 4:
+            continue  # only IEND's own checksum is missing
+        with pytest.raises(ImageError, match="some name"):
+            decode(data[:length], path="some name")
+
+
+def test_truncation_after_a_thumbnail_is_noticed(picture):
+    thumbnail = encode(picture[:8, :8], ".jpg")
+    block = b"Exif\0\0" + thumbnail
+    data = encode(picture, ".jpg")
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    assert decode(data).shape == (40, 60, 3)
+    with pytest.raises(ImageError, match="end marker is missing"):
+        decode(data[:-30])
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
+@pytest.mark.parametrize("rest", [b"\0" * 4096, b"\n", b"camera maker's own data" * 100])
+def test_what_follows_the_end_is_no_fault(picture, extension, rest):
+    data = encode(picture, extension)
+    assert np.array_equal(decode(data + rest), decode(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html>404</html>", "web page"),
+        (b"\n  <html><body>not found", "web page"),
+        (b"GIF89a" + bytes(40), "unsupported format .GIF."),
+        (b"\0\0\0\x20ftypheic" + bytes(40), "HEIC"),
+        (b"\0\0\0\x20ftypavif" + bytes(40), "AVIF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        (bytes(5000), "zeros"),
+        (b"hello there", "not an image"),
+        (b"\xff\xd8\xff\xd9", "cut off|no picture"),
+        (b"RIFF\x10\0\0\0WAVEfmt ", "not an image"),
+    ],
+)
+def test_other_files_are_called_what_they_are(data, reason):
+    with pytest.raises(ImageError, match=reason) as caught:
+        decode(data, path="a/b.jpg")
+    assert caught.value.path == "a/b.jpg"
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_pixels_are_an_error(picture):
+    data = bytearray(encode(picture, ".png"))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(ImageError, match="damaged"):
+        decode(bytes(data))
+
+
+def test_limits_hold_before_anything_is_decoded():
+    bomb = png(60_000, 60_000, 8, 2, b"")
+    with pytest.raises(ImageError, match=r"60,000 x 60,000 pixels, more than the 178,956,970"):
+        decode(bomb)
+    with pytest.raises(ImageError, match="no side may have more than 65,500"):
+        decode(png(70_000, 1, 8, 2, b""))
+    small = png(3, 2, 8, 0, bytes(8))
+    assert decode(small, limits=Limits(max_pixels=6)).shape == (2, 3, 3)
+    with pytest.raises(ImageError, match="3 x 2 pixels, more than the 5"):
+        decode(small, limits=Limits(max_pixels=5))
+    with pytest.raises(ImageError, match="0x2 pixels"):
+        decode(png(0, 2, 8, 2, b""))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path, picture):
+    whole = tmp_path / "gänse 1.jpg"
+    whole.write_bytes(encode(picture, ".jpg"))
+    assert load(whole).shape == (40, 60, 3)
+    with pytest.raises(ImageError, match=r"gänse 1\.jpg: holds [\d,]+ bytes, more than the 100 allowed"):
+        load(whole, limits=Limits(max_bytes=100))
+    with pytest.raises(ImageError, match=r"none\.jpg: no such file"):
+        load(tmp_path / "none.jpg")
+    with pytest.raises(ImageError, match="is a folder, not an image"):
+        load(tmp_path)
+    with pytest.raises(ImageError, match="file name"):
+        load("a\0b")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError, match="not a regular file"):
+        load(tmp_path / "pipe")
+
+
+def test_random_damage_never_crashes(picture):
+    random = np.random.default_rng(0)
+    for extension in (".jpg", ".png", ".bmp", ".tiff", ".webp"):
+        whole = encode(picture, extension)
+        for _ in range(150):
+            data = bytearray(whole)
+            for place in random.integers(0, len(data), 3):
+                data[place] = random.integers(0, 256)
+            try:
+                image = decode(bytes(data), limits=Limits(max_pixels=10_000_000))
+            except ImageError as error:
+                assert str(error)
+            else:
+                assert image.dtype == np.uint8 and image.ndim == 3

@@ -1,0 +1,261 @@
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+from sklearn.metrics import average_precision_score, f1_score, hamming_loss, log_loss
+
+import mxml
+from mxml import checkpoint, params_file, train
+from mxml.errors import CheckpointError, Interrupted, MxmlError, TrainingError
+from mxml.image_list import read_lst
+from mxml.runtime import load_mxnet
+from mxml.signals import StopRequest
+
+mx = load_mxnet()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    tiny.make_data(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(data, tmp_path):
+    """A fresh copy of the data, to be written beside."""
+    shutil.copytree(data, tmp_path / "d")
+    return tmp_path / "d"
+
+
+class Recorder(train.Progress):
+    def __init__(self):
+        self.notes, self.epochs, self.steps = [], [], 0
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def step_ended(self, images, loss, lr):
+        self.steps += 1
+
+    def epoch_ended(self, figures, best):
+        self.epochs.append((figures, best))
+
+
+def same_params(first, second):
+    first, second = params_file.read_params(first), params_file.read_params(second)
+    assert first.keys() == second.keys()
+    return all(first[name].asnumpy().tobytes() == second[name].asnumpy().tobytes() for name in first)
+
+
+def test_a_run_learns_and_leaves_its_files(folder):
+    recorder = Recorder()
+    result = train.fit(tiny.config(folder, num_epoch=6), recorder)
+    assert recorder.steps == 6 * 5
+    assert len(recorder.epochs) == 6
+    assert result.best["mAP"] > 0.95
+    for name in ("-symbol.json", "-0001.params", "-0006.states", ".json", "-history.csv", "-curves.png"):
+        assert (folder / f"run{name}").stat().st_size > 0
+    assert not list(folder.glob(".*.tmp"))
+    rows = list(csv.DictReader((folder / "run-history.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    sidecar = json.loads((folder / "run.json").read_text())
+    assert sidecar["labels"] == ["red", "green", "blue"]
+    assert sidecar["best_epoch"] == result.best_epoch
+    assert sidecar["finished"] is True
+    assert sidecar["data"]["train"]["list"] == "lists/train.lst"
+
+
+def test_the_files_are_those_of_any_mxnet_program(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    symbol, arg_params, aux_params = mx.model.load_checkpoint(str(folder / "run"), 1)
+    assert symbol.list_outputs() == ["softmax_output"]
+    assert arg_params["fc_weight"].shape == (3, 8)
+    assert sorted(aux_params) == ["bn0_moving_mean", "bn0_moving_var"]
+
+
+def test_the_figures_are_scikit_learns(folder):
+    train.fit(tiny.config(folder, num_epoch=2))
+    classifier = mxml.Classifier.load(str(folder / "run"), 2)
+    images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
+    scores = classifier.scores(images, batch_size=5).probabilities.astype(np.float64)
+    val = json.loads((folder / "run.json").read_text())["epochs"][1]["figures"]["val"]
+    labels, decided = images.labels, scores >= 0.5
+    assert val["samples"] == 12
+    assert val["mAP"] == pytest.approx(np.mean([average_precision_score(labels[:, c], scores[:, c]) for c in range(3)]))
+    assert val["OF1"] == pytest.approx(f1_score(labels, decided, average="micro"))
+    assert val["hamming"] == pytest.approx(hamming_loss(labels, decided))
+    assert val["loss"] == pytest.approx(np.mean([log_loss(labels[:, c], scores[:, c]) for c in range(3)]), rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_run_whatever_the_decoding_threads(folder):
+    train.fit(tiny.config(folder, "a", num_epoch=2, decode_threads=1))
+    train.fit(tiny.config(folder, "b", num_epoch=2, decode_threads=3, cache_mb=8))
+    train.fit(tiny.config(folder, "c", num_epoch=2, seed=1))
+    assert same_params(folder / "a-0002.params", folder / "b-0002.params")
+    assert not same_params(folder / "a-0002.params", folder / "c-0002.params")
+
+
+class StopAfter(Recorder):
+    def __init__(self, stop, steps, validating=False):
+        super().__init__()
+        self.stop, self.after, self.validating = stop, steps, validating
+
+    def step_ended(self, images, loss, lr):
+        super().step_ended(images, loss, lr)
+        if self.steps == self.after and not self.validating:
+            self.stop.number = 15
+
+    def validation_step(self, images):
+        if self.steps >= self.after and self.validating:
+            self.stop.number = 15
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("steps", "validating"), [(1, False), (7, False), (10, False), (5, True)])
+def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating):
+    options = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3}
+    train.fit(tiny.config(folder, "whole", **options))
+    stop = StopRequest()
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*mxml train --prefix .*run --resume"):
+        train.fit(tiny.config(folder, "run", **options), StopAfter(stop, steps, validating), stop=stop)
+    assert json.loads((folder / "run.json").read_text())["pause"] is not None
+    train.fit(tiny.config(folder, "run", **options), resume=True)
+    for epoch in (1, 2, 3):
+        assert same_params(folder / f"whole-{epoch:04d}.params", folder / f"run-{epoch:04d}.params")
+        assert same_params(folder / f"whole-{epoch:04d}.states", folder / f"run-{epoch:04d}.states")
+    whole, run = (json.loads((folder / f"{name}.json").read_text())["epochs"] for name in ("whole", "run"))
+    for one, other in zip(whole, run):
+        assert one["figures"]["val"] == other["figures"]["val"]
+        assert one["figures"]["train_loss"] == other["figures"]["train_loss"]
+    assert not list(folder.glob("run-paused*"))
+
+
+def test_two_devices_train_as_one(folder):
+    # Without what differs between devices by design: dropout's noise, and BatchNorm's statistics of half a batch.
+    tiny.make_network(folder / "net", dropout=0.0)
+    common = {"num_epoch": 2, "freeze": ("bn0_*",)}
+    train.fit(tiny.config(folder, "one", **common))
+    train.fit(tiny.config(folder, "two", device="cpu:0,1", **common))
+    one, two = (params_file.read_params(folder / f"{name}-0002.params") for name in ("one", "two"))
+    for name in one:
+        np.testing.assert_allclose(one[name].asnumpy(), two[name].asnumpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_two_devices_resume_bit_for_bit(folder):
+    train.fit(tiny.config(folder, "whole", device="cpu:0,1", num_epoch=3, lr_schedule="constant"))
+    train.fit(tiny.config(folder, "run", device="cpu:0,1", num_epoch=1, lr_schedule="constant"))
+    resumed = tiny.config(folder, "run", device="cpu:0,1", num_epoch=3, lr_schedule="constant")
+    train.fit(resumed, resume=True)
+    assert same_params(folder / "whole-0003.states", folder / "run-0003.states")
+    assert same_params(folder / "whole-0003.params", folder / "run-0003.params")
+
+
+def test_frozen_layers_stay_as_they_were_and_the_rest_moves(folder):
+    train.fit(tiny.config(folder, num_epoch=1, freeze=("conv0_*", "bn0_*")))
+    before = params_file.read_params(folder / "net-0000.params")
+    after = params_file.read_params(folder / "run-0001.params")
+    kept = [
+        name
+        for name in before
+        if after[name].shape == before[name].shape
+        and after[name].asnumpy().tobytes() == before[name].asnumpy().tobytes()
+    ]
+    assert sorted(kept) == sorted(name for name in before if "conv0" in name or "bn0" in name)
+    with pytest.raises(MxmlError, match=r"--freeze convx\*: names no parameter; parameters are conv0_weight"):
+        train.fit(tiny.config(folder, "other", freeze=("convx*",)))
+
+
+def test_the_head_alone_can_learn_faster(folder):
+    train.fit(tiny.config(folder, "slow", num_epoch=1, head_lr_mult=0.0))
+    before = params_file.read_params(folder / "net-0000.params")
+    after = params_file.read_params(folder / "slow-0001.params")
+    assert not after["arg:fc_bias"].asnumpy().any()
+    assert (after["arg:conv0_weight"].asnumpy() != before["arg:conv0_weight"].asnumpy()).any()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(folder):
+    with pytest.raises(TrainingError, match=r"not finite in epoch 1, batch \d+ \(images .*1-\d+\.png.*lower --lr"):
+        train.fit(tiny.config(folder, lr=1e30))
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == []
+
+
+def test_early_stopping_and_the_figure_that_picks_the_best(folder):
+    recorder = Recorder()
+    result = train.fit(tiny.config(folder, num_epoch=30, patience=2, best_by="loss", lr=1e-9), recorder)
+    losses = [figures["val_loss"] for figures, _ in recorder.epochs]
+    assert len(losses) < 30
+    assert losses[result.best_epoch - 1] == min(losses)
+    assert len(losses) - result.best_epoch == 2
+    again = train.fit(tiny.config(folder, num_epoch=30, patience=2, best_by="loss", lr=1e-9), resume=True)
+    assert again.epochs == len(losses)
+
+
+def test_unreadable_images_are_skipped_and_named_up_to_a_share(folder):
+    broken = folder / "images" / "1-3.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    result = train.fit(tiny.config(folder, num_epoch=1))
+    assert [image.path for image in result.bad] == [str(broken)]
+    for position in range(4, 9):
+        (folder / "images" / f"1-{position}.png").write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"1-\d\.png"):
+        train.fit(tiny.config(folder, "more", num_epoch=1))
+
+
+def test_missing_images_stop_the_run_before_it_starts(folder):
+    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images are not there, .*check the image root"):
+        train.fit(tiny.config(folder, image_train=str(folder)))
+    assert not (folder / "run.json").exists()
+
+
+def test_an_earlier_run_is_kept_unless_told(folder):
+    train.fit(tiny.config(folder, num_epoch=2))
+    before = (folder / "run-0002.params").read_bytes()
+    with pytest.raises(MxmlError, match=r"run\.json: is there already; go on with --resume, replace it with --force"):
+        train.fit(tiny.config(folder, num_epoch=1))
+    assert (folder / "run-0002.params").read_bytes() == before
+    train.fit(tiny.config(folder, num_epoch=1), force=True)
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == [1]
+    with pytest.raises(MxmlError, match="is the pretrained model itself"):
+        train.fit(tiny.config(folder, "net"), force=True)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
+    options = {"num_epoch": 3}
+    train.fit(tiny.config(folder, **options))
+    wanted = (folder / "run-0003.params").read_bytes()
+    damaged = bytearray(wanted)
+    damaged[-300] ^= 1
+    (folder / "run-0003.params").write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: is damaged or foreign .*newest whole .*epoch 2"):
+        checkpoint.load(str(folder / "run"), 3)
+    recorder = Recorder()
+    train.fit(tiny.config(folder, **options), recorder, resume=True)
+    assert any("run-0003.params: is damaged" in note for note in recorder.notes)
+    assert "resuming after epoch 2" in recorder.notes
+    assert (folder / "run-0003.params").read_bytes() == wanted
+
+
+def test_a_changed_list_cannot_be_resumed(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    path = folder / "lists" / "train.lst"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CheckpointError, match=r"train\.lst: has changed since the run"):
+        train.fit(tiny.config(folder, num_epoch=2), resume=True)
+
+
+def test_training_goes_on_from_an_own_checkpoint_with_other_classes(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    lines = (folder / "lists" / "train.lst").read_text().splitlines()
+    for name in ("train", "val"):
+        path = folder / "lists" / f"{name}.lst"
+        lines = [line.split("\t") for line in path.read_text().splitlines()]
+        path.write_text("".join("\t".join([line[0], *line[1:3], line[-1]]) + "\n" for line in lines))
+    (folder / "lists" / "labels.txt").write_text("red\ngreen\n")
+    train.fit(tiny.config(folder, "two", model=str(folder / "run"), epoch=1, num_epoch=2))
+    assert checkpoint.load(str(folder / "two")).arg_params["fc_weight"].shape == (2, 8)
+    assert checkpoint.epochs_on_disk(str(folder / "two")) == [2]
