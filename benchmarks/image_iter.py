@@ -187,9 +187,9 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(options.only, options.seconds)))
         return
+    pythons = {"torch DataLoader": options.peers}
     commands = {
-        name: [options.peers if name == "torch DataLoader" else sys.executable, __file__, "--only", name]
-        + ["--seconds", str(options.seconds)]
+        name: [pythons.get(name, sys.executable), __file__, "--only", name, "--seconds", str(options.seconds)]
         for name in CONTESTANTS
     }
     rates = median(alternate(commands, options.rounds), "images_per_second")

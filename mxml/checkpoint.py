@@ -133,7 +133,7 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
 
 def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
     """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones."""
-    faults = []
+    faults: list[str] = []
     for record in reversed(sidecar.epochs):
         fault = _first_fault(prefix, record, ("params", "states"))
         if not fault:

@@ -11,6 +11,7 @@ from mxml.errors import CheckpointError
 from mxml.runtime import load_mxnet
 
 mx = load_mxnet()
+_Optimizer: Any = mx.optimizer.Optimizer
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Schedule:
 
 
 @mx.optimizer.register
-class AdamW(mx.optimizer.Optimizer):
+class AdamW(_Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), on MXNet's own update operator.
 
     ``w -= lr * (sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon) + wd * w)``

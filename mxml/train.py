@@ -132,7 +132,7 @@ class _Run:
         devices = parse_devices(config.device)
         if config.batch_size < len(devices):
             raise MxmlError(f"--batch-size {config.batch_size}: should be at least one image for each device")
-        common = {
+        common: dict[str, Any] = {
             "batch_size": config.batch_size,
             "data_shape": config.image_shape,
             "preprocess": self.sidecar.preprocess,
@@ -364,7 +364,7 @@ class _Run:
 def preprocess_of(config: TrainConfig) -> Preprocess:
     """Return the preprocessing that ``config`` asks for: its preset with what it replaces."""
     base = preset(config.preset, config.image_shape[1:])
-    changes = {
+    changes: dict[str, Any] = {
         name: value
         for name, value in (("mean", config.mean), ("std", config.std), ("channels", config.channels))
         if value is not None

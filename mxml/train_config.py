@@ -126,8 +126,11 @@ class TrainConfig:
         missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in value]
         if unknown or missing:
             raise CheckpointError(f"config: setting {(sorted(unknown) or missing)[0]!r} is unknown or missing")
+        settings: dict[str, Any] = {
+            name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()
+        }
         try:
-            return cls(**{name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()})
+            return cls(**settings)
         except TypeError as error:
             raise CheckpointError(f"config: a setting has a wrong type ({error})") from error
 
