@@ -9,7 +9,7 @@ to three figures and carry eight labels, several at once. The network was pretra
 figure ("red star", "striped heart"), on other images of this world that hold one kind each, from other seeds.
 
 What is repeatable: images and lists come out byte for byte with opencv-python-headless 4.9.0.80 and any NumPy from
-1.24 to 1.26, on any x86-64 (integer arithmetic, and RandomState, whose stream NumPy has frozen). The parameters come
+1.24 to 1.26, on any x86-64 (drawn in integers, and RandomState, whose stream NumPy has frozen). The parameters come
 out bit for bit with mxnet 1.9.1 on the same type of processor: this script fixes the seeds and computes with one
 thread, whatever OMP_NUM_THREADS says; another processor's instruction set rounds otherwise.
 
@@ -149,7 +149,7 @@ def _place(rng: np.random.RandomState, count: int, height: int, width: int) -> l
         radius = int(rng.randint(smallest * SCALE, largest * SCALE))
         x = int(rng.randint(radius, side * SCALE - radius)) + (width - side) * SCALE // 2
         y = int(rng.randint(radius, side * SCALE - radius)) + (height - side) * SCALE // 2
-        if all(math.hypot(x - x0, y - y0) > 0.9 * (radius + radius0) for x0, y0, radius0 in placed):
+        if all(100 * ((x - x0) ** 2 + (y - y0) ** 2) > 81 * (radius + radius0) ** 2 for x0, y0, radius0 in placed):
             placed.append((x, y, radius))
     return placed
 
@@ -171,14 +171,14 @@ Corners = list[tuple[float, float]]
 
 
 def _to_polar(corners: Corners) -> Corners:
-    return [(math.degrees(math.atan2(y, x)), min(1.0, math.hypot(x, y))) for x, y in corners]
+    return [(math.degrees(math.atan2(y, x)), min(1.0, math.sqrt(x * x + y * y))) for x, y in corners]
 
 
 def _crescent() -> Corners:
     outer = [(math.cos(t * math.pi / 20), math.sin(t * math.pi / 20)) for t in range(7, 34)]
     # Back along a smaller circle, around (0.35, 0), that passes through the outer arc's two ends.
     x, y = outer[-1]
-    reach = math.hypot(x - 0.35, y)
+    reach = math.sqrt((x - 0.35) ** 2 + y**2)
     start = math.atan2(y, x - 0.35)
     inner = [start + (2 * math.pi + 2 * start) * -t / 20 for t in range(1, 20)]
     return _to_polar(outer + [(0.35 + reach * math.cos(turn), reach * math.sin(turn)) for turn in inner])
@@ -251,7 +251,9 @@ def _bgr(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
 
 
 def _polar(degrees: float, distance: float) -> tuple[float, float]:
-    return distance * math.cos(math.radians(degrees)), distance * math.sin(math.radians(degrees))
+    # A half that is a hair off would be rounded up on one machine and down on the next.
+    turn = math.radians(degrees)
+    return round(distance * math.cos(turn), 6), round(distance * math.sin(turn), 6)
 
 
 def _pair(point: np.ndarray) -> tuple[int, int]:
@@ -289,7 +291,7 @@ def _any_figure(rng: np.random.RandomState) -> Figure:
 
 
 def _pick(rng: np.random.RandomState, chances: dict[Any, float]) -> Any:
-    place = rng.random_sample() * sum(chances.values())
+    place = rng.random_sample() * math.fsum(chances.values())
     for choice, chance in chances.items():
         place -= chance
         if place < 0:

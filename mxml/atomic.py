@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from mxml.errors import MxmlError
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -35,13 +37,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write ``content`` to ``path`` as one step."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(content)
+    """Write ``content`` to ``path`` as one step. Raises MxmlError where it cannot be written."""
+    try:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise MxmlError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Write ``content`` as UTF-8 with ``\\n`` line ends to ``path`` as one step."""
+    """Write ``content`` as UTF-8 with ``\\n`` line ends to ``path`` as ``write_bytes`` does."""
     write_bytes(path, content.encode("utf-8"))
 
 

@@ -98,23 +98,31 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
     are whole.
     """
     sidecar = read_sidecar(prefix)
-    on_disk = epochs_on_disk(prefix)
-    if not os.path.exists(symbol_path(prefix)):
-        raise CheckpointError(_no_such_checkpoint(prefix))
-    if epoch is None:
-        if sidecar is not None and sidecar.best_epoch is not None:
-            epoch = sidecar.best_epoch
-        elif on_disk:
-            epoch = on_disk[-1]
-        else:
-            raise CheckpointError(f"{prefix}-*.params: no parameters beside {symbol_path(prefix)}; train first")
+    if epoch is None and sidecar is not None:
+        epoch = sidecar.best_epoch
+    epoch = find_epoch(prefix, epoch)
     path = params_path(prefix, epoch)
-    if epoch not in on_disk:
-        raise CheckpointError(f"{path}: is not there; epochs that are: {_numbers(on_disk) or 'none'}")
     check_files(prefix, epoch, sidecar, ("params",))
     symbol = symbols.load_symbol(symbol_path(prefix))
     arg_params, aux_params = params_file.split_params(params_file.read_params(path))
     return Checkpoint(prefix, epoch, symbol, arg_params, aux_params, sidecar)
+
+
+def find_epoch(prefix: str, epoch: int | None = None) -> int:
+    """Return ``epoch``, or the newest on disk, once its files are found there.
+
+    Raises CheckpointError that names the file which is missing and what is there in its place.
+    """
+    if not os.path.exists(symbol_path(prefix)):
+        raise CheckpointError(_no_such_checkpoint(prefix))
+    on_disk = epochs_on_disk(prefix)
+    if not on_disk:
+        raise CheckpointError(f"{prefix}-0000.params: is not there, nor of another epoch, beside {symbol_path(prefix)}")
+    if epoch is None:
+        return on_disk[-1]
+    if epoch not in on_disk:
+        raise CheckpointError(f"{params_path(prefix, epoch)}: is not there; epochs that are: {_numbers(on_disk)}")
+    return epoch
 
 
 def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tuple[str, ...]) -> None:
@@ -170,12 +178,15 @@ def _fault(path: str, stamp: Stamp | None) -> str:
 def _no_such_checkpoint(prefix: str) -> str:
     folder = os.path.dirname(prefix)
     suffix = "-symbol.json"
+    missing = f"{symbol_path(prefix)}: is not there"
     try:
         near = sorted(entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix))
     except OSError:
-        return f"{symbol_path(prefix)}: is not there, nor is its folder"
+        return f"{missing}, nor is its folder"
     found = ", ".join(os.path.join(folder, entry) for entry in near[:8])
-    return f"{symbol_path(prefix)}: is not there; " + (f"prefixes that are: {found}" if near else "train first")
+    return (
+        f"{missing}; prefixes that are: {found}" if near else f"{missing}, nor any other PREFIX{suffix} in its folder"
+    )
 
 
 def _numbers(epochs: list[int]) -> str:

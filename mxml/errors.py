@@ -23,6 +23,11 @@ from collections.abc import Sequence
 SHOWN_FAULTS = 20
 
 
+def printable(text: str) -> str:
+    """Return text that stays on one line of any terminal: control characters and undecodable bytes are escaped."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 class MxmlError(Exception):
     """Base of every error that names its cause and its remedy in one line."""
 

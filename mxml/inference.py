@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from mxml import checkpoint, symbols
-from mxml.errors import CheckpointError, MxmlError, TrainingError
+from mxml.errors import CheckpointError, ModelError, MxmlError, TrainingError
 from mxml.graph import first_line
 from mxml.image_iter import BadImage, ImageIter
 from mxml.image_list import ImageList
@@ -84,9 +84,11 @@ class Classifier:
         labels: Sequence[str] | None = None,
     ):
         self.checkpoint = model
-        head = symbols.describe_head(model.symbol, model.arg_params)
+        try:
+            self.num_classes: int = symbols.describe_head(model.symbol, model.arg_params).num_classes
+        except ModelError as error:
+            raise ModelError(f"{checkpoint.symbol_path(model.prefix)}: {error}") from error
         sidecar = model.sidecar
-        self.num_classes: int = head.num_classes
         self.preprocess: Preprocess = preprocess or (sidecar.preprocess if sidecar else preset("original", (224, 224)))
         names = labels or (sidecar.labels if sidecar else [f"class_{index}" for index in range(self.num_classes)])
         if len(names) != self.num_classes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mxml import atomic
-from mxml.errors import MxmlError
+from mxml.errors import MxmlError, printable
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -71,7 +71,7 @@ class ImagePrediction:
 
     def __str__(self) -> str:
         """Return one line: the path, then names and scores, best first."""
-        return f"{_printable(self.path)}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"
+        return f"{printable(self.path)}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return PaddleX's record: input_path, page_index (None), class_ids, scores (5 decimals), label_names."""
@@ -192,7 +192,7 @@ class _Row:
             font = _font(figure, font_size)
             pen.text((width - padding, (top + bottom) // 2), figure, fill=_INK, font=font, anchor="rm")
             room -= round(font.getlength(figure)) + padding
-        name = _printable(self.name)
+        name = printable(self.name)
         found = _font(name, font_size)
         if found is None:
             # Boxes or question marks in place of a name would say nothing; its number can be looked up.
@@ -247,18 +247,13 @@ def _coverage(font_path: str) -> frozenset[str]:
 
 
 def _name_and_score(label: Label) -> str:
-    return f"{_printable(label.name)} {label.score:.2f}"
-
-
-def _printable(text: str) -> str:
-    # Names come from files: a control character would drive the terminal, and an undecodable byte could not be printed.
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return f"{printable(label.name)} {label.score:.2f}"
 
 
 def _write(target: Path, content: bytes) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(target, content)
     except OSError as error:
-        raise MxmlError(f"{target}: cannot be written: {error.strerror or error}; choose another place") from error
+        raise MxmlError(f"{target}: cannot be written: {error.strerror or error}") from error
+    atomic.write_bytes(target, content)
     return target

@@ -264,8 +264,11 @@ def parse_devices(text: str) -> list[Any]:
 def _check_gpus(numbers: list[int], mx: Any) -> None:
     if not mx.runtime.Features().is_enabled("CUDA"):
         extra, reason = choose_extra()
-        remedy = "install the GPU build: pip uninstall mxnet && pip install 'mxml[gpu]'" if extra == "gpu" else reason
-        raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU; {remedy}; or use --device cpu")
+        if extra == "cpu":
+            why = reason.partition(";")[0]
+            raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU ({why}); write --device cpu")
+        remedy = "pip uninstall mxnet && pip install 'mxml[gpu]'"
+        raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU; install the GPU build: {remedy}")
     gpus = {gpu.index: gpu for gpu in list_gpus()}
     for number in numbers:
         if number not in gpus:

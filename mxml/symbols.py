@@ -11,7 +11,6 @@ node is called ``head_fc`` and so on. Nothing here goes by names: the graph says
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,23 +112,22 @@ def merge_params(
     data_shape: Sequence[int],
     *,
     dropped: Collection[str] = (),
-    seed: int = 0,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give a multi-label symbol its parameters: those of the same name and shape, and a fresh head where it has none.
 
     ``dropped`` names the parameters that may be left over, the old head's; they are not used even where the new head
-    has the same names. The new head's weights are Gaussian with variance 2 / inputs (He et al., 2015, arXiv
-    1502.01852, section 2.2), drawn from ``seed`` alone, its biases 0. Raises ModelError listing what is missing, left
-    over or of another shape.
+    has the same names. The new head begins at zero, where every label has probability 1/2 whatever the features'
+    scale; drawn at random, as the original script draws it, large features (SqueezeNet's) make it begin with errors so
+    sure that most of a short run goes into unlearning them. Raises ModelError listing what is missing, left over or of
+    another shape.
     """
     given_args = {name: value for name, value in arg_params.items() if name not in dropped}
     given_aux = {name: value for name, value in aux_params.items() if name not in dropped}
     network = Network(symbol, data_shape)
     fresh = [name for name in _head_names(network.graph) if name not in given_args]
     _raise_misfit(symbol, network, given_args, given_aux, fresh)
-    generator = np.random.default_rng(seed)
     for name, shape in network.parameter_shapes(fresh).items():
-        given_args[name] = mx.nd.array(_initial(shape, generator), dtype="float32")
+        given_args[name] = mx.nd.zeros(shape)
     return (
         {name: value.astype("float32", copy=False) for name, value in given_args.items()},
         {name: value.astype("float32", copy=False) for name, value in given_aux.items()},
@@ -152,7 +150,6 @@ def fine_tune_model(
     num_classes: int,
     data_shape: Sequence[int],
     layer: str | None = None,
-    seed: int = 0,
 ) -> FineTuneModel:
     """Load ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` (of ``epoch``) and replace the head by a new one.
 
@@ -173,7 +170,7 @@ def fine_tune_model(
     kept = set(symbol.list_inputs()) - set(head_names)
     dropped = {*old.list_inputs(), *head_names} - kept
     try:
-        arg_params, aux_params = merge_params(symbol, arg_params, aux_params, data_shape, dropped=dropped, seed=seed)
+        arg_params, aux_params = merge_params(symbol, arg_params, aux_params, data_shape, dropped=dropped)
     except ModelError as error:
         raise ModelError(f"{params_path}: {error}") from error
     return FineTuneModel(symbol, arg_params, aux_params, head_names, found)
@@ -233,9 +230,3 @@ def _raise_misfit(
     found = [f"{what}: {some_names(names)}" for what, names in sides if names]
     if found:
         raise ModelError(f"the parameters do not fit the symbol; {'; '.join(found)}")
-
-
-def _initial(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    if len(shape) == 1:
-        return np.zeros(shape)
-    return generator.standard_normal(shape) * math.sqrt(2 / math.prod(shape[1:]))

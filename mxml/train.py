@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import shlex
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -100,27 +101,41 @@ def fit(
     MxmlError for wrong lists, a model that does not fit, a foreign or damaged checkpoint, a loss that is not finite.
     """
     progress = progress or Progress()
+    devices = parse_devices(config.device)
+    if config.batch_size < len(devices):
+        raise MxmlError(f"--batch-size {config.batch_size}: should be at least one image for each device")
     sidecar = checkpoint.read_sidecar(config.prefix) if resume else None
-    if sidecar is None:
-        _make_room(config, force, resume)
+    begins = sidecar is None
+    if begins:
+        _check_room(config, force, resume)
+    checkpoint.find_epoch(config.model, config.epoch)
     data = open_data(config, progress.note)
     if sidecar is None:
         sidecar = _new_sidecar(config, data)
     else:
         _check_same_data(sidecar, data, config.prefix)
         sidecar = dataclasses.replace(sidecar, config=config.to_dict())
-    return _Run(config, data, sidecar, progress, stop).go()
+    return _Run(config, devices, data, sidecar, begins, progress, stop).go()
 
 
 class _Run:
     """One call of fit: what is fixed for the whole run, and its sidecar as it grows."""
 
     def __init__(
-        self, config: TrainConfig, data: TrainData, sidecar: Sidecar, progress: Progress, stop: StopRequest | None
+        self,
+        config: TrainConfig,
+        devices: Sequence[Any],
+        data: TrainData,
+        sidecar: Sidecar,
+        begins: bool,
+        progress: Progress,
+        stop: StopRequest | None,
     ):
         self.config = config
+        self.devices = devices
         self.data = data
         self.sidecar = sidecar
+        self.begins = begins
         self.progress = progress
         self.stop = stop
         self.bad: dict[str, BadImage] = {}
@@ -129,9 +144,6 @@ class _Run:
     def go(self) -> TrainResult:
         """Run every epoch that is left."""
         config = self.config
-        devices = parse_devices(config.device)
-        if config.batch_size < len(devices):
-            raise MxmlError(f"--batch-size {config.batch_size}: should be at least one image for each device")
         common: dict[str, Any] = {
             "batch_size": config.batch_size,
             "data_shape": config.image_shape,
@@ -152,7 +164,7 @@ class _Run:
             ) as train_batches,
             ImageIter(images=self.data.val, bad_images="report", **common) as val_batches,
         ):
-            trainer, epoch, first_batch, totals = self._start(devices, train_batches)
+            trainer, epoch, first_batch, totals = self._start(train_batches)
             schedule = Schedule(
                 config.lr_schedule,
                 config.lr,
@@ -170,12 +182,12 @@ class _Run:
                 first_batch, totals = 0, _Totals()
         return self._result()
 
-    def _start(self, devices: Sequence[Any], batches: ImageIter) -> tuple[Trainer, int, int, _Totals]:
+    def _start(self, batches: ImageIter) -> tuple[Trainer, int, int, _Totals]:
         """Return a trainer with the epoch that it has finished, and how far it is in the next one."""
         config, sidecar = self.config, self.sidecar
         symbol_file = checkpoint.symbol_path(config.prefix)
         model = symbols.fine_tune_model(
-            config.model, config.epoch, len(self.data.labels), config.image_shape, layer=config.layer, seed=config.seed
+            config.model, config.epoch, len(self.data.labels), config.image_shape, layer=config.layer
         )
         finished, first_batch, num_update, totals, states, states_path = config.epoch, 0, 0, _Totals(), None, ""
         arg_params, aux_params = model.arg_params, model.aux_params
@@ -211,18 +223,12 @@ class _Run:
             self.sidecar = dataclasses.replace(
                 sidecar, epochs=tuple(entry for entry in sidecar.epochs if entry.epoch <= finished), finished=False
             )
-            self.progress.note(f"resuming after epoch {finished}" + (f", batch {first_batch}" if first_batch else ""))
-        else:
-            self.progress.note(f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}")
-            checkpoint.save_symbol(config.prefix, model.symbol)
-            self.sidecar = dataclasses.replace(sidecar, epochs=(), pause=None, best_epoch=None)
-            checkpoint.save_sidecar(config.prefix, self.sidecar)
         trainer = Trainer(
             model.symbol,
             arg_params,
             aux_params,
             config=config,
-            devices=devices,
+            devices=self.devices,
             head_names=model.head_names,
             provide_data=batches.provide_data,
             provide_label=batches.provide_label,
@@ -230,6 +236,15 @@ class _Run:
             states=states,
             states_path=states_path,
         )
+        if states_path:
+            self.progress.note(f"resuming after epoch {finished}" + (f", batch {first_batch}" if first_batch else ""))
+        else:
+            self.sidecar = dataclasses.replace(sidecar, epochs=(), pause=None, best_epoch=None)
+            if self.begins:
+                _make_room(config.prefix)
+            checkpoint.save_symbol(config.prefix, model.symbol)
+            checkpoint.save_sidecar(config.prefix, self.sidecar)
+            self.progress.note(f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}")
         return trainer, finished, first_batch, totals
 
     def _train_epoch(
@@ -327,7 +342,7 @@ class _Run:
         checkpoint.save_sidecar(prefix, dataclasses.replace(self.sidecar, pause=pause))
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
-            f"go on with: mxml train --prefix {prefix} --resume",
+            f"go on with: mxml train --prefix {shlex.quote(prefix)} --resume",
             number,
         )
 
@@ -384,8 +399,8 @@ def augment_of(config: TrainConfig) -> Augment:
     )
 
 
-def _make_room(config: TrainConfig, force: bool, resume: bool) -> None:
-    """Refuse to write over what is at the prefix unless told to, and make its folder."""
+def _check_room(config: TrainConfig, force: bool, resume: bool) -> None:
+    """Refuse to write over what is at the prefix unless told to; a symbol alone is a run killed as it began."""
     if os.path.abspath(config.prefix) == os.path.abspath(config.model):
         raise MxmlError(f"--prefix {config.prefix}: is the pretrained model itself; choose another prefix")
     taken = [
@@ -393,16 +408,25 @@ def _make_room(config: TrainConfig, force: bool, resume: bool) -> None:
         for path in (checkpoint.sidecar_path(config.prefix), checkpoint.symbol_path(config.prefix))
         if os.path.exists(path)
     ]
-    if taken and resume:
+    if taken and resume and checkpoint.epochs_on_disk(config.prefix):
         raise CheckpointError(
             f"{taken[0]}: has no sidecar of mxml beside it, so there is nothing to resume exactly; "
             "start from it with --model, under another --prefix"
         )
-    if taken and not force:
+    if taken and not resume and not force:
         raise MxmlError(
             f"{taken[0]}: is there already; go on with --resume, replace it with --force, or choose another --prefix"
         )
-    folder = os.path.dirname(config.prefix)
+
+
+def _make_room(prefix: str) -> None:
+    """Remove the run that --force replaces, and make the prefix's folder.
+
+    The last thing before a run begins: what keeps it from beginning should leave everything as it was.
+    """
+    if os.path.exists(checkpoint.sidecar_path(prefix)):
+        checkpoint.discard_run(prefix)
+    folder = os.path.dirname(prefix)
     try:
         Path(folder or ".").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -417,8 +441,6 @@ def _too_many_bad(bad: Sequence[BadImage], size: int, list_path: str, share: flo
 def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:
     from mxml import __version__
 
-    if os.path.exists(checkpoint.sidecar_path(config.prefix)):
-        checkpoint.discard_run(config.prefix)
     return Sidecar(
         labels=data.labels,
         preprocess=preprocess_of(config),

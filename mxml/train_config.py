@@ -80,11 +80,11 @@ class TrainConfig:
         _check(self.epoch >= 0, "epoch", self.epoch, "0 or more")
         shape = self.image_shape
         good_shape = len(shape) == 3 and shape[0] == 3 and min(shape) > 0 and max(shape) <= 4096
-        _check(good_shape, "image-shape", ",".join(map(str, shape)), "3,HEIGHT,WIDTH with sides up to 4096")
+        _check(good_shape, "image-shape", shape, "3,HEIGHT,WIDTH with sides up to 4096")
         _check(self.preset in PRESETS, "preset", self.preset, "one of " + ", ".join(PRESETS))
         _check(self.channels in (None, "rgb", "bgr"), "channels", self.channels, "rgb or bgr")
         _check(self.num_classes is None or self.num_classes > 0, "num-classes", self.num_classes, "1 or more")
-        _check(self.batch_size > 0, "batch-size", self.batch_size, "1 or more")
+        _check(0 < self.batch_size <= 65536, "batch-size", self.batch_size, "1 to 65536")
         _check(self.optimizer in OPTIMIZERS, "optimizer", self.optimizer, "one of " + ", ".join(OPTIMIZERS))
         _check(self.lr_schedule in SCHEDULES, "lr-schedule", self.lr_schedule, "one of " + ", ".join(SCHEDULES))
         _check(self.best_by in BEST_BY, "best-by", self.best_by, "one of " + ", ".join(BEST_BY))
@@ -148,8 +148,8 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
             continue
         option = name.replace("_", "-")
         raise MxmlError(
-            f"--{option} {value}: the run to resume has {before}, and goes on exactly as it began; leave the option "
-            "out, or start a new run under another --prefix"
+            f"--{option} {_shown(value)}: the run to resume has {_shown(before)}, and goes on exactly as it began; "
+            "leave the option out, or start a new run under another --prefix"
         )
     changes = {
         name: value for name, value in given.items() if name in FREE_ON_RESUME or name in ("num_epoch", *PATH_SETTINGS)
@@ -171,6 +171,14 @@ def _first_epoch_hint(epoch: int) -> str:
     return f"above --epoch {epoch}, from which epochs are counted: --num-epoch {epoch + 10} runs ten"
 
 
+def _shown(value: Any) -> str:
+    if value in (None, ()):
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _check(good: bool, option: str, value: Any, should: str) -> None:
     if not good:
-        raise MxmlError(f"--{option} {value}: should be {should}")
+        raise MxmlError(f"--{option} {_shown(value)}: should be {should}")

@@ -1,4 +1,4 @@
-"""The figures against hand-worked values, scikit-learn and what must hold for any input."""
+"""The figures against hand-worked values, the definitions written out as loops, and what must hold for any input."""
 
 # ruff: noqa: SIM300 - CP, OF1 and their like are figures, not constants
 
@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn import metrics as reference
 
 from mxml.errors import MxmlError, TrainingError
 from mxml.metrics import multilabel_metrics
@@ -27,9 +26,9 @@ def figures(metrics):
 
 
 @st.composite
-def judged_scores(draw, unknown=True):
+def judged_scores(draw):
     shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 5)))
-    labels = draw(hnp.arrays(np.int8, shape, elements=st.integers(-1 if unknown else 0, 1)))
+    labels = draw(hnp.arrays(np.int8, shape, elements=st.integers(-1, 1)))
     # Few distinct scores, so that ties are common.
     scores = draw(hnp.arrays(np.float64, shape, elements=st.integers(0, 8))) / 8
     return scores, labels
@@ -64,47 +63,119 @@ def test_a_worked_example_with_unknown_labels():
     assert result.loss == pytest.approx(-np.log(chosen).mean())
 
 
-@settings(deadline=None, max_examples=80)
-@given(judged_scores(unknown=False), st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]), min_size=5, max_size=5))
-def test_scikit_learn_agrees_on_full_labels(case, thresholds):
-    scores, labels = case
-    thresholds = np.array(thresholds[: labels.shape[1]])
-    result = multilabel_metrics(scores, labels, thresholds)
-    calls = (scores >= thresholds).astype(int)
+def share_present_from(score, column):
+    """Return how large a share of the (score, label) pairs at or above the score is present."""
+    above = [label for other, label in column if other >= score]
+    return sum(above) / len(above)
 
-    expected = []
-    for column in range(labels.shape[1]):
-        found = result.per_class[column]
-        if not labels[:, column].any():
-            assert math.isnan(found.AP) and math.isnan(found.F1)
+
+def mean(values):
+    return sum(values) / len(values) if values else math.nan
+
+
+def harmonic(first, second):
+    return 2 * first * second / (first + second) if first + second else 0.0
+
+
+def by_definition(scores, labels, thresholds):
+    """Work out every figure cell by cell, as the docstring of mxml.metrics defines it."""
+    num_samples, num_classes = labels.shape
+    classes, samples = [], []
+    for c in range(num_classes):
+        cells = [(scores[n, c], int(labels[n, c])) for n in range(num_samples) if labels[n, c] != -1]
+        called = [label for score, label in cells if score >= thresholds[c]]
+        positives = [score for score, label in cells if label]
+        one = {"known": len(cells), "positives": len(positives), "predicted": len(called), "hits": sum(called)}
+        one |= dict.fromkeys(("AP", "precision", "recall", "F1"), math.nan)
+        if positives:
+            one["AP"] = mean([share_present_from(score, cells) for score in positives])
+            one["precision"] = sum(called) / len(called) if called else 0.0
+            one["recall"] = sum(called) / len(positives)
+            one["F1"] = harmonic(one["precision"], one["recall"])
+        classes.append(one)
+    for n in range(num_samples):
+        cells = [(scores[n, c], int(labels[n, c])) for c in range(num_classes) if labels[n, c] != -1]
+        if not cells:
             continue
-        truth, call = labels[:, column], calls[:, column]
-        assert found.AP == pytest.approx(reference.average_precision_score(truth, scores[:, column]), abs=1e-12)
-        precision, recall, f1, _ = reference.precision_recall_fscore_support(
-            truth, call, average="binary", zero_division=0.0
-        )
-        assert (found.precision, found.recall, found.F1) == pytest.approx((precision, recall, f1))
-        expected.append((precision, recall))
-    if expected:
-        assert (result.CP, result.CR) == pytest.approx(tuple(np.mean(expected, axis=0)))
-        assert result.OF1 == pytest.approx(
-            reference.f1_score(labels.ravel(), calls.ravel(), average="binary", zero_division=0.0)
-        )
-    assert result.hamming == pytest.approx(np.mean(labels != calls))
-    assert result.subset_accuracy == pytest.approx(np.mean((labels == calls).all(axis=1)))
-    assert result.lrap == pytest.approx(reference.label_ranking_average_precision_score(labels, scores))
-    if labels.shape[1] > 1:  # with one column scikit-learn refuses the other two
-        assert result.ranking_loss == pytest.approx(reference.label_ranking_loss(labels, scores))
-        assert result.coverage == pytest.approx(reference.coverage_error(labels, scores))
+        present = [score for score, label in cells if label]
+        absent = [score for score, label in cells if not label]
+        wrong = [(scores[n, c] >= thresholds[c]) != labels[n, c] for c in range(num_classes) if labels[n, c] != -1]
+        one = {"wrong": sum(wrong), "ranking_loss": 0.0, "lrap": 1.0, "coverage": 0}
+        if present:
+            one["coverage"] = sum(score >= min(present) for score, _ in cells)
+        if present and absent:
+            one["ranking_loss"] = mean([low <= high for low in present for high in absent])
+            one["lrap"] = mean([share_present_from(score, cells) for score in present])
+        one["loss"] = [-math.log(min(max(s if y else 1 - s, 1e-7), 1 - 1e-7)) for s, y in cells]
+        samples.append(one)
+
+    judged = [one for one in classes if one["positives"]]
+    hits, calls, positives = (sum(one[name] for one in classes) for name in ("hits", "predicted", "positives"))
+    CP, CR = mean([one["precision"] for one in judged]), mean([one["recall"] for one in judged])
+    OP, OR = ((hits / calls if calls else 0.0), hits / positives) if positives else (math.nan, math.nan)
+    losses = [loss for one in samples for loss in one["loss"]]
+    wrong = sum(one["wrong"] for one in samples)
+    hamming = wrong / len(losses) if losses else math.nan
+    figures = {
+        "samples": len(samples), "known": len(losses), "mAP": mean([one["AP"] for one in judged]),
+        "CP": CP, "CR": CR, "CF1": harmonic(CP, CR), "OP": OP, "OR": OR, "OF1": harmonic(OP, OR),
+        "hamming": hamming, "element_accuracy": 1 - hamming,
+        "subset_accuracy": mean([one["wrong"] == 0 for one in samples]), "loss": mean(losses),
+    }  # fmt: skip
+    figures |= {name: mean([one[name] for one in samples]) for name in ("ranking_loss", "coverage", "lrap")}
+    for index, one in enumerate(classes):
+        del one["hits"]
+        one |= {"index": index, "threshold": thresholds[index]}
+    return figures, classes
 
 
-def test_scikit_learn_agrees_on_a_large_set_that_is_ranked_in_blocks():
+def assert_as_defined(scores, labels, thresholds):
+    found = asdict(multilabel_metrics(scores, labels, thresholds))
+    expected, classes = by_definition(scores, labels, thresholds)
+    per_class = found.pop("per_class")
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
+    assert len(per_class) == len(classes)
+    for one, worked in zip(per_class, classes):
+        assert one == pytest.approx(worked, rel=1e-9, abs=1e-12, nan_ok=True)
+
+
+@settings(deadline=None, max_examples=250)
+@given(judged_scores(), st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]), min_size=5, max_size=5))
+def test_every_figure_is_as_defined(case, thresholds):
+    scores, labels = case
+    assert_as_defined(scores, labels, thresholds[: labels.shape[1]])
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.3, 0.97])
+def test_many_samples_each_with_its_own_unknown_labels_are_as_defined(unknown):
     random = np.random.default_rng(3)
-    labels = (random.random((6_000, 200)) < 0.1).astype(np.int8)
-    scores = np.clip(labels * 0.2 + random.random(labels.shape), 0, 1).astype(np.float32)
-    result = multilabel_metrics(scores, labels)
-    assert result.mAP == pytest.approx(reference.average_precision_score(labels, scores, average="macro"))
-    assert result.lrap == pytest.approx(reference.label_ranking_average_precision_score(labels, scores))
+    labels = (random.random((150, 40)) < 0.2).astype(np.int8)
+    scores = np.clip(labels * 0.2 + random.random(labels.shape), 0, 1)
+    labels[random.random(labels.shape) < unknown] = -1
+    assert_as_defined(scores, labels, random.random(40))
+
+
+@pytest.mark.parametrize(("label", "coverage"), [(1, 1), (0, 0)])
+def test_a_single_known_label_is_ranked_rightly(label, coverage):
+    for scores, labels in (([[0.3]], [[label]]), ([[0.9, 0.3, 0.9]], [[-1, label, -1]])):
+        result = multilabel_metrics(np.array(scores), np.array(labels))
+        assert (result.ranking_loss, result.lrap, result.coverage) == (0, 1, coverage)
+
+
+def test_labels_that_score_alike_share_the_worst_place():
+    result = multilabel_metrics(np.array([[0.5, 0.5, 0.5, 0.9, 0.1]]), np.array([[1, 0, 0, -1, 0]]))
+    # Two of the three absent labels score as high; the present one is third of three; one of those three is present.
+    assert result.ranking_loss == pytest.approx(2 / 3)
+    assert (result.coverage, result.lrap) == (3, pytest.approx(1 / 3))
+
+
+@settings(deadline=None, max_examples=60)
+@given(judged_scores())
+def test_only_the_order_of_the_scores_matters_to_the_ranking_figures(case):
+    scores, labels = case
+    ranked, squeezed = multilabel_metrics(scores, labels), multilabel_metrics(scores / 4 + 0.5, labels)
+    for name in ("mAP", "ranking_loss", "coverage", "lrap"):
+        assert getattr(squeezed, name) == pytest.approx(getattr(ranked, name), nan_ok=True)
 
 
 @settings(deadline=None, max_examples=60)
@@ -165,6 +236,8 @@ def test_the_loss_from_logits_is_exact_where_probabilities_have_saturated():
     # softplus(100), softplus(100), softplus(-40), softplus(-3)
     expected = (100.0 + 100.0 + math.log1p(math.exp(-40)) + math.log1p(math.exp(-3))) / 4
     assert multilabel_metrics(probabilities, labels, logits=logits).loss == pytest.approx(expected, rel=1e-12)
+    surely_right = multilabel_metrics(np.ones((1, 1)), np.ones((1, 1)), logits=[[40.0]])
+    assert surely_right.loss == pytest.approx(math.exp(-40), rel=1e-9, abs=0)
     clipped = multilabel_metrics(probabilities, labels).loss
     assert clipped == pytest.approx((2 * -math.log(1e-7) + math.log1p(math.exp(-3))) / 4, rel=1e-4)
 

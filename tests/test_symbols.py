@@ -76,6 +76,9 @@ def step(symbol, arg_params, aux_params, data_shape, label_width, batch=2, conte
 
 def assert_trains(model, data_shape, classes):
     """Step once: the head's bias moves by the loss's exact gradient, and the first convolution's weights move too."""
+    # Behind a head of zeros nothing else has a gradient yet.
+    head = model.arg_params[model.head_names[0]]
+    head[:] = mx.nd.array(np.random.default_rng(0).normal(0, 0.05, head.shape))
     before = {name: value.asnumpy() for name, value in model.arg_params.items()}
     probabilities, labels, after = step(model.symbol, model.arg_params, model.aux_params, data_shape, classes)
     assert probabilities.shape == (2, classes)
@@ -237,11 +240,9 @@ def test_names_that_the_backbone_keeps_are_left_to_it(tmp_path):
 def test_a_fine_tuned_network_is_fine_tuned_again(tmp_path):
     first = symbols.fine_tune_model(save(classifier(), tmp_path), 0, 3, SMALL)
     prefix = save(first.symbol, tmp_path, (first.arg_params, first.aux_params))
-    second = symbols.fine_tune_model(prefix, 0, 4, SMALL, seed=1)
+    second = symbols.fine_tune_model(prefix, 0, 4, SMALL)
     assert second.symbol.tojson() == first.symbol.tojson().replace('"num_hidden": "3"', '"num_hidden": "4"')
     assert second.arg_params["fc_weight"].shape == (4, 4)
-    same_width = symbols.fine_tune_model(prefix, 0, 3, SMALL, seed=1)
-    assert (same_width.arg_params["fc_weight"].asnumpy() != first.arg_params["fc_weight"].asnumpy()).all()
 
 
 # Where a network is cut.
@@ -345,32 +346,17 @@ def test_a_layer_that_no_head_can_sit_on_is_refused():
 # Which parameters it takes.
 
 
-def test_parameters_are_taken_over_and_the_new_head_is_drawn_from_the_seed_alone(tmp_path):
-    wide = mx.sym.SoftmaxOutput(
-        mx.sym.FullyConnected(
-            mx.sym.FullyConnected(pooled(backbone()), num_hidden=400, name="wide"), num_hidden=6, name="fc"
-        ),
-        name="softmax",
-    )
-    prefix = save(wide, tmp_path)
+def test_parameters_are_taken_over_and_the_new_head_begins_at_zero(tmp_path):
+    prefix = save(classifier(), tmp_path)
     old = params_file.read_params(f"{prefix}-0000.params")
-    mx.random.seed(1)
-    first = symbols.fine_tune_model(prefix, 0, 50, SMALL, seed=3)
-    mx.random.seed(2)
-    second = symbols.fine_tune_model(prefix, 0, 50, SMALL, seed=3)
-    other = symbols.fine_tune_model(prefix, 0, 50, SMALL, seed=4)
-    for name in set(first.arg_params) - set(first.head_names):
-        np.testing.assert_array_equal(first.arg_params[name].asnumpy(), old[f"arg:{name}"].asnumpy())
-    for name, value in first.aux_params.items():
+    model = symbols.fine_tune_model(prefix, 0, 6, SMALL)
+    assert old["arg:fc_weight"].asnumpy().all()
+    assert old["arg:fc_weight"].shape == model.arg_params["fc_weight"].shape
+    for name, value in model.arg_params.items():
+        wanted = 0 if name in model.head_names else old[f"arg:{name}"].asnumpy()
+        np.testing.assert_array_equal(value.asnumpy(), np.broadcast_to(wanted, value.shape))
+    for name, value in model.aux_params.items():
         np.testing.assert_array_equal(value.asnumpy(), old[f"aux:{name}"].asnumpy())
-    weights = first.arg_params["fc_weight"].asnumpy()
-    np.testing.assert_array_equal(weights, second.arg_params["fc_weight"].asnumpy())
-    assert (weights != other.arg_params["fc_weight"].asnumpy()).all()
-    assert not first.arg_params["fc_bias"].asnumpy().any()
-    # 20,000 numbers of variance 2 / 400: their mean and deviation within five standard errors.
-    deviation = np.sqrt(2 / 400)
-    assert abs(weights.mean()) < 5 * deviation / np.sqrt(weights.size)
-    assert abs(weights.std() - deviation) < 5 * deviation / np.sqrt(2 * weights.size)
 
 
 def test_what_does_not_fit_lists_both_sides(tmp_path):

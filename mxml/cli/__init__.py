@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
+import signal
 import sys
 
 import click
 
 from mxml import __version__
-from mxml.errors import Interrupted, MxmlError
+from mxml.errors import Interrupted, ListError, MxmlError, printable
 
 # Each command's module in this package, and the line that `mxml --help` shows without importing it.
 COMMANDS = {
@@ -19,6 +22,11 @@ COMMANDS = {
     "evaluate": ("evaluate", "Judge a checkpoint on a list: mAP, F1s, Hamming and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
 }
+
+# What a full disk, a missing permission or too many open files raise, wherever it happens: no bug of ours.
+_SURROUNDINGS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE}
+)
 
 
 class _LazyGroup(click.Group):
@@ -38,23 +46,74 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="mxml")
-def group() -> None:
+@click.pass_context
+def group(context: click.Context) -> None:
     """Multi-label image classification on Apache MXNet: fine-tune, evaluate, predict."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
-    """Run the command line; an MxmlError becomes one line on stderr and exit code 1, a bug keeps its traceback."""
+    """Run the command line and exit: 0, or one line on stderr and 1 for an MxmlError, 2 for wrong usage.
+
+    A signal exits with 128 and its number. A bug keeps its traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name need not be text that the terminal's encoding has.
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        group(prog_name="mxml")
+        with group.make_context("mxml", arguments) as context:
+            group.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "mxml"
+        return _complain(f"{_one_line(error.format_message()).rstrip('.')}; see {command} --help", 2)
+    except ListError as error:
+        return _complain("\n".join(map(printable, str(error).splitlines())), 1)
     except Interrupted as error:
-        click.echo(f"mxml: {error}", err=True)
-        sys.exit(128 + error.signal_number)
+        return _complain(printable(str(error)), 128 + error.signal_number)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 128 + signal.SIGINT)
     except MxmlError as error:
-        click.echo(f"mxml: {error}", err=True)
-        sys.exit(1)
+        return _complain(printable(str(error)), 1)
+    except MemoryError:
+        return _complain("there is not enough memory; a smaller --batch-size needs less", 1)
     except BrokenPipeError:
-        # The reader of stdout has gone, as `mxml predict | head` does; Python would complain again while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        # The reader of stdout has gone, as in `mxml predict | head`.
+        _abandon_output()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in _SURROUNDINGS:
+            raise
+        if error.filename is None:
+            _abandon_output()
+        return _complain(f"{printable(str(error.filename or 'the output'))}: {error.strerror}", 1)
+    return 0
+
+
+def _complain(text: str, code: int) -> int:
+    # The terminal has shown ^C where the cursor is.
+    start = "\n" if code == 128 + signal.SIGINT and sys.stderr.isatty() else ""
+    click.echo(f"{start}mxml: {text}", err=True)
+    return code
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _abandon_output() -> None:
+    """Send what is still to be written nowhere: Python would complain once more while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

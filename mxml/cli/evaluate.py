@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from mxml.cli.options import load_classifier, model_options
+from mxml.cli.options import Threshold, load_classifier, model_options
+from mxml.errors import MxmlError, printable
 
 
 @click.command(name="evaluate")
 @model_options
 @click.option("--data", metavar="LST", help="The list to judge on.  [default: the run's validation list]")
-@click.option("--root", metavar="DIR", help="Folder that its paths are under.  [default: the run's]")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Threshold of every label.  [default: the checkpoint's]")
+@click.option("--root", metavar="DIR", help="Folder that its paths are under.  [default: the run's, for its own list]")
+@click.option("--threshold", type=Threshold(), help="Threshold of every label.  [default: the checkpoint's]")
 @click.option("--allow-absolute", is_flag=True, help="Let the list name images by absolute paths or outside its root.")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and name them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -26,13 +27,12 @@ def command(
     skip_bad: bool,
     as_json: bool,
     batch_size: int,
-    threads: int | None,
+    decode_threads: int | None,
     **model: Any,
 ) -> None:
     """Judge a checkpoint on a list: mAP, F1s, Hamming, ranking figures and each label's own."""
     from tqdm import tqdm
 
-    from mxml.errors import MxmlError
     from mxml.image_list import read_lst
     from mxml.metrics import multilabel_metrics
 
@@ -48,10 +48,10 @@ def command(
     images = read_lst(data, root or "", classifier.num_classes, allow_absolute=allow_absolute)
     with tqdm(total=len(images), desc="evaluating", unit="img", leave=False, disable=None) as bar:
         scores = classifier.scores(
-            images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=threads, step=bar.update
+            images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=decode_threads, step=bar.update
         )
     for image in scores.bad:
-        click.echo(f"left out, cannot be read: {image.path}: {image.reason}", err=True)
+        click.echo(printable(f"left out, cannot be read: {image.path}: {image.reason}"), err=True)
     readable = scores.readable
     if not readable.any():
         raise MxmlError(f"{data}: none of its images can be read")

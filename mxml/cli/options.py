@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from mxml.errors import MxmlError
 
 if TYPE_CHECKING:
     from mxml.checkpoint import Checkpoint
@@ -36,6 +42,27 @@ class Numbers(click.ParamType):
         return numbers
 
 
+class Text(click.types.StringParamType):
+    """Any text, called ``name`` in the help."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+class Threshold(click.FloatRange):
+    """A number from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse the number; click's own range lets nan through."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number from 0 to 1", param, ctx)
+        return number
+
+
 def device_options(command: Command) -> Command:
     """Add --device and --gpus."""
     for option in (
@@ -52,7 +79,10 @@ def chosen_device(device: str | None, gpus: str | None) -> str | None:
         return device
     if device is not None:
         raise click.UsageError("--gpus and --device say the same; give one of them")
-    return f"gpu:{gpus}" if gpus.strip() else "cpu"
+    numbers = gpus.replace(" ", "")
+    if not re.fullmatch(r"(\d+(,\d+)*)?", numbers):
+        raise click.UsageError(f"--gpus {gpus}: should be numbers of GPUs, such as 0,1, or '' for the CPU")
+    return f"gpu:{numbers}" if numbers else "cpu"
 
 
 def model_options(command: Command) -> Command:
@@ -65,19 +95,31 @@ def model_options(command: Command) -> Command:
         click.option(
             "--batch-size", type=click.IntRange(1, 65536), default=32, show_default=True, help="Images at a time."
         ),
-        click.option("--threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]"),
+        click.option(
+            "--decode-threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]"
+        ),
         click.option("--labels", metavar="FILE", help="Label names, one a line.  [default: the sidecar's]"),
         click.option(
-            "--image-shape", type=Numbers(int, 3), help="Input of a network without a sidecar.  [default: 3,224,224]"
+            "--image-shape",
+            type=Numbers(int, 3),
+            help="Channels, height and width of its input.  [default: the sidecar's, else 3,224,224]",
         ),
         click.option(
             "--preset",
             metavar="NAME",
-            help="Preprocessing of a network without a sidecar: original, imagenet or caffe.  [default: original]",
+            help="Preprocessing: original, imagenet or caffe.  [default: the sidecar's, else original]",
         ),
-        click.option("--mean", type=Numbers(float, 3), help="Channel means, 0 to 255, in the network's channel order."),
-        click.option("--std", type=Numbers(float, 3), help="Channel deviations, 0 to 255."),
-        click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="The network's channel order."),
+        click.option(
+            "--mean",
+            type=Numbers(float, 3),
+            help="Channel means, 0 to 255, in the network's channel order.  [default: the preset's]",
+        ),
+        click.option("--std", type=Numbers(float, 3), help="Channel deviations, 0 to 255.  [default: the preset's]"),
+        click.option(
+            "--channels",
+            type=click.Choice(["rgb", "bgr"]),
+            help="The network's channel order.  [default: the preset's]",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -103,32 +145,42 @@ def load_classifier(
     from mxml.inference import Classifier
     from mxml.runtime import default_device
 
+    asked = chosen_device(device, gpus)
     loaded = checkpoint.load(prefix, epoch)
-    return Classifier(
+    build = functools.partial(
+        Classifier,
         loaded,
-        device=chosen_device(device, gpus) or default_device(),
+        device=asked or default_device(),
         preprocess=_preprocess(loaded, image_shape, preset, {"mean": mean, "std": std, "channels": channels}),
-        labels=read_label_names(labels) if labels else None,
     )
+    classifier: Classifier = build()
+    return build(labels=read_label_names(labels, classifier.num_classes)) if labels else classifier
 
 
 def _preprocess(
     loaded: Checkpoint, image_shape: Sequence[int] | None, preset_name: str | None, changes: dict[str, Any]
 ) -> Preprocess | None:
-    """Return what the options make of the sidecar's preprocessing; None leaves it alone."""
-    import dataclasses
-
-    from mxml.errors import MxmlError
+    """Return what the options make of the sidecar's preprocessing, or the original script's; None leaves it alone."""
     from mxml.transforms import preset
 
     changes = {name: value for name, value in changes.items() if value is not None}
-    if image_shape is None and preset_name is None:
-        if not changes:
-            return None
-        base = loaded.sidecar.preprocess if loaded.sidecar else preset("original", (224, 224))
-    else:
-        shape = tuple(image_shape or (loaded.sidecar.preprocess.data_shape if loaded.sidecar else (3, 224, 224)))
-        if shape[0] != 3:
-            raise MxmlError(f"--image-shape {','.join(map(str, shape))}: should be 3,HEIGHT,WIDTH")
-        base = preset(preset_name or "original", shape[1:])
-    return dataclasses.replace(base, **changes)
+    if image_shape is None and preset_name is None and not changes:
+        return None
+    kept = loaded.sidecar.preprocess if loaded.sidecar else preset("original", (224, 224))
+    shape = image_shape or kept.data_shape
+    if shape[0] != 3:
+        raise click.UsageError(f"--image-shape {','.join(map(str, shape))}: should be 3,HEIGHT,WIDTH")
+    size = (shape[1], shape[2])
+    try:
+        base = preset(preset_name, size) if preset_name else _resized(kept, size)
+        return dataclasses.replace(base, **changes)
+    except MxmlError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _resized(preprocess: Preprocess, size: tuple[int, int]) -> Preprocess:
+    """Return the preprocessing for another size, which shows as much of an image as before."""
+    short_side = preprocess.short_side
+    if short_side is not None:
+        short_side = round(short_side * min(size) / min(preprocess.size))
+    return dataclasses.replace(preprocess, size=size, short_side=short_side)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import click
 from tqdm import tqdm
 
+from mxml.errors import MxmlError, printable
 from mxml.train import Progress
 
 
 class ConsoleProgress(Progress):
-    """A bar an epoch with images per second and time left, a line an epoch, and all lines in ``log`` with the time.
+    """A bar an epoch with images per second and time left, a line an epoch, and all lines in a log with the time.
 
-    Use it as a context manager: it closes the log, and the bar that an error left open.
+    The log at ``log_path`` is added to from the first epoch's start on: a run that never starts leaves none. Use it as
+    a context manager: it closes the bar that an error left open, and logs the error.
     """
 
-    def __init__(self, log: TextIO, last_epoch: int):
-        self._log = log
+    def __init__(self, log_path: str, last_epoch: int):
+        self._log_path = log_path
+        self._started = False
+        self._unwritten: list[str] = []
         self._last_epoch = last_epoch
         self._bar: tqdm[Any] | None = None
 
@@ -33,17 +38,21 @@ class ConsoleProgress(Progress):
     ) -> None:
         self._close_bar()
         if error is not None:
-            self._write_log(f"{type(error).__name__}: {error}")
-        self._log.close()
+            # A disk that is full may be the very error.
+            with contextlib.suppress(MxmlError):
+                self._log(f"{type(error).__name__}: {error}")
 
     def note(self, text: str) -> None:
         """Print and log one line."""
-        self._write_log(text)
+        text = printable(text)
+        self._log(text)
         with tqdm.external_write_mode(file=sys.stderr):
             click.echo(text, err=True)
 
     def epoch_started(self, epoch: int, images: int, done: int) -> None:
         """Open the epoch's bar."""
+        self._started = True
+        self._write_log()
         self._open_bar(f"epoch {epoch}/{self._last_epoch}", images, done)
 
     def step_ended(self, images: int, loss: float, lr: float) -> None:
@@ -97,9 +106,18 @@ class ConsoleProgress(Progress):
             self._bar.close()
             self._bar = None
 
-    def _write_log(self, text: str) -> None:
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        self._log.flush()
+    def _log(self, text: str) -> None:
+        self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        if self._started:
+            self._write_log()
+
+    def _write_log(self) -> None:
+        try:
+            with open(self._log_path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.writelines(self._unwritten)
+        except OSError as error:
+            raise MxmlError(f"{self._log_path}: cannot be written: {error.strerror}") from error
+        self._unwritten.clear()
 
 
 def _figure(value: float | None) -> str:

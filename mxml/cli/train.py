@@ -5,28 +5,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from typing import Any
 
 import click
 
-from mxml.cli.options import Numbers, chosen_device, device_options
-from mxml.errors import MxmlError
+from mxml.cli.options import Numbers, Text, chosen_device, device_options
+from mxml.errors import CheckpointError, MxmlError
 
 # The settings' defaults are TrainConfig's; click only shows them, so that an option that was not given stays unknown
 # and a resumed run keeps its own.
 _OPTIONS: tuple[tuple[str, Any, str], ...] = (
-    ("--model", str, "Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params."),
-    ("--epoch", int, "The pretrained network's epoch; epochs are counted on from it."),
-    ("--data-train", str, "List of the training images."),
-    ("--image-train", str, "Folder that its paths are under."),
-    ("--data-val", str, "List of the validation images."),
-    ("--image-val", str, "Folder that its paths are under."),
+    ("--model", Text("PREFIX"), "Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params."),
+    ("--epoch", int, "The pretrained network's epoch: of PREFIX-0000.params unless told."),
+    ("--data-train", Text("LST"), "List of the training images."),
+    ("--image-train", Text("DIR"), "Folder that the training list's paths are under."),
+    ("--data-val", Text("LST"), "List of the validation images."),
+    ("--image-val", Text("DIR"), "Folder that the validation list's paths are under."),
     ("--num-classes", int, "Number of labels; checked against the lists.  [default: the list's]"),
-    ("--labels", str, "Label names, one a line.  [default: labels.txt beside the training list]"),
-    ("--num-epoch", int, "Last epoch's number."),
+    ("--labels", Text("FILE"), "Label names, one a line.  [default: labels.txt beside the training list]"),
+    ("--num-epoch", int, "The last epoch's number, counted on from --epoch."),
     ("--batch-size", int, "Images a step, over all devices."),
     ("--image-shape", Numbers(int, 3), "Channels, height and width of the network's input."),
-    ("--preset", str, "Preprocessing: original, imagenet or caffe."),
+    ("--preset", Text("NAME"), "Preprocessing: original, imagenet or caffe."),
     ("--mean", Numbers(float, 3), "Channel means, 0 to 255, in the network's channel order.  [default: the preset's]"),
     ("--std", Numbers(float, 3), "Channel deviations, 0 to 255.  [default: the preset's]"),
     ("--channels", click.Choice(["rgb", "bgr"]), "The network's channel order.  [default: the preset's]"),
@@ -34,28 +35,32 @@ _OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--rand-mirror/--no-rand-mirror", bool, "Mirror half of the images."),
     ("--min-area", float, "Crop a random part of at least this share of the image's area, and scale it."),
     ("--jitter", float, "Change brightness, contrast and saturation by up to this share."),
-    ("--layer", str, "Layer to put the head on.  [default: the classifier's input]"),
-    ("--freeze", str, "Leave parameters that match this shell pattern as they are; may be repeated."),
+    ("--layer", Text("NAME"), "Layer to put the head on.  [default: the classifier's input]"),
+    (
+        "--freeze",
+        Text("PATTERN"),
+        "Leave parameters whose names match, such as 'conv0_*', as they are; may be repeated.",
+    ),
     ("--optimizer", click.Choice(["sgd", "nag", "adam", "adamw"]), "Optimizer."),
     ("--lr", float, "Learning rate."),
     ("--head-lr-mult", float, "Multiplies the learning rate of the new head."),
     ("--lr-schedule", click.Choice(["constant", "step", "cosine"]), "How the learning rate falls."),
-    ("--lr-steps", Numbers(int), "Epochs after which the step schedule multiplies it by --lr-factor."),
-    ("--lr-factor", float, "See --lr-steps."),
+    ("--lr-steps", Numbers(int), "Epochs after which the step schedule lowers the learning rate."),
+    ("--lr-factor", float, "What the step schedule multiplies the learning rate by."),
     ("--warmup-epochs", float, "Epochs over which the learning rate rises to --lr."),
     ("--mom", float, "Momentum of sgd and nag."),
     ("--wd", float, "Weight decay; biases and BatchNorm are spared."),
-    ("--clip-gradient", float, "Clip each gradient element to this absolute value."),
+    ("--clip-gradient", float, "Clip each gradient element to this absolute value.  [default: no clipping]"),
     (
         "--best-by",
         click.Choice(["mAP", "CF1", "OF1", "hamming", "loss"]),
         "Validation figure that picks the best epoch.",
     ),
-    ("--patience", int, "Stop after so many epochs without a better one."),
+    ("--patience", int, "Stop after so many epochs without a better one.  [default: never]"),
     ("--seed", int, "Seed of everything random."),
-    ("--kv-store", str, "How several devices share gradients: device or local."),
+    ("--kv-store", Text("NAME"), "How several devices share gradients: device or local."),
     ("--decode-threads", int, "Decoding threads.  [default: physical cores]"),
-    ("--cache-mb", int, "Memory for decoded images."),
+    ("--cache-mb", int, "Megabytes of memory to keep decoded images in."),
     ("--max-bad-share", float, "Stop when more than this share of the images cannot be read."),
     ("--num-examples", int, "Accepted for the original script's sake; the list tells the number."),
     ("--allow-absolute", bool, "Let lists name images by absolute paths or outside their root."),
@@ -81,7 +86,10 @@ def _shown_default(value: Any) -> str:
         return ""
     if value is True:
         return "  [default: yes]"
-    return f"  [default: {','.join(map(str, value)) if isinstance(value, tuple) else value}]"
+    shown = (
+        ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else value
+    )
+    return f"  [default: {shown}]"
 
 
 @click.command(name="train")
@@ -124,11 +132,8 @@ def command(
     if resume and force:
         raise click.UsageError("--resume goes on with a run and --force replaces it; give one of them")
     config = _config(given, resume, asked or default_device())
-    folder = os.path.dirname(config.prefix)
-    if folder:
-        _make_folder(folder)
-    log = open(os.path.join(folder, "train.log"), "a", encoding="utf-8")  # noqa: SIM115 - ConsoleProgress closes it
-    with ConsoleProgress(log, config.num_epoch) as progress, StopRequest() as stop:
+    log_path = os.path.join(os.path.dirname(config.prefix), "train.log")
+    with ConsoleProgress(log_path, config.num_epoch) as progress, StopRequest() as stop:
         result = fit(config, progress, resume=resume, force=force, stop=stop)
         for image in result.bad:
             progress.note(f"skipped, cannot be read: {image.path}: {image.reason}")
@@ -140,37 +145,44 @@ def command(
     judged = "" if figure is None else f", validation mAP {figure:.4f}"
     click.echo(f"best epoch: {result.best_epoch} of {result.epochs}{judged}")
     click.echo(f"checkpoint: {result.prefix}-{result.best_epoch:04d}.params, curves: {result.prefix}-curves.png")
-    click.echo(f"next: mxml predict --prefix {result.prefix}")
+    click.echo(f"next: mxml predict --prefix {shlex.quote(result.prefix)}")
 
 
 def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:
     if prefix is not None:
         if save_result is not None or save_name is not None:
             raise click.UsageError("--prefix says the same as --save-result and --save-name; give one or the others")
-        if not os.path.basename(prefix):
-            raise click.UsageError(f"--prefix {prefix} is a folder; add a name, such as {prefix}model")
-        return prefix
+        return _named(prefix, "--prefix")
     if save_name is None:
         raise click.UsageError("say where the run's files go: --prefix PREFIX, or --save-result DIR --save-name NAME")
-    return os.path.join(save_result or "", save_name)
+    return os.path.join(save_result or "", _named(save_name, "--save-name"))
+
+
+def _named(prefix: str, option: str) -> str:
+    if os.path.basename(prefix) in ("", ".", ".."):
+        raise click.UsageError(
+            f"{option} {prefix!r}: names no files; add a name, such as {os.path.join(prefix, 'model')}"
+        )
+    return prefix
 
 
 def _config(given: dict[str, Any], resume: bool, device: str) -> Any:
-    from mxml.checkpoint import read_sidecar
+    from mxml.checkpoint import read_sidecar, sidecar_path
     from mxml.train_config import TrainConfig, resumed
 
     sidecar = read_sidecar(given["prefix"]) if resume else None
     if sidecar is not None:
-        return resumed(TrainConfig.from_dict(sidecar.config), given)
+        try:
+            saved = TrainConfig.from_dict(sidecar.config)
+        except MxmlError as error:
+            raise CheckpointError(f"{sidecar_path(given['prefix'])}: {error}") from error
+        return resumed(saved, given)
     needed = ("model", "data_train", "image_train", "data_val", "image_val")
     missing = [f"--{name.replace('_', '-')}" for name in needed if name not in given]
     if missing:
-        raise click.UsageError(f"missing {', '.join(missing)}" + (": there is no run to resume" if resume else ""))
-    return TrainConfig(**{"device": device, **given})
-
-
-def _make_folder(folder: str) -> None:
+        nothing = f"; there is no run at {given['prefix']} to resume" if resume else ""
+        raise click.UsageError(f"missing {', '.join(missing)}{nothing}")
     try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise MxmlError(f"{folder}: cannot be made ({error.strerror}); choose another --prefix") from error
+        return TrainConfig(**{"device": device, **given})
+    except MxmlError as error:
+        raise click.UsageError(str(error)) from error
