@@ -21,7 +21,7 @@ image_shape=3,96,96
 # training
 batch_size=32
 lr=0.02
-num_epoch=10
+num_epoch=20
 # where the checkpoints go
 prefix=model
 

@@ -23,7 +23,7 @@ RECIPE = (
     *("--model", str(SHARED / "models" / "squeezenet_v1.0"), "--preset", "caffe", "--image-shape", "3,227,227"),
     *("--data-train", str(DATA / "train.lst"), "--image-train", str(DATA / "images")),
     *("--data-val", str(DATA / "val.lst"), "--image-val", str(DATA / "images"), "--labels", str(DATA / "labels.txt")),
-    *("--num-epoch", "10", "--optimizer", "adamw", "--lr", "0.0003", "--head-lr-mult", "10", "--wd", "0.01"),
+    *("--num-epoch", "10", "--optimizer", "adamw", "--lr", "0.0002", "--head-lr-mult", "10", "--wd", "0.01"),
     *("--lr-schedule", "cosine", "--warmup-epochs", "1"),
 )
 

@@ -181,6 +181,10 @@ def load_mxnet() -> Any:
         raise SetupError(f"MXNet is not installed; install it with: pip install 'mxml[{extra}]'")
     count, _ = threads()
     os.environ["OMP_NUM_THREADS"] = str(count)
+    # libgomp's threads otherwise spin for long at every barrier, which slows training several times over where the
+    # processors have other work, mxml's own decoding included.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Sparse fallbacks and subgraph passes would be logged at every bind.
     os.environ.setdefault("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")

@@ -46,7 +46,7 @@ def command(
     elif root is None:
         raise click.UsageError("--data needs --root, the folder that the list's paths are under")
     images = read_lst(data, root or "", classifier.num_classes, allow_absolute=allow_absolute)
-    with tqdm(total=len(images), desc="evaluating", unit="img", leave=False, disable=None) as bar:
+    with tqdm(total=len(images), desc="evaluating", unit=" img", leave=False, disable=None) as bar:
         scores = classifier.scores(
             images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=decode_threads, step=bar.update
         )

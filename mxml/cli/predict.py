@@ -59,7 +59,7 @@ def command(
     drawings = None if save_img is None else _Drawings(save_img)
     thresholds = classifier.thresholds if threshold is None else threshold
     read = 0
-    with tqdm(total=len(paths), desc="predicting", unit="img", leave=False, disable=None) as bar:
+    with tqdm(total=len(paths), desc="predicting", unit=" img", leave=False, disable=None) as bar:
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
             images = ImageList.from_rows(chunk, np.full((len(chunk), classifier.num_classes), -1, dtype=np.int8))

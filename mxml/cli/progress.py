@@ -94,7 +94,7 @@ class ConsoleProgress(Progress):
             total=images,
             initial=done,
             desc=text,
-            unit="img",
+            unit=" img",
             leave=False,
             file=sys.stderr,
             disable=None,

@@ -17,7 +17,7 @@ from mxml.errors import CheckpointError, MxmlError
 # and a resumed run keeps its own.
 _OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--model", Text("PREFIX"), "Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params."),
-    ("--epoch", int, "The pretrained network's epoch: of PREFIX-0000.params unless told."),
+    ("--epoch", int, "The pretrained network's epoch, the number in PREFIX-0000.params."),
     ("--data-train", Text("LST"), "List of the training images."),
     ("--image-train", Text("DIR"), "Folder that the training list's paths are under."),
     ("--data-val", Text("LST"), "List of the validation images."),
