@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Checkpoint:
     symbol: Any
     arg_params: Mapping[str, Any]
     aux_params: Mapping[str, Any]
-    sidecar: Sidecar | None = field(default=None)
+    sidecar: Sidecar | None = None
 
 
 def symbol_path(prefix: str) -> str:
@@ -126,13 +126,17 @@ def find_epoch(prefix: str, epoch: int | None = None) -> int:
 
 
 def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tuple[str, ...]) -> None:
-    """Hold an epoch's files against their stamps; raises CheckpointError that offers the newest whole epoch."""
+    """Hold an epoch's files against their stamps; raises CheckpointError that offers the newest whole epoch.
+
+    An epoch that the sidecar does not name is refused: it was never finished, or is another run's.
+    """
     if sidecar is None:
         return
     record = next((record for record in sidecar.epochs if record.epoch == epoch), None)
     if record is None:
-        return
-    fault = _first_fault(prefix, record, suffixes)
+        fault = f"{params_path(prefix, epoch)}: is of no finished epoch of the run in {sidecar_path(prefix)}"
+    else:
+        fault = _first_fault(prefix, record, suffixes)
     if fault:
         whole = [other.epoch for other in sidecar.epochs if not _first_fault(prefix, other, suffixes)]
         offer = f"the newest whole checkpoint is epoch {whole[-1]}: --epoch {whole[-1]}" if whole else "none is whole"

@@ -139,7 +139,7 @@ def _webp(data: bytes) -> Header:
         raise _cut_off("WebP", f"it should hold {8 + struct.unpack_from('<I', data, 4)[0]:,} bytes")
     width, height, orientation, has_alpha, has_pixels = 0, 0, 1, False, False
     for kind, start, stop in riff_chunks(data, 12):
-        if kind == b"VP8X":
+        if kind == b"VP8X" and start == 20:  # elsewhere decoders pass over it
             has_alpha = bool(data[start] & 0x10)
             width = 1 + int.from_bytes(data[start + 4 : start + 7], "little")
             height = 1 + int.from_bytes(data[start + 7 : start + 10], "little")
@@ -197,6 +197,10 @@ def _bmp(data: bytes) -> Header:
 # TIFF 6.0, section 2, and BigTIFF.
 
 _TIFF_TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}
+# Width, height, bits, strips (where, how long), orientation, tiles (size, where, how long), extra and floating samples.
+_TIFF_TAGS = frozenset((256, 257, 258, 273, 274, 279, 322, 323, 324, 325, 338, 339))
+_LARGEST_TILE = 1 << 24  # pixels, also in a smaller image
+_MOST_TIFF_VALUES = 1 << 20  # tiles of 16 x 16 pixels in the largest image that is read by default: 0.7 million
 
 
 def _tiff(data: bytes) -> Header:
@@ -214,6 +218,9 @@ def _tiff(data: bytes) -> Header:
         raise _Damaged("the TIFF file lacks the place of its picture")
     if max(start + length for start, length in zip(starts, lengths)) > len(data):
         raise _cut_off("TIFF", "its picture goes on beyond its end")
+    tile = max(tags.get(322, ()), default=0) * max(tags.get(323, ()), default=0)
+    if tile > max(_LARGEST_TILE, 2 * width * height):  # a decoder makes room for whole tiles
+        raise _Damaged(f"the TIFF file claims tiles of {tile:,} pixels, many times its picture")
     bits = max(tags.get(258, ()) or (1,))
     if bits > 16 or max(tags.get(339, ()) or (1,)) == 3:
         raise _Damaged(f"TIFF with {bits}-bit or floating-point samples is not supported; save it with 8 or 16 bits")
@@ -222,15 +229,24 @@ def _tiff(data: bytes) -> Header:
 
 
 def _tiff_tags(data: bytes, order: str, big: bool, offset: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Walk the whole-number tags of one image file directory."""
+    """Walk the whole-number tags of _TIFF_TAGS in one image file directory; where one is there twice, the first counts.
+
+    So it does for libtiff, whatever the first one's type is: what is checked here must be what is decoded.
+    """
     count = struct.unpack_from(order + ("Q" if big else "H"), data, offset)[0]
     offset += 8 if big else 2
     entry_size, room = (20, 8) if big else (12, 4)
     if offset + count * entry_size > len(data):
         raise _cut_off("TIFF", "its directory goes on beyond its end")
+    seen = set()
     for entry in range(offset, offset + count * entry_size, entry_size):
         tag, kind, values = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, entry)
+        if tag not in _TIFF_TAGS or tag in seen:
+            continue
+        seen.add(tag)
         if kind in _TIFF_TYPES:
+            if values > _MOST_TIFF_VALUES:
+                raise _Damaged(f"the TIFF file claims {values:,} values for one tag")
             start = entry + entry_size - room
             if values * struct.calcsize("=" + _TIFF_TYPES[kind]) > room:
                 start = struct.unpack_from(order + ("Q" if big else "I"), data, start)[0]

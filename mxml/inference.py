@@ -61,7 +61,10 @@ def collect(
         outputs = [output.asnumpy() for output in module.get_outputs()]
         positions = batch.index[: len(batch.index) - batch.pad]
         if not np.isfinite(outputs[1][: len(positions)]).all():
-            raise TrainingError("the model's output is not finite: its parameters hold NaN or overflow; lower --lr")
+            raise TrainingError(
+                "the model's output is not finite: training has diverged or its parameters are damaged; "
+                "take an earlier epoch, or train with a lower --lr"
+            )
         probabilities[positions] = outputs[0][: len(positions)]
         logits[positions] = outputs[1][: len(positions)]
         if step is not None:

@@ -202,7 +202,7 @@ def load_mxnet() -> Any:
     except Exception as error:
         raise SetupError(
             f"MXNet cannot be imported: {type(error).__name__}: {error}; "
-            "install a fresh environment with: pip install 'mxml[cpu]'"
+            "make a fresh environment, and in mxml's checkout: pip install '.[cpu]'"
         ) from error
     # MXNet tells SciPy's sparse arrays by a name that warns since SciPy 1.8 and is to leave; without SciPy it asks
     # nothing, and mxml hands it no sparse arrays.
@@ -306,8 +306,11 @@ def facts() -> Facts:
         features = tuple(sorted(name for name, feature in mx.runtime.Features().items() if feature.enabled))
         mxnet_gpus = mx.context.num_gpus() if "CUDA" in features else 0
     except SetupError as error:
-        problem, _, remedy = str(error).partition("; ")
+        problem, _, remedy = str(error).rpartition("; ")
         problems.append((problem, remedy))
+    except Exception as error:  # MXNet's own, such as a driver that is too old for its CUDA
+        reason = next(iter(str(error).split("\n")), "") or type(error).__name__
+        problems.append((f"MXNet cannot compute: {reason}", "update the NVIDIA driver, or install the CPU build"))
     gpus = list_gpus()
     for gpu in gpus:
         if not gpu.usable:
@@ -335,7 +338,8 @@ def _version(module: str, problems: list[tuple[str, str]]) -> str | None:
     try:
         return str(importlib.import_module(module).__version__)
     except Exception as error:
-        problems.append((f"{module} cannot be imported: {error}", "pip install --force-reinstall mxml"))
+        wanted = {"numpy": "'numpy<2'", "cv2": "'opencv-python-headless<4.10'"}[module]
+        problems.append((f"{module} cannot be imported: {error}", f"pip install --force-reinstall {wanted}"))
         return None
 
 

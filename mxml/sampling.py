@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-# SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 14.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+# SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 _ORDER_COLUMN = 0xFFFF
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
+    """Return SplitMix64's output function of uint64 ``values``."""
     values = (values ^ (values >> np.uint64(30))) * _FIRST
     values = (values ^ (values >> np.uint64(27))) * _SECOND
     return values ^ (values >> np.uint64(31))
@@ -25,9 +26,9 @@ def _hashes(seed: int, epoch: int, positions: np.ndarray, columns: np.ndarray) -
     """Return (N, K) uint64, one hash for every position and column."""
     key = np.zeros(1, np.uint64)
     for part in (seed, epoch):
-        key = _mix(key + np.uint64(part % (1 << 64)) + _GOLDEN)
-    rows = _mix(key + (positions.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
-    return _mix(rows[:, None] + (columns.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+        key = mix(key + np.uint64(part % (1 << 64)) + GOLDEN)
+    rows = mix(key + (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN)
+    return mix(rows[:, None] + (columns.astype(np.uint64) + np.uint64(1)) * GOLDEN)
 
 
 def uniforms(seed: int, epoch: int, positions: np.ndarray, columns: int) -> np.ndarray:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mxml.sampling import GOLDEN, mix
+
 
 def stratified_split(labels: np.ndarray, shares: Sequence[float], seed: int) -> list[np.ndarray]:
     """Split N images into parts by iterative stratification; return the sorted positions of each part.
@@ -63,9 +65,5 @@ def _deal(count: int, wanted: list[float], wanted_images: list[float], noise: np
 
 
 def _noise(count: int, seed: int) -> np.ndarray:
-    """Return (count,) uint64 from ``seed``: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, figure 17)."""
-    golden = 0x9E3779B97F4A7C15
-    state = np.uint64(seed % 2**64) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(golden)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    """Return (count,) uint64: the first numbers that SplitMix64 draws from ``seed``."""
+    return mix(np.uint64(seed % 2**64) + np.arange(1, count + 1, dtype=np.uint64) * GOLDEN)

@@ -114,7 +114,7 @@ def fit(
         sidecar = _new_sidecar(config, data)
     else:
         _check_same_data(sidecar, data, config.prefix)
-        sidecar = dataclasses.replace(sidecar, config=config.to_dict())
+        sidecar = dataclasses.replace(sidecar, config=config.to_dict(), data=data.sources)
     return _Run(config, devices, data, sidecar, begins, progress, stop).go()
 
 
@@ -192,12 +192,16 @@ class _Run:
         finished, first_batch, num_update, totals, states, states_path = config.epoch, 0, 0, _Totals(), None, ""
         arg_params, aux_params = model.arg_params, model.aux_params
         pause = sidecar.pause
-        record, faults = checkpoint.newest_whole_epoch(config.prefix, sidecar)
+        record: Epoch | None = None
+        faults: list[str] = []
         if pause is not None:
             fault = checkpoint.pause_fault(config.prefix, pause)
             if fault:
-                faults.insert(0, fault)
+                faults.append(fault)
                 pause = None
+        if pause is None:
+            record, more = checkpoint.newest_whole_epoch(config.prefix, sidecar)
+            faults += more
         for fault in faults:
             self.progress.note(f"{fault}; going back to the newest whole checkpoint")
         if pause is not None:
@@ -220,9 +224,9 @@ class _Run:
             arg_params, aux_params = params_file.split_params(params_file.read_params(params_path))
             symbols.check_params(model.symbol, arg_params, aux_params, config.image_shape)
             states = params_file.read_params(states_path)
-            self.sidecar = dataclasses.replace(
-                sidecar, epochs=tuple(entry for entry in sidecar.epochs if entry.epoch <= finished), finished=False
-            )
+            epochs = tuple(entry for entry in sidecar.epochs if entry.epoch <= finished)
+            best = best_epoch(epochs, config.best_by)
+            self.sidecar = dataclasses.replace(sidecar, epochs=epochs, best_epoch=best, finished=False)
         trainer = Trainer(
             model.symbol,
             arg_params,
@@ -265,6 +269,7 @@ class _Run:
             totals.sums["seconds"] += now - began
             began = now
             self._heed_stop(trainer, epoch, number, totals)
+        trainer.settle()
         self._note_bad(batches.bad)
 
     def _validate(
@@ -356,9 +361,9 @@ class _Run:
 
     def _not_finite(self, epoch: int, batch: int, positions: np.ndarray) -> str:
         names = [self.data.train.path(int(position)) for position in positions]
-        shown = ", ".join(names[:NAMED_IMAGES]) + (f" and {len(names) - NAMED_IMAGES} more" if len(names) > 8 else "")
+        more = f" and {len(names) - NAMED_IMAGES} more" if len(names) > NAMED_IMAGES else ""
         return (
-            f"the loss is not finite in epoch {epoch}, batch {batch} (images {shown}); "
+            f"the loss is not finite in epoch {epoch}, batch {batch} (images {', '.join(names[:NAMED_IMAGES])}{more}); "
             "lower --lr or --head-lr-mult, or set --clip-gradient 1"
         )
 

@@ -16,7 +16,8 @@ SCHEDULES = ("constant", "step", "cosine")
 BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
 LOWER_IS_BETTER = frozenset({"hamming", "loss"})
 
-# What may differ when a run is resumed: none of it changes the numbers computed in the epochs still to come.
+# What may differ when a run is resumed: none of it changes what is computed in the epochs still to come, though another
+# device, as another number of MXNet's threads, rounds it differently.
 FREE_ON_RESUME = frozenset({"device", "decode_threads", "cache_mb", "num_examples", "patience"})
 PATH_SETTINGS = ("model", "prefix", "data_train", "image_train", "data_val", "image_val", "labels")
 

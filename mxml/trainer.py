@@ -100,17 +100,22 @@ class Trainer:
         """Return the bound module, for a forward pass with the current parameters."""
         return self._module
 
-    def parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return copies of the arguments and auxiliary states on the CPU, after all steps have ended.
+    def settle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Wait until all steps have ended, and return the module's own arguments and auxiliary states on the CPU.
 
         With several devices BatchNorm's moving statistics are averaged, and every device goes on from the average: so
-        a run that goes on and one that is resumed from here hold the same numbers.
+        validation judges what is saved, and a run that goes on and one that is resumed from here hold the same numbers.
         """
         mx.nd.waitall()
         losses.raise_failure()
         arg_params, aux_params = self._module.get_params()
         if len(self._module._context) > 1:
             self._module.set_params(arg_params, aux_params)
+        return arg_params, aux_params
+
+    def parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Settle, and return copies of the arguments and auxiliary states on the CPU."""
+        arg_params, aux_params = self.settle()
         return (
             {name: array.copy() for name, array in arg_params.items()},
             {name: array.copy() for name, array in aux_params.items()},

@@ -45,10 +45,10 @@ install() {
     fi
     say "mxml: installing into $venv (a minute or two, once)"
     case $1 in
-        *gpu*) other=mxnet ;;
-        *) other=mxnet-cu112 ;;
+        *gpu*) other=mxnet; rm -f "$venv/installed-cpu" "$venv/installed-test" ;;
+        *) other=mxnet-cu112; rm -f "$venv/installed-gpu" ;;
     esac
-    # Both builds own the same module, so that one must leave before the other comes.
+    # Both builds own the same module, so that one must leave before the other comes, and its mark with it.
     "$venv/bin/python" -m pip uninstall --quiet --yes "$other" >/dev/null 2>&1 || :
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" \
         --editable "$here[$1]" >&2 || return 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -248,6 +249,50 @@ def test_limits_hold_before_anything_is_decoded():
         decode(small, limits=Limits(max_pixels=5))
     with pytest.raises(ImageError, match="0x2 pixels"):
         decode(png(0, 2, 8, 2, b""))
+
+
+def with_tiff_tags(data: bytes, *, lies: dict[int, int], kind: int = 4) -> bytes:
+    """Put a second entry with another value behind each tag in ``lies``; the first gets the type ``kind``."""
+    start = struct.unpack_from("<I", data, 4)[0]
+    entries = []
+    for i in range(struct.unpack_from("<H", data, start)[0]):
+        tag, _, count, value = struct.unpack_from("<HHII", data, start + 2 + 12 * i)
+        if tag in lies:
+            entries += [struct.pack("<HHII", tag, kind, count, value), struct.pack("<HHII", tag, 4, 1, lies[tag])]
+        else:
+            entries.append(data[start + 2 + 12 * i : start + 14 + 12 * i])
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
+
+
+def test_limits_hold_for_headers_that_give_two_sizes(picture):
+    small = Limits(max_pixels=100)
+    tiff = encode(picture, ".tiff")
+    assert read_header(with_tiff_tags(tiff, lies={256: 9, 257: 9})).shown_size == (60, 40)
+    for kind in (4, 9):  # unsigned, and signed, which libtiff takes as well
+        with pytest.raises(ImageError, match=r"pixels allowed|lacks the size"):
+            decode(with_tiff_tags(tiff, lies={256: 9, 257: 9}, kind=kind), limits=small)
+    webp = encode(picture, ".webp") + b"VP8X" + struct.pack("<II", 10, 0) + bytes([8, 0, 0, 8, 0, 0])
+    with pytest.raises(ImageError, match="60 x 40 pixels, more than the 100"):
+        decode(webp[:4] + struct.pack("<I", len(webp) - 8) + webp[8:], limits=small)
+
+
+def test_what_a_tiff_directory_claims_costs_nothing():
+    body = bytes(200_000)
+    entries = b"".join(struct.pack("<HHII", tag, 1, len(body), 8) for tag in range(1000, 3000))
+    head = b"II*\0" + struct.pack("<I", 8 + len(body))
+    tracemalloc.start()
+    with pytest.raises(ImageError, match="lacks the size"):
+        read_header(head + body + struct.pack("<H", 2000) + entries + bytes(4))
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    tiled = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1, 322: 16_000, 323: 16_000, 324: 8, 325: 256}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tiled.items())
+    with pytest.raises(ImageError, match="claims tiles of 256,000,000 pixels"):
+        decode(b"II*\0" + struct.pack("<I", 264) + bytes(256) + struct.pack("<H", 10) + entries + bytes(4))
+    many = struct.pack("<HHII", 258, 1, 1 << 21, 8)
+    with pytest.raises(ImageError, match="claims 2,097,152 values"):
+        read_header(b"II*\0" + struct.pack("<I", 8 + (1 << 21)) + bytes(1 << 21) + b"\1\0" + many + bytes(4))
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path, picture):

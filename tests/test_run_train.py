@@ -101,3 +101,24 @@ def test_without_a_supported_python_one_line_says_what_is_needed(checkout, tmp_p
     found = shell("sh run_train.sh", checkout, PATH=str(path))
     assert found.returncode == 1
     assert found.stderr == "mxml: needs Python 3.9, 3.10, 3.11 or 3.12 on PATH, and found none\n"
+
+
+def test_changing_between_the_builds_of_mxnet_installs_again(checkout, tmp_path):
+    """With stand-ins for Python and pip: what counts is which installations the script takes for done."""
+    root = tmp_path / "a checkout"
+    (root / ".venv" / "bin").mkdir(parents=True)
+    for name in ("python", "mxml"):
+        (root / ".venv" / "bin" / name).write_text("#!/bin/sh\nexit 0\n")
+        (root / ".venv" / "bin" / name).chmod(0o755)
+    for name in ("setup.py", "constraints.txt"):
+        shutil.copy(checkout / name, root / name)
+    script = f"root=.; . '{checkout}/scripts/environment.sh'"
+
+    def installed(*asked):
+        done = shell("; ".join([script, *(f"install {extra} {mark}" for extra, mark in asked)]), root)
+        assert done.returncode == 0, done.stderr
+        return done.stderr.count("installing"), sorted(path.name for path in (root / ".venv").glob("installed-*"))
+
+    assert installed(("cpu", "cpu"), ("cpu,test", "test"), ("cpu", "cpu")) == (2, ["installed-cpu", "installed-test"])
+    assert installed(("gpu", "gpu"), ("gpu", "gpu")) == (1, ["installed-gpu"])
+    assert installed(("cpu,test", "test"), ("gpu", "gpu")) == (2, ["installed-gpu"])

@@ -8,7 +8,7 @@ import tiny
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, log_loss
 
 import mxml
-from mxml import checkpoint, params_file, train
+from mxml import checkpoint, losses, params_file, train
 from mxml.errors import CheckpointError, Interrupted, MxmlError, TrainingError
 from mxml.history import best_epoch
 from mxml.image_list import read_lst
@@ -157,6 +157,15 @@ def test_two_devices_resume_bit_for_bit(folder):
     assert same_params(folder / "whole-0003.params", folder / "run-0003.params")
 
 
+def test_two_devices_are_judged_with_the_parameters_that_are_saved(folder):
+    train.fit(tiny.config(folder, device="cpu:0,1", num_epoch=1))
+    written = json.loads((folder / "run.json").read_text())["epochs"][0]["figures"]["val"]["loss"]
+    images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
+    scores = mxml.Classifier.load(str(folder / "run"), 1).scores(images)
+    known = np.logaddexp(0, np.where(images.labels == 1, -scores.logits, scores.logits).astype(np.float64))
+    assert written == pytest.approx(known.mean(), rel=1e-6)
+
+
 def test_frozen_layers_stay_as_they_were_and_the_rest_moves(folder):
     train.fit(tiny.config(folder, num_epoch=1, freeze=("conv0_*", "bn0_*")))
     before = params_file.read_params(folder / "net-0000.params")
@@ -184,6 +193,24 @@ def test_the_head_has_a_learning_rate_of_its_own(folder):
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(folder):
     with pytest.raises(TrainingError, match=r"not finite in epoch 1, batch \d+ \(images .*1-\d+\.png.*lower --lr"):
         train.fit(tiny.config(folder, lr=1e30))
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == []
+
+
+@pytest.mark.parametrize("call", [2, 5])  # in the middle, and in the last step before validation
+def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, monkeypatch, call):
+    gradients, calls = losses.CrossEntropyLoss.gradients, []
+
+    def fail_once(self, inputs):
+        calls.append(inputs[0].shape)
+        if len(calls) == call:
+            raise KeyError("no such weight")
+        return gradients(self, inputs)
+
+    monkeypatch.setattr(losses.CrossEntropyLoss, "gradients", fail_once)
+    with pytest.raises(
+        TrainingError, match=r"the loss failed in CrossEntropyLoss\.backward: KeyError: 'no such weight'"
+    ):
+        train.fit(tiny.config(folder))
     assert checkpoint.epochs_on_disk(str(folder / "run")) == []
 
 
@@ -251,6 +278,40 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
     assert any("run-0003.params: is damaged" in note for note in recorder.notes)
     assert "resuming after epoch 2" in recorder.notes
     assert (folder / "run-0003.params").read_bytes() == wanted
+
+
+def test_after_damage_the_best_epoch_is_one_of_those_left(folder):
+    train.fit(tiny.config(folder, num_epoch=3))
+    sidecar = json.loads((folder / "run.json").read_text())
+    for epoch, figure in zip(sidecar["epochs"], (0.1, 0.2, 0.9)):
+        epoch["figures"]["val"]["mAP"] = figure
+    (folder / "run.json").write_text(json.dumps({**sidecar, "best_epoch": 3}))
+    (folder / "run-0003.params").write_bytes(b"")
+    stop = StopRequest()
+    with pytest.raises(Interrupted):
+        train.fit(tiny.config(folder, num_epoch=3), StopAfter(stop, 1), resume=True, stop=stop)
+    assert checkpoint.load(str(folder / "run")).epoch == 2
+
+
+def test_a_run_whose_data_has_moved_is_resumed_and_remembers_the_new_place(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    for name in ("lists", "images"):
+        (folder / name).rename(folder / f"new-{name}")
+    places = {
+        f"{kind}_{part}": str(folder / place)
+        for part in ("train", "val")
+        for kind, place in (("data", f"new-lists/{part}.lst"), ("image", "new-images"))
+    }
+    train.fit(tiny.config(folder, num_epoch=2, **places), resume=True)
+    data = json.loads((folder / "run.json").read_text())["data"]
+    assert (data["val"]["list"], data["val"]["root"]) == ("new-lists/val.lst", "new-images")
+
+
+def test_an_epoch_that_the_run_never_finished_is_refused(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    shutil.copy(folder / "run-0001.params", folder / "run-0009.params")
+    with pytest.raises(CheckpointError, match=r"run-0009\.params: is of no finished epoch .*newest whole .*epoch 1"):
+        checkpoint.load(str(folder / "run"), 9)
 
 
 def test_a_changed_list_cannot_be_resumed(folder):

@@ -40,9 +40,10 @@ def command(
     sidecar = classifier.checkpoint.sidecar
     source = sidecar.data.get("val") if sidecar else None
     if data is None:
-        if source is None:
+        if sidecar is None or source is None:
             raise click.UsageError("this checkpoint names no validation list; give --data LST --root DIR")
         data, root = source.list, root if root is not None else source.root
+        allow_absolute = allow_absolute or sidecar.config.get("allow_absolute") is True
     elif root is None:
         raise click.UsageError("--data needs --root, the folder that the list's paths are under")
     images = read_lst(data, root or "", classifier.num_classes, allow_absolute=allow_absolute)
@@ -92,11 +93,12 @@ def _print(judged: dict[str, Any]) -> None:
     click.echo(f"{judged['samples']:,} images")
     for name, text in _FIGURES:
         click.echo(f"{text:18} {_number(judged[name])}")
-    width = max(len("label"), *(len(figures["name"]) for figures in judged["per_class"]))
+    names = [printable(figures["name"]) for figures in judged["per_class"]]
+    width = max(len("label"), *map(len, names))
     click.echo(f"\n{'label':{width}}  present  predicted      AP  precision  recall      F1")
-    for figures in judged["per_class"]:
+    for name, figures in zip(names, judged["per_class"]):
         click.echo(
-            f"{figures['name']:{width}}  {figures['positives']:7}  {figures['predicted']:9}"
+            f"{name:{width}}  {figures['positives']:7}  {figures['predicted']:9}"
             f"  {_number(figures['AP']):>6}  {_number(figures['precision']):>9}"
             f"  {_number(figures['recall']):>6}  {_number(figures['F1']):>6}"
         )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mxml.errors import printable
+
 if TYPE_CHECKING:
     from mxml.make_lists import MadeLists
 
@@ -50,7 +52,7 @@ def make_lst(
         images = "1 image" if count == 1 else f"{count:,} images"
         examples = ", ".join(made.unlisted[:3]) + (", ..." if count > 3 else "")
         verb = "is" if count == 1 else "are"
-        click.echo(f"warning: {images} under {root} {verb} not in {made.source}: {examples}", err=True)
+        click.echo(printable(f"warning: {images} under {root} {verb} not in {made.source}: {examples}"), err=True)
     click.echo(json.dumps(_as_dict(made), ensure_ascii=False) if as_json else _as_text(made))
 
 
@@ -68,12 +70,13 @@ def _as_dict(made: MadeLists) -> dict[str, object]:
 
 
 def _as_text(made: MadeLists) -> str:
-    width = max(5, *(len(name) for name in made.label_names))
+    counts = [(printable(name), train, val) for name, train, val in _counts(made)]
+    width = max(5, *(len(name) for name, _, _ in counts))
     lines = [
         f"{made.source}: {made.form}; {len(made.train) + len(made.val):,} images, {len(made.label_names)} labels",
         "",
         f"{'label':{width}}  {'train':>9}  {'val':>9}",
-        *(f"{name:{width}}  {train:>9,}  {val:>9,}" for name, train, val in _counts(made)),
+        *(f"{name:{width}}  {train:>9,}  {val:>9,}" for name, train, val in counts),
         f"{'images':{width}}  {len(made.train):>9,}  {len(made.val):>9,}",
         "",
         *(f"{path}: {state}" for path, state in made.files),

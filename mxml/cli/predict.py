@@ -87,16 +87,18 @@ def _validation_images(classifier: Classifier) -> list[str]:
 
     sidecar = classifier.checkpoint.sidecar
     source = sidecar.data.get("val") if sidecar else None
-    if source is None:
+    if sidecar is None or source is None:
         raise click.UsageError("this checkpoint names no validation list; name images, folders or patterns")
-    listed = read_lst(source.list, source.root, classifier.num_classes, allow_absolute=True)
+    allow_absolute = sidecar.config.get("allow_absolute") is True
+    listed = read_lst(source.list, source.root, classifier.num_classes, allow_absolute=allow_absolute)
     return [listed.path(position) for position in range(len(listed))]
 
 
 def _report_bad(path: str, reason: str, as_json: bool) -> None:
     click.echo(printable(f"left out, cannot be read: {path}: {reason}"), err=True)
     if as_json:
-        click.echo(json.dumps({"input_path": path, "error": reason}, ensure_ascii=False))
+        name = os.fsencode(path).decode("utf-8", "replace")  # as ImagePrediction writes it
+        click.echo(json.dumps({"input_path": name, "error": reason}, ensure_ascii=False))
 
 
 class _Drawings:

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from mxml.cli.options import Numbers, Text, chosen_device, device_options
-from mxml.errors import CheckpointError, MxmlError
+from mxml.errors import SHOWN_FAULTS, CheckpointError, MxmlError
+from mxml.train_config import BEST_BY, OPTIMIZERS, SCHEDULES, TrainConfig, resumed
 
 # The settings' defaults are TrainConfig's; click only shows them, so that an option that was not given stays unknown
 # and a resumed run keeps its own.
@@ -41,10 +42,10 @@ _OPTIONS: tuple[tuple[str, Any, str], ...] = (
         Text("PATTERN"),
         "Leave parameters whose names match, such as 'conv0_*', as they are; may be repeated.",
     ),
-    ("--optimizer", click.Choice(["sgd", "nag", "adam", "adamw"]), "Optimizer."),
+    ("--optimizer", click.Choice(OPTIMIZERS), "Optimizer."),
     ("--lr", float, "Learning rate."),
     ("--head-lr-mult", float, "Multiplies the learning rate of the new head."),
-    ("--lr-schedule", click.Choice(["constant", "step", "cosine"]), "How the learning rate falls."),
+    ("--lr-schedule", click.Choice(SCHEDULES), "How the learning rate falls."),
     ("--lr-steps", Numbers(int), "Epochs after which the step schedule lowers the learning rate."),
     ("--lr-factor", float, "What the step schedule multiplies the learning rate by."),
     ("--warmup-epochs", float, "Epochs over which the learning rate rises to --lr."),
@@ -53,7 +54,7 @@ _OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--clip-gradient", float, "Clip each gradient element to this absolute value.  [default: no clipping]"),
     (
         "--best-by",
-        click.Choice(["mAP", "CF1", "OF1", "hamming", "loss"]),
+        click.Choice(BEST_BY),
         "Validation figure that picks the best epoch.",
     ),
     ("--patience", int, "Stop after so many epochs without a better one.  [default: never]"),
@@ -68,8 +69,6 @@ _OPTIONS: tuple[tuple[str, Any, str], ...] = (
 
 
 def _with_settings(command: Any) -> Any:
-    from mxml.train_config import TrainConfig
-
     fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
     for declaration, kind, text in reversed(_OPTIONS):
         name = declaration.split("/")[0].strip("-").replace("-", "_")
@@ -135,8 +134,10 @@ def command(
     log_path = os.path.join(os.path.dirname(config.prefix), "train.log")
     with ConsoleProgress(log_path, config.num_epoch) as progress, StopRequest() as stop:
         result = fit(config, progress, resume=resume, force=force, stop=stop)
-        for image in result.bad:
+        for image in result.bad[:SHOWN_FAULTS]:
             progress.note(f"skipped, cannot be read: {image.path}: {image.reason}")
+        if result.bad:
+            progress.note(f"images skipped because they cannot be read: {len(result.bad):,}")
     if as_json:
         value = {**dataclasses.asdict(result), "best": dict(result.best)}
         click.echo(json.dumps(value, indent=1))
@@ -168,7 +169,6 @@ def _named(prefix: str, option: str) -> str:
 
 def _config(given: dict[str, Any], resume: bool, device: str) -> Any:
     from mxml.checkpoint import read_sidecar, sidecar_path
-    from mxml.train_config import TrainConfig, resumed
 
     sidecar = read_sidecar(given["prefix"]) if resume else None
     if sidecar is not None:
