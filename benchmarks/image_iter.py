@@ -32,7 +32,7 @@ def paths() -> list[str]:
 
 def mxml_iter():
     from mxml.image_iter import ImageIter
-    from mxml.image_list import read_lst
+    from mxml.lst_file import read_lst
     from mxml.transforms import Augment, preset
 
     images = read_lst(DATA / "train.lst", DATA / "images")

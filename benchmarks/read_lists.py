@@ -72,7 +72,7 @@ def measure(read: Callable[[str], int], path: str) -> dict[str, float]:
 
 
 def mxml_reader() -> Callable[[str], int]:
-    from mxml.image_list import read_lst
+    from mxml.lst_file import read_lst
 
     return lambda path: len(read_lst(path, "photos", CLASSES))
 

@@ -94,7 +94,7 @@ def mxml_from_files(config: Any) -> float:
 def mxml_in_memory(config: Any) -> float:
     """Take fit's steps on batches that are ready and return the images a second."""
     from mxml.image_iter import ImageIter
-    from mxml.image_list import read_lst
+    from mxml.lst_file import read_lst
     from mxml.runtime import load_mxnet
     from mxml.symbols import fine_tune_model
     from mxml.train import preprocess_of

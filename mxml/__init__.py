@@ -19,8 +19,8 @@ _HOMES = {
     "Preprocess": "transforms",
     "TrainConfig": "train",
     "fit": "train",
-    "read_lst": "image_list",
-    "write_lst": "image_list",
+    "read_lst": "lst_file",
+    "write_lst": "lst_file",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

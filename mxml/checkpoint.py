@@ -103,9 +103,17 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
     epoch = find_epoch(prefix, epoch)
     path = params_path(prefix, epoch)
     check_files(prefix, epoch, sidecar, ("params",))
-    symbol = symbols.load_symbol(symbol_path(prefix))
+    symbol = load_symbol(prefix, sidecar)
     arg_params, aux_params = params_file.split_params(params_file.read_params(path))
     return Checkpoint(prefix, epoch, symbol, arg_params, aux_params, sidecar)
+
+
+def load_symbol(prefix: str, sidecar: Sidecar | None) -> Any:
+    """Load ``PREFIX-symbol.json``. Raises CheckpointError where it is not the one that the sidecar knows."""
+    fault = _fault(symbol_path(prefix), sidecar.symbol if sidecar else None)
+    if fault:
+        raise CheckpointError(f"{fault}; put the run's own symbol back, or move {sidecar_path(prefix)} away")
+    return symbols.load_symbol(symbol_path(prefix))
 
 
 def find_epoch(prefix: str, epoch: int | None = None) -> int:
@@ -197,9 +205,10 @@ def _numbers(epochs: list[int]) -> str:
     return ", ".join(str(epoch) for epoch in epochs)
 
 
-def save_symbol(prefix: str, symbol: Any) -> None:
-    """Write ``PREFIX-symbol.json``."""
+def save_symbol(prefix: str, symbol: Any) -> Stamp:
+    """Write ``PREFIX-symbol.json`` and return its stamp."""
     atomic.write_text(symbol_path(prefix), symbol.tojson() + "\n")
+    return Stamp.of(symbol_path(prefix))
 
 
 def save_arrays(
@@ -227,10 +236,22 @@ def discard_pause(prefix: str) -> None:
 
 
 def discard_run(prefix: str) -> None:
-    """Remove an earlier run's sidecar, then the epochs and pause that it named."""
-    sidecar = read_sidecar(prefix)
+    """Remove an earlier run's sidecar, then the epochs and pause that it named; a damaged sidecar names none."""
+    try:
+        sidecar = read_sidecar(prefix)
+    except CheckpointError:
+        sidecar = None
     Path(sidecar_path(prefix)).unlink(missing_ok=True)
     for record in sidecar.epochs if sidecar else ():
         Path(params_path(prefix, record.epoch)).unlink(missing_ok=True)
         Path(states_path(prefix, record.epoch)).unlink(missing_ok=True)
     discard_pause(prefix)
+
+
+def discard_leftovers(prefix: str) -> None:
+    """Remove the temporary files that a process killed while it wrote left beside the prefix."""
+    folder, name = os.path.split(prefix)
+    ending = r"(-symbol\.json|\.json|-(\d{4,}|paused)\.(params|states)|-history\.csv|-curves\.png)"
+    pattern = re.compile(rf"\.{re.escape(name)}{ending}\.\w+\.tmp")
+    for entry in filter(pattern.fullmatch, os.listdir(folder or ".")):
+        (Path(folder) / entry).unlink(missing_ok=True)

@@ -71,16 +71,6 @@ def _entries(heads: list[list[int]]) -> tuple[tuple[int, int], ...]:
     return tuple((head[0], head[1]) for head in heads)
 
 
-def first_line(error: Exception) -> str:
-    """Return what an MXNet error says, without its trace, time stamps and source lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = next((line for line in lines if line.startswith("MXNetError: ")), lines[-1] if lines else repr(error))
-    parts = message.split("MXNetError: ")[-1].split(" ")
-    return " ".join(
-        part for part in parts if not (part.startswith("[") and part.count(":") == 2) and ".cc:" not in part
-    )
-
-
 def find_bottlenecks(graph: Graph, source: int, sink: int) -> list[int]:
     """List, from ``sink`` back, the nodes that every path from ``source`` to ``sink`` passes.
 

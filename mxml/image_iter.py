@@ -16,8 +16,9 @@ import numpy as np
 from mxml import sampling
 from mxml.errors import ImageError, ListError, MxmlError, TrainingError
 from mxml.image_cache import CachedImage, ImageCache
-from mxml.image_list import ImageList, read_lst
+from mxml.image_list import ImageList
 from mxml.images import Limits, decode, read_file, read_header
+from mxml.lst_file import read_lst
 from mxml.network_input import Transform
 from mxml.runtime import load_mxnet, physical_cores
 from mxml.transforms import RGB_MEAN, RGB_STD, Augment, Preprocess
@@ -51,8 +52,11 @@ class ImageIter(mx.io.DataIter):  # type: ignore[name-defined]
 
     A batch holds ``data`` (batch_size, 3, H, W) float32, ``label`` (batch_size, C) of ``dtype``, ``pad``, the number
     of rows at its end that repeat earlier images to fill it up, and ``index``, each row's position in the list. It
-    never changes once it is returned. (With ``label_width`` 1, labels are (batch_size,), as MXNet's are; with
-    ``images`` they always have two axes.)
+    never changes once it is returned.
+
+    With ``images``, labels always have two axes, and rows that are to count for nothing have the label -1 throughout.
+    Without, they are MXNet's, since other losses know no -1: (batch_size,) with ``label_width`` 1, and each row has
+    the label of the image that it shows.
 
     ``seed``, the epoch and an image's position decide on shuffling and augmentation, nothing else does. ``reset``
     goes on to the next epoch; ``set_epoch`` to any place. Of ``num_parts`` workers, each visits its share of the
@@ -62,9 +66,9 @@ class ImageIter(mx.io.DataIter):  # type: ignore[name-defined]
     decoded images may be kept for later epochs. ``limits`` bounds single images.
 
     ``bad_images`` says what an unreadable image does: ``skip``, for training, fills its row with another image of the
-    batch and gives it the label -1 throughout, as it does padded rows; once more than ``max_bad_share`` of the list
-    is unreadable, a TrainingError names some. ``error`` raises its ImageError. ``report`` leaves zeros and the label
-    -1. ``bad`` lists those met.
+    batch, to count for nothing as padded rows then do; once more than ``max_bad_share`` of the list is unreadable, a
+    TrainingError names some. ``error`` raises its ImageError. ``report`` leaves zeros, to count for nothing. ``bad``
+    lists those met.
     """
 
     def __init__(
@@ -145,7 +149,8 @@ class ImageIter(mx.io.DataIter):  # type: ignore[name-defined]
         classes = self.images.num_classes
         if label_width is not None and label_width != classes:
             raise MxmlError(f"label_width is {label_width}, but the list has {classes} labels an image")
-        self._label_shape = (classes,) if images is not None or classes > 1 else ()
+        self._masks = images is not None
+        self._label_shape = (classes,) if self._masks or classes > 1 else ()
         self.data_shape = preprocess.data_shape
         self.provide_data = [mx.io.DataDesc(data_name, (batch_size, *self.data_shape), np.float32)]
         self.provide_label = [mx.io.DataDesc(label_name, (batch_size, *self._label_shape), np.dtype(dtype).type)]
@@ -268,8 +273,8 @@ class ImageIter(mx.io.DataIter):  # type: ignore[name-defined]
         if self._bad_images == "skip" and len(self._bad) > self._max_bad_share * len(self.images):
             self._buffers.give_back(job.data)
             raise TrainingError(self._too_many_bad())
-        labels = self._labels(job, faults)
-        _fill_gaps(job, faults, copy=self._bad_images == "skip")
+        shown = _fill_gaps(job, faults, copy=self._bad_images == "skip")
+        labels = self._labels(job, faults, shown)
         return mx.io.DataBatch(
             [self._buffers.hand_over(job.data)],
             [mx.nd.array(labels, dtype=self.provide_label[0].dtype)],
@@ -277,12 +282,13 @@ class ImageIter(mx.io.DataIter):  # type: ignore[name-defined]
             index=job.positions,
         )
 
-    def _labels(self, job: _Job, faults: dict[int, ImageError]) -> np.ndarray:
-        labels = self.images.labels[job.positions].astype(self.provide_label[0].dtype)
-        for row in faults:
-            labels[row :: job.distinct] = -1
-        if self._bad_images == "skip" and job.pad:
-            labels[-job.pad :] = -1
+    def _labels(self, job: _Job, faults: dict[int, ImageError], shown: np.ndarray) -> np.ndarray:
+        labels = self.images.labels[job.positions[shown]].astype(self.provide_label[0].dtype)
+        if self._masks:
+            for row in faults:
+                labels[row :: job.distinct] = -1
+            if self._bad_images == "skip" and job.pad:
+                labels[-job.pad :] = -1
         return labels.reshape(self.batch_size, *self._label_shape)
 
     def _too_many_bad(self) -> str:
@@ -344,16 +350,21 @@ def _fill(
     return faults
 
 
-def _fill_gaps(job: _Job, faults: dict[int, ImageError], copy: bool) -> None:
-    """Fill the rows that could not be read, with the next readable row or zeros, and the rows that repeat others."""
+def _fill_gaps(job: _Job, faults: dict[int, ImageError], copy: bool) -> np.ndarray:
+    """Fill the rows that could not be read, with the next readable row or zeros, and the rows that repeat others.
+
+    Return for each row the one whose image it shows; rows of zeros stand for themselves.
+    """
     readable = [row for row in range(job.distinct) if row not in faults]
+    shown = np.arange(len(job.data)) % job.distinct
     for row in faults:
         if copy and readable:
-            job.data[row] = job.data[next((other for other in readable if other > row), readable[0])]
+            shown[row :: job.distinct] = next((other for other in readable if other > row), readable[0])
         else:
             job.data[row] = 0
-    for row in range(job.distinct, len(job.data)):
-        job.data[row] = job.data[row % job.distinct]
+    for row in np.flatnonzero(shown != np.arange(len(shown))):
+        job.data[row] = job.data[shown[row]]
+    return shown
 
 
 class _Buffers:

@@ -10,10 +10,9 @@ import numpy as np
 
 from mxml import checkpoint, symbols
 from mxml.errors import CheckpointError, ModelError, MxmlError, TrainingError
-from mxml.graph import first_line
 from mxml.image_iter import BadImage, ImageIter
 from mxml.image_list import ImageList
-from mxml.runtime import load_mxnet, parse_devices
+from mxml.runtime import load_mxnet, mxnet_message, parse_devices
 from mxml.transforms import Preprocess, preset
 
 mx = load_mxnet()
@@ -159,7 +158,7 @@ class Classifier:
                 module.bind(data_shapes=provide_data, for_training=False)
             except (MxmlError, mx.MXNetError, RuntimeError, ValueError) as error:
                 path = checkpoint.params_path(model.prefix, model.epoch)
-                raise CheckpointError(f"{path}: does not fit its symbol: {first_line(error)}") from error
+                raise CheckpointError(f"{path}: does not fit its symbol: {mxnet_message(error)}") from error
             module.set_params(model.arg_params, model.aux_params, allow_extra=True)
             self._modules[batch_size] = module
         return self._modules[batch_size]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mxml.errors import ModelError
-from mxml.graph import ENDS, PASSING, RESHAPING, Graph, find_bottlenecks, find_classifier, first_line, multi_label_end
-from mxml.runtime import load_mxnet
+from mxml.graph import ENDS, PASSING, RESHAPING, Graph, find_bottlenecks, find_classifier, multi_label_end
+from mxml.runtime import MAX_ITEMS, load_mxnet, mxnet_message
 
 mx = load_mxnet()
 
@@ -65,10 +65,17 @@ class Network:
             # Two images, so that a network made for one fixed batch size shows.
             _, shapes, _ = internals.infer_shape_partial(**{DATA_NAME: (2, *self.data_shape)})
         except mx.base.MXNetError as error:
-            raise ModelError(f"does not take images of shape {self.data_shape}: {first_line(error)}") from error
+            raise ModelError(f"does not take images of shape {self.data_shape}: {mxnet_message(error)}") from error
         self.shapes = dict(zip(self.graph.entries, (tuple(shape or ()) for shape in shapes)))
         self.output_names = dict(zip(self.graph.entries, internals.list_outputs()))
+        self._check_sizes()
         self._check_reshapes()
+
+    def _check_sizes(self) -> None:
+        for (position, _), shape in self.shapes.items():
+            # A negative size is one that has run over already.
+            if math.prod(map(abs, shape)) > MAX_ITEMS or any(size < 0 for size in shape):
+                self._refuse(f"{self.graph.nodes[position].name!r} gives {shape}, more than MXNet can hold")
 
     def _check_reshapes(self) -> None:
         # MXNet infers the output of a reshape to fixed numbers from those numbers alone, and fails when it runs.
@@ -76,9 +83,10 @@ class Network:
             if node.op in RESHAPING and node.inputs:
                 before, after = self.shapes[node.inputs[0]], self.shapes[(position, 0)]
                 if _is_known(before) and _is_known(after) and math.prod(before) != math.prod(after):
-                    raise ModelError(
-                        f"does not take images of shape {self.data_shape}: {node.name!r} reshapes {before} to {after}"
-                    )
+                    self._refuse(f"{node.name!r} reshapes {before} to {after}")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise ModelError(f"does not take images of shape {self.data_shape}: {reason}")
 
     def output(self, entry: tuple[int, int]) -> Any:
         """Return one of the network's outputs, inner ones too, as a symbol."""

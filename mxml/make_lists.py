@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mxml import atomic
 from mxml.errors import ListError
-from mxml.image_list import ImageList, format_label_names, format_lst, shown
+from mxml.image_list import ImageList, format_label_names, shown
+from mxml.lst_file import format_lst
 from mxml.sources import default_source, recognise
 from mxml.sources.folder_names import find_images
 from mxml.splits import stratified_split

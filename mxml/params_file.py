@@ -26,7 +26,7 @@ import numpy as np
 
 from mxml.atomic import replacing
 from mxml.errors import CheckpointError
-from mxml.runtime import load_mxnet
+from mxml.runtime import MAX_ITEMS, load_mxnet, mxnet_message
 
 mx = load_mxnet()
 
@@ -38,7 +38,6 @@ _DEVICE_TYPES = (1, 2, 3, 5)  # CPU, GPU, pinned and shared memory
 _MAX_ARRAYS = 100_000
 _MAX_NDIM = 32
 _MAX_NAME = 4096
-_MAX_ITEMS = 2**31 - 1  # this build of MXNet counts the elements of an array in 32 bits
 
 
 def read_params(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def read_params(path: str | os.PathLike[str]) -> dict[str, Any]:
             # An absolute path can't be taken for one of the remote addresses that MXNet also opens.
             return dict(mx.nd.load(str(Path(path).absolute())))
     except mx.base.MXNetError as error:
-        raise CheckpointError(f"{path}: MXNet cannot load it: {str(error).strip().splitlines()[-1]}") from error
+        raise CheckpointError(f"{path}: MXNet cannot load it: {mxnet_message(error)}") from error
 
 
 def write_params(path: str | os.PathLike[str], params: Mapping[str, Any]) -> None:
@@ -67,8 +66,10 @@ def write_params(path: str | os.PathLike[str], params: Mapping[str, Any]) -> Non
             check_structure(temporary)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
-    except (mx.base.MXNetError, CheckpointError) as error:
-        reason = str(error).strip().splitlines()[-1].rpartition(": ")[2]
+    except mx.base.MXNetError as error:
+        raise CheckpointError(f"{path}: cannot be written: {mxnet_message(error)}") from error
+    except CheckpointError as error:
+        reason = str(error)[len(f"{temporary}: ") :]
         raise CheckpointError(f"{path}: cannot be written: {reason}") from error
 
 
@@ -159,7 +160,7 @@ class _Structure:
         else:
             shape = self.take_dims(number, mark, "I")
         items = math.prod(shape)
-        if any(dim <= 0 for dim in shape) or items > _MAX_ITEMS or (not shape and mark != _V3):
+        if any(dim <= 0 for dim in shape) or items > MAX_ITEMS or (not shape and mark != _V3):
             self.fail(f"array {number} has the impossible shape {shape}")
         device_type, device_number, type_number = self.take("<iii")
         if device_type not in _DEVICE_TYPES or not 0 <= device_number < 1024:

@@ -41,6 +41,9 @@ _CUDA_LIBRARIES = (
     ("nvtx", "libnvToolsExt.so.1"),
 )
 
+MAX_ITEMS = 2**31 - 1
+"""Most elements that an array may have: MXNet 1.9.1, as it is distributed, counts them in 32 bits."""
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -188,8 +191,6 @@ def load_mxnet() -> Any:
     # Sparse fallbacks and subgraph passes would be logged at every bind.
     os.environ.setdefault("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
-    # Several devices share gradients, and the optimizer stays in this process, where its states can be saved.
-    os.environ.setdefault("MXNET_UPDATE_ON_KVSTORE", "0")
     _give_numpy_its_old_bool()
     _load_cuda_libraries()
     try:
@@ -208,6 +209,16 @@ def load_mxnet() -> Any:
     # nothing, and mxml hands it no sparse arrays.
     mxnet.ndarray.utils.spsp = None
     return mxnet
+
+
+def mxnet_message(error: Exception) -> str:
+    """Return what an error from MXNet says in one line, without its trace, time stamps and source lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = next((line for line in lines if line.startswith("MXNetError: ")), lines[-1] if lines else repr(error))
+    parts = message.split("MXNetError: ")[-1].split(" ")
+    return " ".join(
+        part for part in parts if not (part.startswith("[") and part.count(":") == 2) and ".cc:" not in part
+    )
 
 
 def _give_numpy_its_old_bool() -> None:
@@ -309,8 +320,7 @@ def facts() -> Facts:
         problem, _, remedy = str(error).rpartition("; ")
         problems.append((problem, remedy))
     except Exception as error:  # MXNet's own, such as a driver that is too old for its CUDA
-        reason = next(iter(str(error).split("\n")), "") or type(error).__name__
-        problems.append((f"MXNet cannot compute: {reason}", "update the NVIDIA driver, or install the CPU build"))
+        problems.append((f"MXNet cannot compute: {mxnet_message(error)}", "update the NVIDIA driver, or install the CPU build"))
     gpus = list_gpus()
     for gpu in gpus:
         if not gpu.usable:

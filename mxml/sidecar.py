@@ -81,6 +81,7 @@ class Sidecar:
     config: Mapping[str, Any]
     versions: Mapping[str, str]
     data: Mapping[str, DataSource]
+    symbol: Stamp | None = None
     best_by: str = "mAP"
     best_epoch: int | None = None
     epochs: tuple[Epoch, ...] = ()
@@ -114,6 +115,7 @@ class Sidecar:
         if not labels or len(thresholds) != len(labels):
             raise CheckpointError(f"has {len(labels)} labels and {len(thresholds)} thresholds; should be one each")
         pause = fields.optional("pause", dict)
+        symbol = fields.optional("symbol", dict)
         return cls(
             labels=labels,
             preprocess=Preprocess.from_dict(fields.get("preprocess", dict)),
@@ -121,6 +123,7 @@ class Sidecar:
             config=_with_paths(fields.get("config", dict), lambda path: os.path.normpath(os.path.join(folder, path))),
             versions=fields.get("versions", dict),
             data={name: _data_source(name, entry, folder) for name, entry in fields.get("data", dict).items()},
+            symbol=None if symbol is None else _stamp(_Fields(symbol, "symbol.")),
             best_by=fields.get("best_by", str),
             best_epoch=fields.optional("best_epoch", int),
             epochs=tuple(_epoch(entry) for entry in fields.list_of("epochs", dict)),
@@ -165,8 +168,12 @@ def _stamps(fields: _Fields) -> dict[str, Stamp]:
         if not isinstance(entry, dict):
             raise CheckpointError(f'field "{fields.where}files" holds an entry of a wrong type')
         inner = _Fields(entry, f"{fields.where}files.{suffix}.")
-        stamps[suffix] = Stamp(inner.get("bytes", int), inner.get("sha256", str))
+        stamps[suffix] = _stamp(inner)
     return stamps
+
+
+def _stamp(fields: _Fields) -> Stamp:
+    return Stamp(fields.get("bytes", int), fields.get("sha256", str))
 
 
 def _epoch(entry: dict[str, Any]) -> Epoch:

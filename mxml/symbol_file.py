@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mxml.errors import ModelError
-from mxml.graph import LOSSES, Graph, first_line
+from mxml.graph import LOSSES, Graph
 from mxml.losses import OP_TYPE
-from mxml.runtime import load_mxnet
+from mxml.runtime import load_mxnet, mxnet_message
 
 mx = load_mxnet()
 
@@ -81,7 +81,7 @@ def _load_checked(document: Any, path: str | os.PathLike[str], nesting: int) -> 
         # What was judged is written anew: MXNet's parser and Python's may read the same odd text differently.
         symbol = mx.sym.load_json(json.dumps(document, ensure_ascii=False))
     except (mx.base.MXNetError, UnicodeEncodeError, RecursionError) as error:
-        raise ModelError(f"{path}: MXNet cannot load it: {first_line(error)}") from error
+        raise ModelError(f"{path}: MXNet cannot load it: {mxnet_message(error)}") from error
     graph = Graph.of(symbol)
     variables = [node.name for node in graph.nodes if node.op == "null"]
     if len(set(variables)) < len(variables):

@@ -166,7 +166,7 @@ def fine_tune_model(
         symbol = attach_head(old, num_classes, data_shape, layer)
     except ModelError as error:
         raise ModelError(f"{symbol_path}: {error}") from error
-    head_names = _head_names(Graph.of(symbol))
+    head_names = head_parameters(symbol)
     kept = set(symbol.list_inputs()) - set(head_names)
     dropped = {*old.list_inputs(), *head_names} - kept
     try:
@@ -184,6 +184,11 @@ def describe_head(symbol: Any, arg_params: Mapping[str, Any]) -> Head:
     if weight not in arg_params or not arg_params[weight].shape:
         raise ModelError(f"the parameters lack {weight!r}, the head's weights")
     return Head(arg_params[weight].shape[0], end.label_name)
+
+
+def head_parameters(symbol: Any) -> tuple[str, ...]:
+    """Return the names of a multi-label symbol's head's parameters: its weight and its bias."""
+    return _head_names(Graph.of(symbol))
 
 
 def logits_output(symbol: Any) -> Any:

@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from mxml import atomic, checkpoint, inference, metrics, params_file, symbols
+from mxml import atomic, checkpoint, inference, metrics, starting_point
 from mxml.curves import plot_history
 from mxml.errors import CheckpointError, Interrupted, MxmlError, TrainingError
 from mxml.history import best_epoch, history_rows, to_csv
 from mxml.image_iter import BadImage, ImageIter
 from mxml.optimizers import Schedule
-from mxml.runtime import load_mxnet, parse_devices
+from mxml.runtime import load_mxnet, parse_devices, threads
 from mxml.sidecar import Epoch, Pause, Sidecar
 from mxml.signals import StopRequest
+from mxml.starting_point import StartingPoint
 from mxml.train_config import TrainConfig
 from mxml.train_data import TrainData, open_data
 from mxml.trainer import Trainer
@@ -108,12 +109,13 @@ def fit(
     begins = sidecar is None
     if begins:
         _check_room(config, force, resume)
-    checkpoint.find_epoch(config.model, config.epoch)
+        checkpoint.find_epoch(config.model, config.epoch)
     data = open_data(config, progress.note)
     if sidecar is None:
         sidecar = _new_sidecar(config, data)
     else:
         _check_same_data(sidecar, data, config.prefix)
+        _note_other_versions(sidecar, progress)
         sidecar = dataclasses.replace(sidecar, config=config.to_dict(), data=data.sources)
     return _Run(config, devices, data, sidecar, begins, progress, stop).go()
 
@@ -164,7 +166,8 @@ class _Run:
             ) as train_batches,
             ImageIter(images=self.data.val, bad_images="report", **common) as val_batches,
         ):
-            trainer, epoch, first_batch, totals = self._start(train_batches)
+            trainer, point = self._start(train_batches)
+            epoch, first_batch, totals = point.epoch, point.batch, _Totals(point.totals)
             schedule = Schedule(
                 config.lr_schedule,
                 config.lr,
@@ -182,74 +185,25 @@ class _Run:
                 first_batch, totals = 0, _Totals()
         return self._result()
 
-    def _start(self, batches: ImageIter) -> tuple[Trainer, int, int, _Totals]:
-        """Return a trainer with the epoch that it has finished, and how far it is in the next one."""
-        config, sidecar = self.config, self.sidecar
-        symbol_file = checkpoint.symbol_path(config.prefix)
-        model = symbols.fine_tune_model(
-            config.model, config.epoch, len(self.data.labels), config.image_shape, layer=config.layer
+    def _start(self, batches: ImageIter) -> tuple[Trainer, StartingPoint]:
+        """Return a trainer, and where it goes on; a run that begins leaves its symbol and sidecar."""
+        config, note = self.config, self.progress.note
+        point = None if self.begins else starting_point.of_run(config, self.sidecar, note)
+        begun = point is not None
+        if point is None:
+            point = starting_point.of_pretrained(config, len(self.data.labels), note)
+        trainer = Trainer(point, config, self.devices, batches.provide_data, batches.provide_label)
+        epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
+        self.sidecar = dataclasses.replace(
+            self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
         )
-        finished, first_batch, num_update, totals, states, states_path = config.epoch, 0, 0, _Totals(), None, ""
-        arg_params, aux_params = model.arg_params, model.aux_params
-        pause = sidecar.pause
-        record: Epoch | None = None
-        faults: list[str] = []
-        if pause is not None:
-            fault = checkpoint.pause_fault(config.prefix, pause)
-            if fault:
-                faults.append(fault)
-                pause = None
-        if pause is None:
-            record, more = checkpoint.newest_whole_epoch(config.prefix, sidecar)
-            faults += more
-        for fault in faults:
-            self.progress.note(f"{fault}; going back to the newest whole checkpoint")
-        if pause is not None:
-            finished, first_batch, num_update = pause.epoch - 1, pause.batch, pause.num_update
-            totals = _Totals(pause.totals)
-            params_path, states_path = (
-                checkpoint.pause_params_path(config.prefix),
-                checkpoint.pause_states_path(config.prefix),
-            )
-        elif record is not None:
-            finished, num_update = record.epoch, record.num_update
-            params_path, states_path = (
-                checkpoint.params_path(config.prefix, finished),
-                checkpoint.states_path(config.prefix, finished),
-            )
-        if states_path:
-            symbol = symbols.load_symbol(symbol_file)
-            if symbol.tojson() != model.symbol.tojson():
-                raise CheckpointError(f"{symbol_file}: is not the network that this run trains; was it replaced?")
-            arg_params, aux_params = params_file.split_params(params_file.read_params(params_path))
-            symbols.check_params(model.symbol, arg_params, aux_params, config.image_shape)
-            states = params_file.read_params(states_path)
-            epochs = tuple(entry for entry in sidecar.epochs if entry.epoch <= finished)
-            best = best_epoch(epochs, config.best_by)
-            self.sidecar = dataclasses.replace(sidecar, epochs=epochs, best_epoch=best, finished=False)
-        trainer = Trainer(
-            model.symbol,
-            arg_params,
-            aux_params,
-            config=config,
-            devices=self.devices,
-            head_names=model.head_names,
-            provide_data=batches.provide_data,
-            provide_label=batches.provide_label,
-            num_update=num_update,
-            states=states,
-            states_path=states_path,
-        )
-        if states_path:
-            self.progress.note(f"resuming after epoch {finished}" + (f", batch {first_batch}" if first_batch else ""))
-        else:
-            self.sidecar = dataclasses.replace(sidecar, epochs=(), pause=None, best_epoch=None)
-            if self.begins:
-                _make_room(config.prefix)
-            checkpoint.save_symbol(config.prefix, model.symbol)
+        if self.begins:
+            _make_room(config.prefix)
+        checkpoint.discard_leftovers(config.prefix)
+        if not begun:
+            self.sidecar = dataclasses.replace(self.sidecar, symbol=checkpoint.save_symbol(config.prefix, point.symbol))
             checkpoint.save_sidecar(config.prefix, self.sidecar)
-            self.progress.note(f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}")
-        return trainer, finished, first_batch, totals
+        return trainer, point
 
     def _train_epoch(
         self, trainer: Trainer, batches: ImageIter, schedule: Schedule, epoch: int, first_batch: int, totals: _Totals
@@ -305,13 +259,11 @@ class _Run:
             "images_per_second": round(sums["images"] / max(1e-9, sums["seconds"]), 2),
             "val": judged,
         }
-        arg_params, aux_params = trainer.parameters()
         prefix = self.config.prefix
         files = checkpoint.save_arrays(
             checkpoint.params_path(prefix, epoch),
             checkpoint.states_path(prefix, epoch),
-            arg_params,
-            aux_params,
+            *trainer.parameters(),
             trainer.states(),
         )
         epochs = (*self.sidecar.epochs, Epoch(epoch, trainer.num_update, figures, files))
@@ -324,25 +276,29 @@ class _Run:
         atomic.write_text(f"{prefix}-history.csv", to_csv(rows))
         # Drawing takes longer than an epoch of a small network does.
         if self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES:
-            plot_history(rows, f"{prefix}-curves.png", best)
-            self.drawn = time.monotonic()
+            self._draw()
         checkpoint.save_sidecar(prefix, self.sidecar)
         checkpoint.discard_pause(prefix)
         self.progress.epoch_ended(rows[-1], best == epoch)
+
+    def _draw(self) -> None:
+        if self.sidecar.epochs:
+            rows = history_rows(self.sidecar.epochs)
+            plot_history(rows, f"{self.config.prefix}-curves.png", self.sidecar.best_epoch)
+            self.drawn = time.monotonic()
 
     def _heed_stop(self, trainer: Trainer, epoch: int, batch: int, totals: _Totals) -> None:
         if self.stop is None or self.stop.number is None:
             return
         number = self.stop.number
         prefix = self.config.prefix
-        arg_params, aux_params = trainer.parameters()
         files = checkpoint.save_arrays(
             checkpoint.pause_params_path(prefix),
             checkpoint.pause_states_path(prefix),
-            arg_params,
-            aux_params,
-            trainer.states(),
+            *trainer.parameters(),
+            {**trainer.states(), **trainer.statistics()},
         )
+        self._draw()
         pause = Pause(epoch, batch, trainer.num_update, dict(totals.sums), files)
         checkpoint.save_sidecar(prefix, dataclasses.replace(self.sidecar, pause=pause))
         raise Interrupted(
@@ -444,22 +400,38 @@ def _too_many_bad(bad: Sequence[BadImage], size: int, list_path: str, share: flo
 
 
 def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:
-    from mxml import __version__
-
     return Sidecar(
         labels=data.labels,
         preprocess=preprocess_of(config),
         thresholds=(inference.DEFAULT_THRESHOLD,) * len(data.labels),
         config=config.to_dict(),
-        versions={
-            "mxml": __version__,
-            "mxnet": mx.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        versions=_versions(),
         data=data.sources,
         best_by=config.best_by,
     )
+
+
+def _versions() -> dict[str, str]:
+    from mxml import __version__
+
+    return {
+        "mxml": __version__,
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "threads": str(threads()[0]),
+    }
+
+
+def _note_other_versions(sidecar: Sidecar, progress: Progress) -> None:
+    """Tell what may keep a resumed run from ending bit for bit as it would have."""
+    now = _versions()
+    for name in ("mxnet", "threads"):
+        if name in sidecar.versions and sidecar.versions[name] != now[name]:
+            progress.note(
+                f"the run began with {name} {sidecar.versions[name]} and goes on with {now[name]}: its parameters will "
+                "differ by rounding"
+            )
 
 
 def _check_same_data(sidecar: Sidecar, data: TrainData, prefix: str) -> None:

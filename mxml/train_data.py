@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mxml.errors import ListError
-from mxml.image_list import ImageList, read_label_names, read_lst
+from mxml.image_list import ImageList, read_label_names
+from mxml.lst_file import read_lst
 from mxml.sidecar import DataSource
 from mxml.train_config import TrainConfig
 

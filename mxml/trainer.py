@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,13 @@ import numpy as np
 from mxml import losses, optimizers, symbols
 from mxml.errors import MxmlError
 from mxml.runtime import load_mxnet
+from mxml.starting_point import StartingPoint
 from mxml.train_config import TrainConfig
+from mxml.training_graph import split_concats
 
 mx = load_mxnet()
+
+_STATISTICS = "statistics:"
 
 
 class Trainer:
@@ -25,25 +31,20 @@ class Trainer:
 
     def __init__(
         self,
-        symbol: Any,
-        arg_params: Mapping[str, Any],
-        aux_params: Mapping[str, Any],
-        *,
+        point: StartingPoint,
         config: TrainConfig,
         devices: Sequence[Any],
-        head_names: Sequence[str],
         provide_data: Any,
         provide_label: Any,
-        num_update: int = 0,
-        states: Mapping[str, Any] | None = None,
-        states_path: str = "",
     ):
+        symbol = point.symbol
         data_names = {entry[0] for entry in [*provide_data, *provide_label]}
         parameters = [name for name in symbol.list_arguments() if name not in data_names]
         frozen = frozen_parameters(parameters, config.freeze)
         network = _freeze_batch_norm(symbol, frozen)
-        self.symbol = symbol
-        self.num_update = num_update
+        if all(device.device_type == "cpu" for device in devices):
+            network = split_concats(network, config.image_shape)
+        self.num_update = point.num_update
         self._seed = config.seed if _draws_random_numbers(symbol) else None
         self._module = mx.mod.Module(
             mx.sym.Group([network, mx.sym.BlockGrad(symbols.logits_output(network))]),
@@ -53,7 +54,9 @@ class Trainer:
             fixed_param_names=sorted(frozen) or None,
         )
         self._module.bind(data_shapes=provide_data, label_shapes=provide_label, for_training=True)
-        self._module.init_params(None, arg_params=dict(arg_params), aux_params=dict(aux_params), force_init=True)
+        self._module.init_params(
+            None, arg_params=dict(point.arg_params), aux_params=dict(point.aux_params), force_init=True
+        )
         self._param_names: list[str] = list(self._module._exec_group.param_names)
         count = len(devices)
         self._optimizer = optimizers.create_optimizer(
@@ -63,21 +66,36 @@ class Trainer:
             wd=config.wd,
             clip_gradient=config.clip_gradient,
             batch_size=config.batch_size,
-            num_update=num_update,
+            num_update=point.num_update,
             index_to_name={
                 position * count + device: name
                 for position, name in enumerate(self._param_names)
                 for device in range(count)
             },
-            lr_mult=dict.fromkeys(head_names, config.head_lr_mult),
+            lr_mult=dict.fromkeys(point.head_names, config.head_lr_mult),
         )
-        self._module.init_optimizer(kvstore=config.kv_store, optimizer=self._optimizer)
-        if states is not None:
-            arrays = dict(zip(self._param_names, self._module._exec_group.param_arrays))
-            trained = {name: arrays[name] for name in self._param_names if name not in frozen}
-            updater = self._module._updater
-            updater.states = optimizers.unpack_states(states, self._optimizer, trained, self._param_names, states_path)
-            updater.states_synced = dict.fromkeys(updater.states, True)
+        with _update_here():
+            self._module.init_optimizer(kvstore=config.kv_store, optimizer=self._optimizer)
+        if point.states is not None:
+            self._restore(point.states, frozen, point.states_path)
+
+    def _restore(self, states: Mapping[str, Any], frozen: set[str], path: str) -> None:
+        statistics = {name: array for name, array in states.items() if name.startswith(_STATISTICS)}
+        group = self._module._exec_group
+        for name, arrays in zip(self._module._aux_names, group.aux_arrays):
+            for device, array in enumerate(arrays):
+                saved = statistics.get(f"{_STATISTICS}{name}:{device}")
+                if saved is not None and len(statistics) == len(group.aux_arrays) * len(arrays):
+                    saved.copyto(array)
+        updater = self._module._updater
+        updater.states = optimizers.unpack_states(
+            {name: array for name, array in states.items() if name not in statistics},
+            self._optimizer,
+            {name: arrays for name, arrays in zip(self._param_names, group.param_arrays) if name not in frozen},
+            self._param_names,
+            path,
+        )
+        updater.states_synced = dict.fromkeys(updater.states, True)
 
     def step(self, batch: Any, lr: float) -> np.ndarray:
         """Take one optimizer step on a batch and return its logits (B, C) float32, from before the step.
@@ -100,30 +118,59 @@ class Trainer:
         """Return the bound module, for a forward pass with the current parameters."""
         return self._module
 
-    def settle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Wait until all steps have ended, and return the module's own arguments and auxiliary states on the CPU.
+    def settle(self) -> None:
+        """Wait until all steps have ended, and give every device the mean of BatchNorm's moving statistics.
 
-        With several devices BatchNorm's moving statistics are averaged, and every device goes on from the average: so
-        validation judges what is saved, and a run that goes on and one that is resumed from here hold the same numbers.
+        So validation judges what is saved, and a run that goes on and one that is resumed from here hold the same.
         """
         mx.nd.waitall()
         losses.raise_failure()
-        arg_params, aux_params = self._module.get_params()
-        if len(self._module._context) > 1:
-            self._module.set_params(arg_params, aux_params)
-        return arg_params, aux_params
+        for arrays in self._module._exec_group.aux_arrays:
+            mean = _mean(arrays)
+            for array in arrays:
+                mean.copyto(array)
 
     def parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Settle, and return copies of the arguments and auxiliary states on the CPU."""
-        arg_params, aux_params = self.settle()
+        """Return copies of the arguments, which all devices share, and of the mean auxiliary states, on the CPU."""
+        mx.nd.waitall()
+        losses.raise_failure()
+        group = self._module._exec_group
         return (
-            {name: array.copy() for name, array in arg_params.items()},
-            {name: array.copy() for name, array in aux_params.items()},
+            {name: arrays[0].copyto(mx.cpu()) for name, arrays in zip(self._param_names, group.param_arrays)},
+            {name: _mean(arrays) for name, arrays in zip(self._module._aux_names, group.aux_arrays)},
         )
+
+    def statistics(self) -> dict[str, Any]:
+        """Return each device's own auxiliary states, which differ between two calls of ``settle``, by name."""
+        return {
+            f"{_STATISTICS}{name}:{device}": array.copyto(mx.cpu())
+            for name, arrays in zip(self._module._aux_names, self._module._exec_group.aux_arrays)
+            for device, array in enumerate(arrays)
+        }
 
     def states(self) -> dict[str, Any]:
         """Return the optimizer's states as named arrays on the CPU."""
         return optimizers.pack_states(self._module._updater.states, self._param_names, len(self._module._context))
+
+
+@contextlib.contextmanager
+def _update_here() -> Iterator[None]:
+    """Keep the optimizer of several devices in this process, where its states can be saved."""
+    before = os.environ.get("MXNET_UPDATE_ON_KVSTORE")
+    os.environ["MXNET_UPDATE_ON_KVSTORE"] = "0"
+    try:
+        yield
+    finally:
+        del os.environ["MXNET_UPDATE_ON_KVSTORE"]
+        if before is not None:
+            os.environ["MXNET_UPDATE_ON_KVSTORE"] = before
+
+
+def _mean(arrays: Sequence[Any]) -> Any:
+    total = arrays[0].copyto(mx.cpu())
+    for array in arrays[1:]:
+        total += array.as_in_context(mx.cpu())
+    return total / len(arrays) if len(arrays) > 1 else total
 
 
 def frozen_parameters(parameters: Sequence[str], patterns: Sequence[str]) -> set[str]:

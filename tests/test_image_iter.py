@@ -11,7 +11,8 @@ import pytest
 
 from mxml.errors import ImageError, ListError, MxmlError, TrainingError
 from mxml.image_iter import ImageIter, mx
-from mxml.image_list import ImageList, read_lst, write_lst
+from mxml.image_list import ImageList
+from mxml.lst_file import read_lst, write_lst
 from mxml.images import Limits, load
 from mxml.network_input import prepare
 from mxml.runtime import load_cv2

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from mxml.errors import ListError
-from mxml.image_list import read_label_names, read_lst
+from mxml.image_list import read_label_names
+from mxml.lst_file import read_lst
 from mxml.make_lists import make_lists
 
 TABLE = "image,red,dress\n" + "".join(f"{i}.jpg,{i % 2},{int(i % 3 == 0)}\n" for i in range(30))

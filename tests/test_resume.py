@@ -18,19 +18,31 @@ def folder(tmp_path):
     return tmp_path
 
 
-# A disk on which every flush takes a while, so that there is time to kill a process while it writes.
-SLOW_DISK = """
-import os, time
+# Kills the process at its n-th flush to disk, of which every file that it writes takes two: one before the rename that
+# makes it appear, one after.
+KILLER = """
+import os, signal
+left = int(os.environ["KILL_AT_FLUSH"])
 flush = os.fsync
-os.fsync = lambda handle: (time.sleep(0.05), flush(handle))
+def flush_or_die(handle):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    flush(handle)
+os.fsync = flush_or_die
 """
 
 
-def train(folder, *options, search_path=""):
+def train(folder, *options, **environment):
     command = [sys.executable, "-m", "mxml", "train", *options]
-    environment = {**os.environ, "PYTHONPATH": f"{search_path}:{os.environ.get('PYTHONPATH', '')}"}
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **environment},
     )
 
 
@@ -40,41 +52,28 @@ def finish(process):
     return out, err
 
 
-def kill_when_there(process, folder, *patterns):
-    """SIGKILL the process as soon as the folder has a file for each pattern."""
-    wanted = [re.compile(pattern) for pattern in patterns]
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        names = os.listdir(folder)
-        if all(any(map(pattern.fullmatch, names)) for pattern in wanted):
-            process.kill()
-            break
-        time.sleep(0.002)
-    process.communicate()
-    return process.returncode == -signal.SIGKILL
-
-
-# Before there is any checkpoint; while parameters are written; between them and the states; while the sidecar is.
-MOMENTS = (
-    (r"run\.json",),
-    (r"\.run-0002\.params\..*\.tmp",),
-    (r"run-0002\.params",),
-    (r"run-0003\.states", r"\.run\.json\..*\.tmp"),
-)
+# A new run flushes its symbol and sidecar (4), an epoch its parameters, states, history and sidecar (8), the last one
+# its curves too. So these kill: before the first sidecar is whole; while the first parameters are written; between
+# parameters and states; while a sidecar is written; in the second epoch after that, before its history.
+KILLS = (3, 5, 7, 7, 13)
 
 
 def test_a_run_killed_again_and_again_ends_as_one_never_killed(folder):
     options = {"num_epoch": 4, "optimizer": "adam", "lr": 0.01}
     finish(train(folder, *tiny.arguments(folder, "whole", **options)))
-    slow = folder / "slow"
-    slow.mkdir()
-    (slow / "sitecustomize.py").write_text(SLOW_DISK)
-    process = train(folder, *tiny.arguments(folder, "run", **options), search_path=slow)
-    for moment in MOMENTS:
-        assert kill_when_there(process, folder, *moment), f"was not there to be killed at {moment}"
-        process = train(folder, "--prefix", "run", "--resume", search_path=slow)
-    _, err = finish(process)
-    assert "resuming after epoch 2" in err
+    (folder / "killer").mkdir()
+    (folder / "killer" / "sitecustomize.py").write_text(KILLER)
+    path = f"{folder / 'killer'}:{os.environ.get('PYTHONPATH', '')}"
+    for flush in KILLS:
+        process = train(
+            folder, *tiny.arguments(folder, "run", **options), "--resume", PYTHONPATH=path, KILL_AT_FLUSH=str(flush)
+        )
+        process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, flush
+        assert list(folder.glob(".run*.tmp")) or flush % 2 == 0, flush
+    _, err = finish(train(folder, "--prefix", "run", "--resume"))
+    assert "resuming after epoch" in err
+    assert not list(folder.glob(".*.tmp"))
     for epoch in range(1, 5):
         for kind in ("params", "states"):
             name = f"{epoch:04d}.{kind}"

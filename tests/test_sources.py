@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxml.errors import ListError
-from mxml.image_list import path_fault, read_lst
+from mxml.image_list import path_fault
+from mxml.lst_file import read_lst
 from mxml.sources import csv_columns, default_source, folder_names, recognise
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1).filter(

@@ -11,7 +11,7 @@ import mxml
 from mxml import checkpoint, losses, params_file, train
 from mxml.errors import CheckpointError, Interrupted, MxmlError, TrainingError
 from mxml.history import best_epoch
-from mxml.image_list import read_lst
+from mxml.lst_file import read_lst
 from mxml.runtime import load_mxnet
 from mxml.sidecar import Epoch
 from mxml.signals import StopRequest
@@ -146,6 +146,45 @@ def test_two_devices_train_as_one(folder):
     one, two = (params_file.read_params(folder / f"{name}-0002.params") for name in ("one", "two"))
     for name in one:
         np.testing.assert_allclose(one[name].asnumpy(), two[name].asnumpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu:0,1", "cpu:0,1,2"])
+def test_several_devices_stopped_inside_an_epoch_resume_bit_for_bit(folder, device):
+    options = {"num_epoch": 2, "device": device}
+    train.fit(tiny.config(folder, "whole", **options))
+    stop = StopRequest()
+    with pytest.raises(Interrupted):
+        train.fit(tiny.config(folder, "run", **options), StopAfter(stop, 3), stop=stop)
+    train.fit(tiny.config(folder, "run", **options), resume=True)
+    assert same_params(folder / "whole-0002.params", folder / "run-0002.params")
+    assert same_params(folder / "whole-0002.states", folder / "run-0002.states")
+
+
+def test_a_replaced_symbol_is_noticed(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    path = folder / "run-symbol.json"
+    path.write_text(path.read_text().replace('"relu"', '"tanh"'))
+    with pytest.raises(
+        CheckpointError, match=r"run-symbol\.json: is damaged or foreign .*put the run's own symbol back"
+    ):
+        checkpoint.load(str(folder / "run"))
+    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or foreign"):
+        train.fit(tiny.config(folder, num_epoch=2), resume=True)
+
+
+def test_a_run_goes_on_without_the_pretrained_network(folder):
+    train.fit(tiny.config(folder, num_epoch=1, lr_schedule="constant"))
+    (folder / "net-0000.params").unlink()
+    (folder / "net-symbol.json").unlink()
+    train.fit(tiny.config(folder, num_epoch=2, lr_schedule="constant"), resume=True)
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == [1, 2]
+
+
+def test_force_replaces_a_run_whose_sidecar_is_damaged(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    (folder / "run.json").write_text("{")
+    train.fit(tiny.config(folder, num_epoch=1), force=True)
+    assert checkpoint.load(str(folder / "run")).epoch == 1
 
 
 def test_two_devices_resume_bit_for_bit(folder):

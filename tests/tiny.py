@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from mxml import params_file
-from mxml.image_list import ImageList, write_label_names, write_lst
+from mxml.image_list import ImageList, write_label_names
+from mxml.lst_file import write_lst
 from mxml.runtime import load_mxnet
 from mxml.train_config import TrainConfig
 

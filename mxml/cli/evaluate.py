@@ -33,7 +33,7 @@ def command(
     """Judge a checkpoint on a list: mAP, F1s, Hamming, ranking figures and each label's own."""
     from tqdm import tqdm
 
-    from mxml.image_list import read_lst
+    from mxml.lst_file import read_lst
     from mxml.metrics import multilabel_metrics
 
     classifier = load_classifier(**model)

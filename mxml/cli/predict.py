@@ -83,7 +83,7 @@ def command(
 
 
 def _validation_images(classifier: Classifier) -> list[str]:
-    from mxml.image_list import read_lst
+    from mxml.lst_file import read_lst
 
     sidecar = classifier.checkpoint.sidecar
     source = sidecar.data.get("val") if sidecar else None
