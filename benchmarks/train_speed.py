@@ -96,7 +96,7 @@ def mxml_in_memory(config: Any) -> float:
     from mxml.image_iter import ImageIter
     from mxml.lst_file import read_lst
     from mxml.runtime import load_mxnet
-    from mxml.symbols import fine_tune_model
+    from mxml.starting_point import of_pretrained
     from mxml.train import preprocess_of
     from mxml.trainer import Trainer
 
@@ -104,17 +104,8 @@ def mxml_in_memory(config: Any) -> float:
     images = read_lst(config.data_train, config.image_train)
     with ImageIter(BATCH, images=images, preprocess=preprocess_of(config)) as reader:
         batches = list(reader)
-    model = fine_tune_model(config.model, config.epoch, images.num_classes, config.image_shape)
-    trainer = Trainer(
-        model.symbol,
-        model.arg_params,
-        model.aux_params,
-        config=config,
-        devices=[mx.cpu()],
-        head_names=model.head_names,
-        provide_data=reader.provide_data,
-        provide_label=reader.provide_label,
-    )
+    point = of_pretrained(config, images.num_classes, lambda text: None)
+    trainer = Trainer(point, config, [mx.cpu()], reader.provide_data, reader.provide_label)
     started = time.perf_counter()
     for epoch in range(config.num_epoch):
         if epoch == 1:

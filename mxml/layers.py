@@ -73,9 +73,10 @@ class Network:
 
     def _check_sizes(self) -> None:
         for (position, _), shape in self.shapes.items():
-            # A negative size is one that has run over already.
-            if math.prod(map(abs, shape)) > MAX_ITEMS or any(size < 0 for size in shape):
-                self._refuse(f"{self.graph.nodes[position].name!r} gives {shape}, more than MXNet can hold")
+            # A negative size is one that has run over 32 bits.
+            if math.prod(shape) > MAX_ITEMS or any(size < 0 for size in shape):
+                name = self.graph.nodes[position].name
+                self._refuse(f"{name!r} would have the shape {shape}; MXNet holds {MAX_ITEMS:,} numbers at most")
 
     def _check_reshapes(self) -> None:
         # MXNet infers the output of a reshape to fixed numbers from those numbers alone, and fails when it runs.

@@ -216,9 +216,7 @@ def mxnet_message(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     message = next((line for line in lines if line.startswith("MXNetError: ")), lines[-1] if lines else repr(error))
     parts = message.split("MXNetError: ")[-1].split(" ")
-    return " ".join(
-        part for part in parts if not (part.startswith("[") and part.count(":") == 2) and ".cc:" not in part
-    )
+    return " ".join(part for part in parts if not re.match(r"\[\d\d:\d\d:\d\d\]$|.+\.(cc|cu|h):\d+:?$", part))
 
 
 def _give_numpy_its_old_bool() -> None:
@@ -320,7 +318,9 @@ def facts() -> Facts:
         problem, _, remedy = str(error).rpartition("; ")
         problems.append((problem, remedy))
     except Exception as error:  # MXNet's own, such as a driver that is too old for its CUDA
-        problems.append((f"MXNet cannot compute: {mxnet_message(error)}", "update the NVIDIA driver, or install the CPU build"))
+        problems.append(
+            (f"MXNet cannot compute: {mxnet_message(error)}", "update the NVIDIA driver, or install the CPU build")
+        )
     gpus = list_gpus()
     for gpu in gpus:
         if not gpu.usable:

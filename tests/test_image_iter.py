@@ -12,8 +12,8 @@ import pytest
 from mxml.errors import ImageError, ListError, MxmlError, TrainingError
 from mxml.image_iter import ImageIter, mx
 from mxml.image_list import ImageList
-from mxml.lst_file import read_lst, write_lst
 from mxml.images import Limits, load
+from mxml.lst_file import read_lst, write_lst
 from mxml.network_input import prepare
 from mxml.runtime import load_cv2
 from mxml.transforms import Augment, Preprocess, preset
@@ -195,6 +195,46 @@ def test_padding_is_reported_and_unlabelled_in_training(images):
         [(data, labels, pad, index)] = contents(batches)
         assert pad == 5 and index == [0, 1, 2, 0, 1, 2, 0, 1]
         assert np.array_equal(data[3:6], data[:3]) and np.array_equal(data[6:], data[:2])
+
+
+@pytest.mark.parametrize("loss", ["SoftmaxOutput", "LogisticRegressionOutput"])
+def test_losses_that_know_no_mask_get_the_labels_of_the_images_shown(images, loss):
+    """At parameters of zero, the bias's gradient is each row's p - y, summed: hand-worked from the images shown."""
+    classes = 3 if loss == "SoftmaxOutput" else 2
+    numbers = np.arange(COUNT) % 3
+    labels = numbers[:, None] if loss == "SoftmaxOutput" else images.labels[:, :2]
+    names = with_bad(images, 1, 20).names()
+    rows = [[*map(float, labels[i]), name] for i, name in enumerate(names)]
+    wanted = np.eye(3)[numbers] if loss == "SoftmaxOutput" else labels
+    scale = 1 if loss == "SoftmaxOutput" else 1 / classes
+    scores = mx.sym.FullyConnected(mx.sym.flatten(mx.sym.var("data")), num_hidden=classes, name="fc")
+    symbol = getattr(mx.sym, loss)(scores, mx.sym.var("softmax_label"), name="out")
+    with ImageIter(
+        10, (3, SIDE, SIDE), labels.shape[1], imglist=rows, path_root=images.root, resize=SIDE, max_bad_share=0.1
+    ) as batches:
+        executor = symbol.simple_bind(mx.cpu(), **dict(batches.provide_data + batches.provide_label))
+        for parameter in ("fc_weight", "fc_bias"):
+            executor.arg_dict[parameter][:] = 0
+        got = []
+        for batch in batches:
+            executor.forward(is_train=True, data=batch.data[0], softmax_label=batch.label[0])
+            executor.backward()
+            got.append(executor.grad_dict["fc_bias"].asnumpy())
+        assert batch.pad == 7
+    for gradient, shown in zip(got, [[0, 2, *range(2, 10)], [*range(10, 20)], [21, 21, 22, 0, 2, 2, 3, 4, 5, 6]]):
+        expected = (1 / classes - wanted[shown]).sum(axis=0) * scale
+        np.testing.assert_allclose(gradient, expected, atol=1e-5)
+
+
+def test_padded_rows_have_the_labels_that_mxnet_gives_them(images):
+    rows = [[*map(float, images.labels[i]), name] for i, name in enumerate(images.names())]
+    arguments = {"imglist": rows, "path_root": images.root, "label_width": 3, "resize": SIDE}
+    theirs = mx.image.ImageIter(10, (3, SIDE, SIDE), **arguments)
+    with ImageIter(10, (3, SIDE, SIDE), **arguments) as ours:
+        for mine, its in zip(ours, theirs):
+            assert mine.pad == its.pad
+            assert np.array_equal(mine.label[0].asnumpy(), its.label[0].asnumpy())
+    assert mine.pad == 7
 
 
 def test_shards_cover_all_images_in_equal_batches(images):

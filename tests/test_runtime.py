@@ -104,6 +104,26 @@ def test_doctor_reports_this_machine(tmp_path):
     assert facts["threads"] >= 1
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'Traceback (most recent call last):\n  File "../src/storage/x.h", line 74\nMXNetError: Failed to allocate',
+            "Failed to allocate",
+        ),
+        (
+            "MXNetError: Error in operator fc: [12:00:01] ../src/nn/fc.cc:98: Check failed: a == b: c:d",
+            "Error in operator fc: Check failed: a == b: c:d",
+        ),
+        ("Error in operator fc: ../include/mxnet/tuple.h:420: no", "Error in operator fc: no"),
+        ("[a:b:c] is no time", "[a:b:c] is no time"),
+        ("", "ValueError('')"),
+    ],
+)
+def test_what_mxnet_says_is_one_line(text, message):
+    assert runtime.mxnet_message(ValueError(text)) == message
+
+
 def test_doctor_says_what_a_new_gpu_can_not_do(tmp_path):
     environment = {**os.environ, "LD_LIBRARY_PATH": stub_driver(tmp_path, 9, 0)}
     done = subprocess.run(

@@ -139,6 +139,13 @@ def test_squeezenet_without_a_fully_connected_layer_is_cut_before_its_classifyin
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_samples_network_is_cut_before_its_56_way_classifier(checkout):
+    model = symbols.fine_tune_model(checkout / "models" / "sample", 0, 8, (3, 96, 96))
+    assert model.layer == symbols.FeatureLayer("flatten0", (128,))
+    assert model.arg_params["fc_weight"].shape == (8, 128)
+    assert_trains(model, (3, 96, 96), 8)
+
+
 def evaluate(symbol, params, image):
     arguments = {name: image if name == "data" else params[name] for name in symbol.list_arguments()}
     return symbol.bind(mx.cpu(), arguments).forward()[0].asnumpy()
@@ -327,6 +334,27 @@ def test_a_reshape_to_fixed_numbers_that_do_not_fit_is_named(shape):
     net = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(net, num_hidden=6, name="fc"), name="softmax")
     with pytest.raises(ModelError, match=r"does not take images of shape \(3, 8, 8\): .*fixed"):
         symbols.find_feature_layer(net, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("grow", "shape"),
+    [
+        pytest.param({"reps": (1, 1, 4096, 8192)}, "(2, 4, 24576, 49152)", id="too many numbers"),
+        pytest.param({"reps": (1, 1 << 29, 1, 1)}, "(2, -2147483648, 6, 6)", id="a size beyond 32 bits"),
+    ],
+)
+def test_a_network_that_asks_for_too_much_memory_is_refused_before_it_gets_it(grow, shape):
+    with pytest.raises(ModelError) as caught:
+        symbols.find_feature_layer(mx.sym.relu(mx.sym.tile(backbone(), name="bomb", **grow)), SMALL)
+    assert str(caught.value) == (
+        f"does not take images of shape (3, 8, 8): 'bomb' would have the shape {shape}; "
+        "MXNet holds 2,147,483,647 numbers at most"
+    )
+
+
+def test_a_layer_as_large_as_mxnet_can_hold_is_not_refused():
+    net = mx.sym.tile(backbone(), reps=(1, 1, 1024, 7281), name="large")  # 2^31 - 131,072 numbers for two images
+    assert symbols.find_feature_layer(net, SMALL).shape == (4, 6144, 43686)
 
 
 def test_an_input_of_another_name_is_named():
