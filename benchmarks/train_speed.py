@@ -104,7 +104,7 @@ def mxml_in_memory(config: Any) -> float:
     images = read_lst(config.data_train, config.image_train)
     with ImageIter(BATCH, images=images, preprocess=preprocess_of(config)) as reader:
         batches = list(reader)
-    point = of_pretrained(config, images.num_classes, lambda text: None)
+    point = of_pretrained(config, images.num_classes)
     trainer = Trainer(point, config, [mx.cpu()], reader.provide_data, reader.provide_label)
     started = time.perf_counter()
     for epoch in range(config.num_epoch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,12 @@ from mxml.train_config import TrainConfig
 class StartingPoint:
     """A multi-label network to train, ``epoch`` epochs and ``batch`` batches into its run.
 
-    ``head_names`` are its head's parameters; ``num_update`` counts the optimizer's steps, whose ``states`` came from
-    ``states_path`` (None for a new run); ``totals`` sums the batches of the unfinished epoch.
+    ``account`` says in a line where it comes from. ``head_names`` are its head's parameters; ``num_update`` counts the
+    optimizer's steps, whose ``states`` came from ``states_path`` (None for a new run); ``totals`` sums the batches of
+    the unfinished epoch.
     """
 
+    account: str
     symbol: Any
     arg_params: Mapping[str, Any]
     aux_params: Mapping[str, Any]
@@ -31,11 +34,11 @@ class StartingPoint:
     states_path: str = ""
 
 
-def of_pretrained(config: TrainConfig, num_classes: int, note: Callable[[str], None]) -> StartingPoint:
+def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     """Return the pretrained network of ``config`` under a new head."""
     model = symbols.fine_tune_model(config.model, config.epoch, num_classes, config.image_shape, layer=config.layer)
-    note(f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}")
-    return StartingPoint(model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
+    account = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
+    return StartingPoint(account, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
 
 
 def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -> StartingPoint | None:
@@ -49,7 +52,6 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
         fault = checkpoint.pause_fault(prefix, pause)
         if not fault:
             paths = checkpoint.pause_params_path(prefix), checkpoint.pause_states_path(prefix)
-            note(f"resuming in epoch {pause.epoch} after batch {pause.batch}")
             return _read(config, sidecar, paths, pause)
         faults.append(fault)
     record, more = checkpoint.newest_whole_epoch(prefix, sidecar)
@@ -58,7 +60,6 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
     if record is None:
         return None
     paths = checkpoint.params_path(prefix, record.epoch), checkpoint.states_path(prefix, record.epoch)
-    note(f"resuming after epoch {record.epoch}")
     return _read(config, sidecar, paths, record)
 
 
@@ -66,16 +67,18 @@ def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: P
     symbol = checkpoint.load_symbol(config.prefix, sidecar)
     arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
     symbols.check_params(symbol, arg_params, aux_params, config.image_shape)
-    paused = isinstance(stop, Pause)
-    return StartingPoint(
+    point = StartingPoint(
+        f"resuming after epoch {stop.epoch}",
         symbol,
         arg_params,
         aux_params,
         symbols.head_parameters(symbol),
-        epoch=stop.epoch - 1 if paused else stop.epoch,
-        batch=stop.batch if isinstance(stop, Pause) else 0,
+        stop.epoch,
         num_update=stop.num_update,
-        totals=stop.totals if isinstance(stop, Pause) else None,
         states=params_file.read_params(paths[1]),
         states_path=paths[1],
     )
+    if isinstance(stop, Epoch):
+        return point
+    account = f"resuming in epoch {stop.epoch} after batch {stop.batch}"
+    return dataclasses.replace(point, account=account, epoch=stop.epoch - 1, batch=stop.batch, totals=stop.totals)

@@ -191,7 +191,7 @@ class _Run:
         point = None if self.begins else starting_point.of_run(config, self.sidecar, note)
         begun = point is not None
         if point is None:
-            point = starting_point.of_pretrained(config, len(self.data.labels), note)
+            point = starting_point.of_pretrained(config, len(self.data.labels))
         trainer = Trainer(point, config, self.devices, batches.provide_data, batches.provide_label)
         epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
         self.sidecar = dataclasses.replace(
@@ -203,6 +203,7 @@ class _Run:
         if not begun:
             self.sidecar = dataclasses.replace(self.sidecar, symbol=checkpoint.save_symbol(config.prefix, point.symbol))
             checkpoint.save_sidecar(config.prefix, self.sidecar)
+        note(point.account)
         return trainer, point
 
     def _train_epoch(
