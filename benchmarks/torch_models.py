@@ -1,7 +1,7 @@
 """The same two networks in PyTorch: SqueezeNet v1.0 and ResNet-18 (v1), each with a multi-label head of logits.
 
 SqueezeNet follows ``squeezenet_v1.0-symbol.json`` layer by layer (no padding on the first convolution, poolings that
-round up, dropout before the head) and ends as mxml ends it: fire9, averaged over the image, one fully connected layer.
+round up) and ends as mxml ends it: fire9, averaged over the image, one fully connected layer.
 ResNet-18 follows the published network: stride 2 in the first 3x3 convolution of a stage, projection shortcuts.
 """
 
@@ -35,7 +35,7 @@ def squeezenet(num_classes: int) -> nn.Module:
         *(nn.Conv2d(3, 96, 7, 2), nn.ReLU(inplace=True), pool()),
         *(Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128), pool()),
         *(Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), pool()),
-        *(Fire(512, 64, 256), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, num_classes)),
+        *(Fire(512, 64, 256), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, num_classes)),
     )
 
 

@@ -16,7 +16,7 @@ from mxml.errors import MxmlError
 from mxml.runtime import load_mxnet
 from mxml.starting_point import StartingPoint
 from mxml.train_config import TrainConfig
-from mxml.training_graph import split_concats
+from mxml.training_graph import training_graph
 
 mx = load_mxnet()
 
@@ -43,7 +43,7 @@ class Trainer:
         frozen = frozen_parameters(parameters, config.freeze)
         network = _freeze_batch_norm(symbol, frozen)
         if all(device.device_type == "cpu" for device in devices):
-            network = split_concats(network, config.image_shape)
+            network = training_graph(network, config.image_shape)
         self.num_update = point.num_update
         self._seed = config.seed if _draws_random_numbers(symbol) else None
         self._module = mx.mod.Module(

@@ -31,8 +31,8 @@ def training_graph(symbol: Any, data_shape: tuple[int, ...]) -> Any:
 def split_concats(symbol: Any, data_shape: tuple[int, ...]) -> Any:
     """Return the network with no Concat where parts will do; ``data_shape`` is (3, H, W).
 
-    A Concat stays where anything but convolutions and poolings reads it, and where the
-    sums that replace it would be larger than itself.
+    A Concat stays where anything but convolutions and poolings reads it, and where the sums that replace it would be
+    larger than itself.
     """
     network = Network(symbol, data_shape)
     graph = network.graph
@@ -41,7 +41,7 @@ def split_concats(symbol: Any, data_shape: tuple[int, ...]) -> Any:
         position
         for position, node in enumerate(graph.nodes)
         if _joins_channels(node, network, position)
-        if _sum_channels(graph, users, position) < network.shapes[(position, 0)][_CHANNELS]
+        and _sum_channels(graph, users, position) < network.shapes[(position, 0)][_CHANNELS]
     }
     if not avoided:
         return symbol

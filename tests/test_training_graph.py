@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mxml.runtime import load_mxnet
-from mxml.training_graph import split_concats
+from mxml.training_graph import pool_before_relu, split_concats, training_graph
 
 mx = load_mxnet()
 
@@ -44,22 +44,51 @@ def operators(symbol):
     return [name for name in symbol.get_internals().list_outputs() if "join" in name]
 
 
-def test_outputs_and_gradients_stay():
-    symbol = squeeze_and_expand()
-    split = split_concats(symbol, (3, SIZE, SIZE))
-    assert operators(symbol) and not operators(split)
-    assert sorted(split.list_arguments()) == sorted(symbol.list_arguments())
-    assert split.list_outputs() == symbol.list_outputs()
-
+def assert_same(symbol, changed, rtol):
+    """Compare arguments, outputs and, on random values, what is computed."""
+    assert sorted(changed.list_arguments()) == sorted(symbol.list_arguments())
+    assert changed.list_outputs() == symbol.list_outputs()
     generator = np.random.default_rng(3)
     data = generator.standard_normal((2, 3, SIZE, SIZE)).astype("float32")
     shapes, _, _ = symbol.infer_shape(data=data.shape)
     values = {n: generator.standard_normal(s).astype("float32") for n, s in zip(symbol.list_arguments(), shapes)}
-    expected, found = results(symbol, values, data), results(split, values, data)
+    expected, found = results(symbol, values, data), results(changed, values, data)
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         assert np.abs(value).max() > 0
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4 * np.abs(value).max(), err_msg=name)
+        np.testing.assert_allclose(found[name], value, rtol=rtol, atol=rtol * np.abs(value).max(), err_msg=name)
+
+
+def test_outputs_and_gradients_stay_without_concats():
+    symbol = squeeze_and_expand()
+    split = split_concats(symbol, (3, SIZE, SIZE))
+    assert operators(symbol) and not operators(split)
+    assert_same(symbol, split, rtol=1e-4)
+    assert_same(symbol, training_graph(symbol, (3, SIZE, SIZE)), rtol=1e-4)
+
+
+def test_relu_comes_after_the_max_pooling_that_reads_it():
+    relu = mx.sym.Activation(conv(mx.sym.Variable("data"), 4, 3, "conv"), act_type="relu", name="relu")
+    pooled = mx.sym.Pooling(relu, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max", name="pool")
+    symbol = mx.sym.FullyConnected(pooled, num_hidden=3, name="fc")
+    shape = (2, 3, SIZE, SIZE)
+    assert symbol.get_internals()["relu_output"].infer_shape(data=shape)[1] == [(2, 4, SIZE, SIZE)]
+    changed = pool_before_relu(symbol)
+    assert changed.get_internals()["relu_output"].infer_shape(data=shape)[1] == [(2, 4, SIZE // 2 + 1, SIZE // 2 + 1)]
+    assert_same(symbol, changed, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        lambda x: mx.sym.Pooling(x, kernel=(2, 2), pool_type="avg"),
+        lambda x: mx.sym.concat(mx.sym.Pooling(x, kernel=(3, 3), pad=(1, 1), pool_type="max"), x, dim=1),
+    ],
+    ids=["an average", "read by another too"],
+)
+def test_relu_stays_before(reader):
+    symbol = reader(mx.sym.Activation(mx.sym.Variable("data"), act_type="relu", name="relu"))
+    assert pool_before_relu(symbol).tojson() == symbol.tojson()
 
 
 @pytest.mark.parametrize(
