@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import peers
 from harness import SHARED, alternate, machine, markdown_table, median, repeat_with
 
 DATA = SHARED / "data" / "miml-scene"
@@ -179,7 +180,6 @@ def _count(source, seconds: float) -> tuple[int, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", default=sys.executable, help="Python that has torch and cv2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--only", choices=CONTESTANTS, help="measure one contestant in this process")
@@ -187,7 +187,8 @@ def main() -> None:
     if options.only:
         print(json.dumps(measure(options.only, options.seconds)))
         return
-    pythons = {"torch DataLoader": options.peers}
+    python = peers.python()
+    pythons = {"torch DataLoader": python}
     commands = {
         name: [pythons.get(name, sys.executable), __file__, "--only", name, "--seconds", str(options.seconds)]
         for name in CONTESTANTS
@@ -196,7 +197,7 @@ def main() -> None:
     ours = rates["mxml.ImageIter"]
     rows = [[name, rate, ours / rate, str(NEEDED.get(name, "-"))] for name, rate in rates.items()]
     print(markdown_table(["batches from files", "images/s", "mxml against it", "at least"], rows))
-    print(f"\n{machine([sys.executable, options.peers])}\n\nRepeat with: `{repeat_with()}`")
+    print(f"\n{machine([sys.executable, python])}\n\nRepeat with: `{repeat_with()}`")
 
 
 if __name__ == "__main__":

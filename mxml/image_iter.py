@@ -26,7 +26,7 @@ from mxml.transforms import RGB_MEAN, RGB_STD, Augment, Preprocess
 mx = load_mxnet()
 
 # Rows that a thread takes at once: few enough that all threads finish a batch together, enough to hide the hand-over.
-_ROWS_A_TASK = 4
+_ROWS_A_TASK = 8
 _LABEL_TYPES = ("float32", "int32", "int64", "float64")
 _INTERPOLATION_NUMBERS = {1: "linear", 2: "cubic", 3: "area"}
 _SHOWN_BAD = 3
@@ -277,7 +277,7 @@ class ImageIter(mx.io.DataIter):  # type: ignore[name-defined]
         labels = self._labels(job, faults, shown)
         return mx.io.DataBatch(
             [self._buffers.hand_over(job.data)],
-            [mx.nd.array(labels, dtype=self.provide_label[0].dtype)],
+            [mx.nd.from_numpy(labels)],
             pad=job.pad,
             index=job.positions,
         )
