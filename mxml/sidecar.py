@@ -90,7 +90,7 @@ class Sidecar:
 
     def to_json(self, folder: str) -> str:
         """Return the sidecar's text; paths are written relative to ``folder``, the prefix's own."""
-        value = dataclasses.asdict(dataclasses.replace(self, preprocess=None))  # type: ignore[arg-type]
+        value = dataclasses.asdict(self)
         value["preprocess"] = self.preprocess.to_dict()
         for source in value["data"].values():
             source["list"] = os.path.relpath(source["list"], folder or ".")
