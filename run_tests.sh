@@ -8,6 +8,7 @@ root=.
 
 . ./scripts/environment.sh
 install cpu,test test || exit 1
+install_browser
 
 PATH=$(pwd)/.venv/bin:$PATH
 export PATH

@@ -31,8 +31,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",
     packages=find_packages(include=["mxml", "mxml.*"]),
+    package_data={"mxml": ["check_page.html", "check_page.css", "check_page.js"]},
     install_requires=[
         "click>=8.1,<9",
+        "defusedxml>=0.7,<1",
+        "ijson>=3.2,<4",
+        "jinja2>=3.1,<4",
         "matplotlib>=3.7,<4",
         "numpy>=1.24,<2",
         # From 4.10 on a truncated JPEG can show an earlier image's pixels; 4.12 asks for NumPy 2. Headless: no libGL.

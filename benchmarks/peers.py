@@ -9,7 +9,11 @@ import venv
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / ".peers"
-PACKAGES = ("torch==2.13.0", "onnxruntime", "numpy<2", "opencv-python-headless==4.9.0.80")
+PACKAGES = (
+    *("torch==2.13.0", "onnxruntime", "numpy<2", "opencv-python-headless==4.9.0.80"),
+    *("scikit-learn", "scipy", "iterative-stratification==0.1.9", "scikit-multilearn==0.2.0"),
+    *("pillow", "ImageHash==4.3.2"),
+)
 
 
 def python() -> str:
@@ -18,12 +22,13 @@ def python() -> str:
     if chosen:
         return chosen
     path = FOLDER / "bin" / "python"
-    complete = FOLDER / "complete"  # written last, so that an installation that broke off is taken up again
-    if not complete.exists():
+    # Written last and naming the packages, so that an installation that broke off or lacks some is taken up again.
+    complete = FOLDER / "complete"
+    if not complete.exists() or complete.read_text() != "\n".join(PACKAGES):
         print(f"installing {', '.join(PACKAGES)} into {FOLDER}", file=sys.stderr, flush=True)
         venv.create(FOLDER, with_pip=True)
         subprocess.run([str(path), "-m", "pip", "install", "--quiet", *PACKAGES], check=True, stdout=sys.stderr)
-        complete.touch()
+        complete.write_text("\n".join(PACKAGES))
     return str(path)
 
 

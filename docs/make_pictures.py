@@ -1,27 +1,37 @@
-"""Make README's pictures, docs/curves.png and docs/predictions.jpg, from a finished run.
+"""Make README's pictures, docs/curves.png, docs/predictions.jpg and docs/check.png, from a finished run.
 
 sh run_train.sh
 .venv/bin/python docs/make_pictures.py            of the run called model; another prefix may follow
+
+The last needs Chromium, as tests/browser.py finds it.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mxml import Classifier, read_lst
+from mxml.check import check_lists
+from mxml.check_page import format_page
 from mxml.curves import plot_history
 from mxml.images import load
 from mxml.results import ImagePrediction
 
 DOCS = Path(__file__).resolve().parent
+sys.path.append(str(DOCS.parent / "tests"))
+
+from browser import Browser, find_chromium  # noqa: E402
+
 COLUMNS, ROWS = 3, 2
 TILE_WIDTH = 320
 GAP = 8
+PAGE_WIDTH, PAGE_HEIGHT = 1100, 1500
 
 
 def draw_curves(prefix: str, best_epoch: int | None) -> None:
@@ -59,11 +69,26 @@ def tile(prediction: ImagePrediction, image: np.ndarray) -> Image.Image:
     return drawing.resize((TILE_WIDTH, round(drawing.height * TILE_WIDTH / drawing.width)), Image.Resampling.LANCZOS)
 
 
+def draw_check_page() -> None:
+    """Draw the upper part of the page that mxml check writes of the sample."""
+    program = find_chromium()
+    if program is None:
+        sys.exit("docs/check.png: needs Chromium; install it with apt-get install chromium")
+    lists = ("lists/train.lst", "lists/val.lst")
+    with tempfile.TemporaryDirectory() as folder, Browser(program) as browser:
+        page, picture = Path(folder) / "check.html", Path(folder) / "check.png"
+        page.write_text(format_page(check_lists(lists, "images")), encoding="utf-8")
+        browser.open(page, PAGE_WIDTH).screenshot(picture)
+        shown = Image.open(picture).convert("RGB").crop((0, 0, PAGE_WIDTH, PAGE_HEIGHT))
+    shown.quantize(64).save(DOCS / "check.png", optimize=True)
+
+
 def main() -> None:
-    """Draw both."""
+    """Draw all of them."""
     classifier = Classifier.load(sys.argv[1] if len(sys.argv) > 1 else "model")
     draw_curves(classifier.checkpoint.prefix, classifier.checkpoint.epoch)
     draw_predictions(classifier)
+    draw_check_page()
 
 
 if __name__ == "__main__":

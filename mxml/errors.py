@@ -4,7 +4,7 @@
 
     MxmlError                 anything a person can mend; the command line prints it as one line and exits 1
     ├── ListError             a label list or label-name file; may hold many faults, each ``file:line: ...``
-    ├── ImageError            an image that cannot be read; ``path`` and ``reason``
+    ├── ImageError            an image that cannot be read; ``path``, ``reason`` and ``kind``
     ├── ModelError            a symbol or parameter file that cannot be used, or does not fit
     ├── CheckpointError       a checkpoint that is missing, damaged or not mxml's
     ├── DeviceError           a device that is absent or that MXNet cannot drive
@@ -50,11 +50,15 @@ class ListError(MxmlError):
 
 
 class ImageError(MxmlError):
-    """An image cannot be read: ``path`` names it (may be empty for bytes in memory), ``reason`` says why."""
+    """An image cannot be read: ``path`` names it (may be empty for bytes in memory), ``reason`` says why.
 
-    def __init__(self, reason: str, path: str = ""):
+    ``kind`` sorts the reasons: ``missing``, ``empty``, ``truncated``, ``too_large``, or ``unreadable`` for the rest.
+    """
+
+    def __init__(self, reason: str, path: str = "", kind: str = "unreadable"):
         self.reason = reason
         self.path = path
+        self.kind = kind
         super().__init__(f"{path}: {reason}" if path else reason)
 
 

@@ -20,7 +20,8 @@ class Header:
     """What the header of an image says.
 
     ``width`` and ``height`` are pixels as stored; ``orientation`` is EXIF's, 1 to 8; ``has_alpha`` tells whether the
-    file carries transparency; ``bits`` is the depth of one sample.
+    file carries transparency; ``bits`` is the depth of one sample; ``animated`` tells whether more pictures follow the
+    first: the frames of a PNG or WebP animation, the pages of a TIFF.
     """
 
     format: str
@@ -29,6 +30,7 @@ class Header:
     orientation: int = 1
     has_alpha: bool = False
     bits: int = 8
+    animated: bool = False
 
     @property
     def shown_size(self) -> tuple[int, int]:
@@ -46,13 +48,15 @@ def read_header(data: bytes, path: str = "") -> Header:
     """
     parse = next((parse for magic, parse in _PARSERS if data.startswith(magic)), None)
     if parse is None or (parse is _webp and data[8:12] != b"WEBP"):
-        raise ImageError(_what_else(data), path)
+        raise ImageError(_what_else(data), path, "unreadable" if data else "empty")
     try:
         header = parse(data)
+    except _CutOff as fault:
+        raise ImageError(str(fault), path, "truncated") from None
     except _Damaged as fault:
         raise ImageError(str(fault), path) from None
     except (struct.error, IndexError):
-        raise ImageError("the file is cut off inside its header", path) from None
+        raise ImageError("the file is cut off inside its header", path, "truncated") from None
     if header.width < 1 or header.height < 1:
         raise ImageError(f"the header gives a size of {header.width}x{header.height} pixels", path)
     return header
@@ -62,8 +66,12 @@ class _Damaged(Exception):
     """A fault of the file, told without its path."""
 
 
-def _cut_off(format: str, lacks: str) -> _Damaged:
-    return _Damaged(f"the {format} file is cut off: {lacks}")
+class _CutOff(_Damaged):
+    """The end of the file is missing."""
+
+
+def _cut_off(format: str, lacks: str) -> _CutOff:
+    return _CutOff(f"the {format} file is cut off: {lacks}")
 
 
 # JPEG: ITU T.81, annex B.
@@ -106,14 +114,14 @@ def _jpeg(data: bytes) -> Header:
     return Header("JPEG", width, height, orientation)
 
 
-# PNG: ISO/IEC 15948, clauses 5 and 11.
+# PNG: the PNG specification, third edition (W3C), chapters 5 and 11; acTL is that of its animations.
 
 
 def _png(data: bytes) -> Header:
     length, kind, width, height, bits, colour = struct.unpack_from(">I4sIIBB", data, 8)
     if kind != b"IHDR" or length != 13:
         raise _Damaged("the PNG file does not begin with its header")
-    has_alpha, orientation, has_pixels = colour in (4, 6), 1, False
+    has_alpha, orientation, has_pixels, animated = colour in (4, 6), 1, False, False
     position = 33
     while kind != b"IEND":
         if position + 12 > len(data):
@@ -123,12 +131,14 @@ def _png(data: bytes) -> Header:
             has_alpha = True
         elif kind == b"eXIf":
             orientation = _exif_orientation(data[position + 8 : position + 8 + length])
+        elif kind == b"acTL" and not has_pixels:  # behind the picture it counts for nothing
+            animated = struct.unpack_from(">I", data, position + 8)[0] > 1
         elif kind == b"IDAT":
             has_pixels = True
         position += 12 + length
     if not has_pixels:
         raise _Damaged("the PNG file holds no picture")
-    return Header("PNG", width, height, orientation, has_alpha, bits)
+    return Header("PNG", width, height, orientation, has_alpha, bits, animated)
 
 
 # WebP: the WebP container specification; VP8 frame header RFC 6386, 9.1; VP8L the lossless bitstream specification.
@@ -137,14 +147,16 @@ def _png(data: bytes) -> Header:
 def _webp(data: bytes) -> Header:
     if 8 + struct.unpack_from("<I", data, 4)[0] > len(data):
         raise _cut_off("WebP", f"it should hold {8 + struct.unpack_from('<I', data, 4)[0]:,} bytes")
-    width, height, orientation, has_alpha, has_pixels = 0, 0, 1, False, False
+    width, height, orientation, has_alpha, frames = 0, 0, 1, False, 0
     for kind, start, stop in riff_chunks(data, 12):
         if kind == b"VP8X" and start == 20:  # elsewhere decoders pass over it
             has_alpha = bool(data[start] & 0x10)
             width = 1 + int.from_bytes(data[start + 4 : start + 7], "little")
             height = 1 + int.from_bytes(data[start + 7 : start + 10], "little")
-        elif kind in (b"VP8 ", b"VP8L", b"ANMF") and not has_pixels:
-            has_pixels = True
+        elif kind in (b"VP8 ", b"VP8L", b"ANMF"):
+            frames += 1
+            if frames > 1:
+                continue
             if not width and kind == b"VP8 ":
                 width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, start + 6))
             elif not width and kind == b"VP8L":
@@ -154,9 +166,9 @@ def _webp(data: bytes) -> Header:
         elif kind == b"EXIF":
             exif = data[start:stop]
             orientation = _exif_orientation(exif[6:] if exif.startswith(b"Exif\0\0") else exif)
-    if not has_pixels:
+    if not frames:
         raise _Damaged("the WebP file holds no picture")
-    return Header("WebP", width, height, orientation, has_alpha)
+    return Header("WebP", width, height, orientation, has_alpha, animated=frames > 1)
 
 
 def riff_chunks(data: bytes, position: int) -> Iterator[tuple[bytes, int, int]]:
@@ -197,8 +209,9 @@ def _bmp(data: bytes) -> Header:
 # TIFF 6.0, section 2, and BigTIFF.
 
 _TIFF_TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}
-# Width, height, bits, strips (where, how long), orientation, tiles (size, where, how long), extra and floating samples.
-_TIFF_TAGS = frozenset((256, 257, 258, 273, 274, 279, 322, 323, 324, 325, 338, 339))
+# What a page is of another; width, height, bits, strips (where, how long), orientation, tiles (size, where, how long),
+# extra and floating samples.
+_TIFF_TAGS = frozenset((254, 256, 257, 258, 273, 274, 279, 322, 323, 324, 325, 338, 339))
 _LARGEST_TILE = 1 << 24  # pixels, also in a smaller image
 _MOST_TIFF_VALUES = 1 << 20  # tiles of 16 x 16 pixels in the largest image that is read by default: 0.7 million
 
@@ -225,7 +238,21 @@ def _tiff(data: bytes) -> Header:
     if bits > 16 or max(tags.get(339, ()) or (1,)) == 3:
         raise _Damaged(f"TIFF with {bits}-bit or floating-point samples is not supported; save it with 8 or 16 bits")
     orientation = tags[274][0] if tags.get(274) else 1
-    return Header("TIFF", width, height, _checked(orientation), bool(set(tags.get(338, ())) & {1, 2}), bits)
+    has_alpha = bool(set(tags.get(338, ())) & {1, 2})
+    has_pages = _has_second_page(data, order, big, offset)
+    return Header("TIFF", width, height, _checked(orientation), has_alpha, bits, has_pages)
+
+
+def _has_second_page(data: bytes, order: str, big: bool, offset: int) -> bool:
+    """Say whether another picture follows the directory at ``offset``: not a small copy or a mask of the first."""
+    count = struct.unpack_from(order + ("Q" if big else "H"), data, offset)[0]
+    end = offset + (8 + 20 * count if big else 2 + 12 * count)
+    try:
+        second = struct.unpack_from(order + ("Q" if big else "I"), data, end)[0]
+        tags = dict(_tiff_tags(data, order, big, second)) if second else {}
+    except (struct.error, _Damaged):
+        return False  # it is never decoded
+    return 256 in tags and not (tags.get(254) or (0,))[0] & 0b101
 
 
 def _tiff_tags(data: bytes, order: str, big: bool, offset: int) -> Iterator[tuple[int, tuple[int, ...]]]:

@@ -18,7 +18,7 @@ from mxml.text_lines import read_lines
 MAX_PATH_BYTES = 4096
 """Longest path that a list may hold: Linux opens no longer one."""
 
-_UNLISTABLE = re.compile(r"[\t\n\r\0]")
+_UNLISTABLE = re.compile(r"[\n\r\0]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +96,6 @@ class ImageList:
         return (self.name_bytes[start:end] for start, end in zip(ends, ends[1:]))
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """An image list and the names of its labels, one for each column."""
-
-    images: ImageList
-    label_names: tuple[str, ...]
-
-
 def _encode(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
@@ -123,14 +115,15 @@ def _pack(names: Iterable[bytes]) -> tuple[bytes, np.ndarray]:
 
 
 def path_fault(name: str, allow_absolute: bool = False) -> str | None:
-    """Say why a list cannot hold a path, and what it should be; None for a path that may be used.
+    """Say why an image cannot be called so, and what it should be; None for a path that may be used.
 
-    MXNet's readers end a path at a line end and strip the blanks around it, so paths with those are refused too.
+    MXNet's readers end a path at a line end and strip the blanks around it, so paths with those are refused in every
+    form of labels. A tab is another matter: some forms hold it, and those that cannot refuse it themselves.
     """
     if not name:
         return "the path is empty, should name an image"
     if _UNLISTABLE.search(name):
-        return f"the path {quoted(name)} holds a tab, a line end or a NUL, which no list can hold"
+        return f"the path {quoted(name)} holds a line end or a NUL, which no list can hold"
     if name != name.strip():
         return f"the path {quoted(name)} starts or ends with a blank, which no list can hold"
     try:
@@ -191,6 +184,10 @@ def label_name_faults(names: Sequence[str]) -> list[tuple[int, str]]:
             faults.append((position, "the label name is empty"))
         elif re.search(r"[\n\r\0\ud800-\udfff]", name) or name != name.strip():
             faults.append((position, f"the label name {quoted(name)} holds a line end, an outer blank or no UTF-8"))
+        elif name.startswith("\ufeff"):
+            faults.append(
+                (position, f"the label name {quoted(name)} begins with a byte order mark, which is lost in files")
+            )
         elif name in seen:
             faults.append((position, f"the label name {quoted(name)} is already number {seen[name]}, should be unique"))
         seen.setdefault(name, position)

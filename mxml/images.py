@@ -60,7 +60,9 @@ def read_file(path: str, limits: Limits = _DEFAULT_LIMITS) -> bytes:
                 kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
                 raise ImageError(f"is {kind}, not an image", path)
             if status.st_size > limits.max_bytes:
-                raise ImageError(f"holds {status.st_size:,} bytes, more than the {limits.max_bytes:,} allowed", path)
+                raise ImageError(
+                    f"holds {status.st_size:,} bytes, more than the {limits.max_bytes:,} allowed", path, "too_large"
+                )
             data = os.read(handle, status.st_size + 1)
             while len(data) < status.st_size:  # one read returns at most 2 GiB, and less on some network file systems
                 more = os.read(handle, status.st_size - len(data))
@@ -73,8 +75,9 @@ def read_file(path: str, limits: Limits = _DEFAULT_LIMITS) -> bytes:
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise  # the process is short of something; the image is not to blame
-        reason = "no such file" if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
-        raise ImageError(reason, path) from None
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise ImageError("no such file", path, "missing") from None
+        raise ImageError(os.strerror(error.errno or 0), path) from None
     except ValueError as error:
         raise ImageError(f"is no possible file name: {error}", path) from None
 
@@ -114,9 +117,9 @@ def decode(
 def _check_size(header: Header, limits: Limits, path: str) -> None:
     size = f"{header.width:,} x {header.height:,} pixels"
     if header.width * header.height > limits.max_pixels:
-        raise ImageError(f"has {size}, more than the {limits.max_pixels:,} pixels allowed", path)
+        raise ImageError(f"has {size}, more than the {limits.max_pixels:,} pixels allowed", path, "too_large")
     if max(header.width, header.height) > LONGEST_SIDE:
-        raise ImageError(f"has {size}, and no side may have more than {LONGEST_SIDE:,}", path)
+        raise ImageError(f"has {size}, and no side may have more than {LONGEST_SIDE:,}", path, "too_large")
 
 
 def _decode_bgr(data: bytes, header: Header, reduction: int, path: str) -> np.ndarray:

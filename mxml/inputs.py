@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mxml.errors import MxmlError
-from mxml.sources.folder_names import IMAGE_SUFFIXES, find_images
+from mxml.sources.file_tree import IMAGE_SUFFIXES, find_images
 
 
 def expand_inputs(inputs: Iterable[str]) -> list[str]:

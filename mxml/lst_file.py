@@ -10,6 +10,7 @@ import array
 import math
 import os
 import re
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +25,7 @@ _BLANKS = re.compile(r"[ \t]+")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 _LARGEST_LABEL = float(np.finfo(np.float32).max)
 _CACHE_BYTES = 16 << 20
+_MOST_KEPT_FAULTS = 10_000
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n")
 
 
@@ -49,7 +51,47 @@ def read_lst(
             reader.add_block(first, block)
     except ListError as error:
         reader.add_fault(str(error))
-    return reader.finish(os.fspath(root))
+    if reader.fault_count or not reader.index:
+        raise reader.error()
+    return reader.images(os.fspath(root))
+
+
+@dataclass(frozen=True, eq=False)
+class GoodLines:
+    """What could be read of a list, and what not.
+
+    ``line_numbers`` (N,) int64 says which line, counted from 1, each of the images is from. ``fault_count`` other lines
+    are not blank; ``faults`` has one ``file:line: what is wrong, what it should be`` for each, at most 10,000.
+    """
+
+    images: ImageList
+    line_numbers: np.ndarray
+    faults: tuple[str, ...]
+    fault_count: int
+
+
+def read_good_lines(
+    path: str | os.PathLike[str],
+    root: str | os.PathLike[str] = "",
+    num_classes: int | None = None,
+    *,
+    allow_absolute: bool = False,
+    any_values: bool = False,
+) -> GoodLines:
+    """Read a ``.lst`` file as read_lst does, but leave out the faulty lines instead of raising them.
+
+    Raises ListError only for a file that is not there or is no text, for a line over the limit, and where no line is
+    good.
+    """
+    reader = _Reader(os.fspath(path), num_classes, allow_absolute, any_values, kept_faults=_MOST_KEPT_FAULTS)
+    last = 0
+    for first, block in read_blocks(path):
+        reader.add_block(first, block)
+        last = first + block.count(b"\n")
+    if not reader.index:
+        raise reader.error()
+    numbers = np.delete(np.arange(1, last + 1), np.array(reader.skipped, np.int64) - 1)
+    return GoodLines(reader.images(os.fspath(root)), numbers, tuple(reader.faults), reader.fault_count)
 
 
 def format_lst(images: ImageList) -> bytes:
@@ -63,6 +105,8 @@ def format_lst(images: ImageList) -> bytes:
     lines, faults = [], []
     for number, row, name in zip(images.index.tolist(), images.labels, images.names()):
         fault = path_fault(name, allow_absolute=True)
+        if "\t" in name:
+            fault = f"the path {quoted(name)} holds a tab, which separates the fields of a .lst; rename the file"
         if fault:
             faults.append(fault)
             continue
@@ -84,13 +128,21 @@ def write_lst(path: str | os.PathLike[str], images: ImageList) -> None:
 class _Reader:
     """Gathers the rows and the faults of one list."""
 
-    def __init__(self, path: str, num_classes: int | None, allow_absolute: bool, any_values: bool):
+    def __init__(
+        self,
+        path: str,
+        num_classes: int | None,
+        allow_absolute: bool,
+        any_values: bool,
+        kept_faults: int = SHOWN_FAULTS,
+    ):
         self.path = path
         self.num_classes = num_classes
         self.width = num_classes
         self.width_line = 0
         self.allow_absolute = allow_absolute
         self.any_values = any_values
+        self.kept_faults = kept_faults
         self.index = array.array("q")
         self.labels = bytearray()
         self.names = bytearray()
@@ -98,6 +150,8 @@ class _Reader:
         # Most lines repeat the labels of an earlier one: the text of all of them together is looked up first.
         self.known_labels: dict[bytes, bytes] = {}
         self.known_bytes = 0
+        # The numbers of the lines that are blank or faulty.
+        self.skipped = array.array("q")
         self.faults: list[str] = []
         self.fault_count = 0
         self.wrong_widths: dict[int, int] = {}
@@ -106,7 +160,7 @@ class _Reader:
     def add_fault(self, fault: str) -> None:
         """Count a fault, and keep its message while there is room to show it."""
         self.fault_count += 1
-        if len(self.faults) < SHOWN_FAULTS:
+        if len(self.faults) < self.kept_faults:
             self.faults.append(fault)
 
     def add_block(self, first: int, block: bytes) -> None:
@@ -123,8 +177,9 @@ class _Reader:
                     parsed = self._parse(number, line)
                 except ListError as error:
                     self.add_fault(str(error))
-                    continue
+                    parsed = None
                 if parsed is None:
+                    self.skipped.append(number)
                     continue
                 key, row, name = parsed
             index.append(int(key))
@@ -218,7 +273,10 @@ class _Reader:
     def _look_for_class_number(self, value: str) -> None:
         label = _number(value)
         if label is not None and label > 1 and label == math.floor(label):
-            self.hint = "if that is a class number, this is a single-label list, and each class needs its own column"
+            self.hint = (
+                "if that is a class number, this is a single-label list, and each class needs its own column: "
+                "mxml make-lst --from single-lst makes them"
+            )
 
     def _fault(self, number: int, fault: str) -> ListError:
         return ListError(f"{self.path}:{number}: {fault}")
@@ -230,19 +288,21 @@ class _Reader:
             self.known_bytes = 0
         self.known_labels[section] = row
 
-    def finish(self, root: str) -> ImageList:
-        """Return the list, or raise what was found wrong."""
+    def error(self) -> ListError:
+        """Return what was found wrong."""
         if self.fault_count > 1 and not self.index and list(self.wrong_widths.values()) == [self.fault_count]:
             found = next(iter(self.wrong_widths))
             hint = f"; {self.hint}" if self.hint else ""
-            raise ListError(
+            return ListError(
                 f"{self.path}: every line has {counted(found)}, should be {self.num_classes}: "
                 f"the list or the number of classes is wrong{hint}"
             )
         if self.fault_count:
-            raise ListError(self.faults, self.fault_count)
-        if not self.index:
-            raise ListError(f"{self.path}: holds no images, should be {_FORM}")
+            return ListError(self.faults, self.fault_count)
+        return ListError(f"{self.path}: holds no images, should be {_FORM}")
+
+    def images(self, root: str) -> ImageList:
+        """Return the good lines."""
         offsets = np.zeros(len(self.index) + 1, np.int64)
         np.cumsum(np.frombuffer(self.name_lengths, np.int64), out=offsets[1:])
         labels = np.frombuffer(self.labels, np.float32 if self.any_values else np.int8)

@@ -62,8 +62,20 @@ def _without_carriage_returns(block: bytes) -> bytes:
 def read_lines(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield the lines of a UTF-8 file without their ends; raise ListError as read_blocks and decode_line do."""
     for first, block in read_blocks(path):
+        text = _plain_text(block)
+        if text is not None:
+            yield from text.split("\n")
+            continue
         for number, line in enumerate(block.split(b"\n"), first):
             yield decode_line(line, f"{os.fspath(path)}:{number}")
+
+
+def _plain_text(block: bytes) -> str | None:
+    """Return lines that hold no fault as text; None where each has to be looked at for itself."""
+    try:
+        return None if b"\0" in block else block.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def decode_line(line: bytes, place: str) -> str:

@@ -54,3 +54,27 @@ install() {
         --editable "$here[$1]" >&2 || return 1
     printf '%s\n' "$key" >"$mark"
 }
+
+# Install Chromium for the tests that load pages in it, where apt-get can; without it they are skipped.
+install_browser() {
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        # Asked by running it: Ubuntu's chromium-browser is a note that a snap has to be installed.
+        "$name" --version >/dev/null 2>&1 && return 0
+    done
+    if [ "$(id -u)" = 0 ]; then
+        as_root=
+    elif sudo -n true 2>/dev/null; then
+        as_root='sudo -n'
+    else
+        say "mxml: no Chromium, and no right to install it; the tests that need it are skipped"
+        return 0
+    fi
+    if ! command -v apt-get >/dev/null 2>&1; then
+        say "mxml: no Chromium, and no apt-get to install it with; the tests that need it are skipped"
+        return 0
+    fi
+    say "mxml: installing Chromium for the tests (a minute or two, once)"
+    $as_root timeout 60 apt-get -qq update >/dev/null 2>&1 || :
+    $as_root timeout 240 env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium \
+        >/dev/null 2>&1 || say "mxml: Chromium could not be installed; the tests that need it are skipped"
+}

@@ -186,8 +186,9 @@ def test_every_truncation_is_noticed(picture, extension):
     for length in range(len(data)):
         if extension == ".png" and length >= len(data) - 4:
             continue  # only IEND's own checksum is missing
-        with pytest.raises(ImageError, match="some name"):
+        with pytest.raises(ImageError, match="some name") as caught:
             decode(data[:length], path="some name")
+        assert caught.value.kind == "truncated" or length < 12  # fewer bytes don't tell a format
 
 
 def test_truncation_after_a_thumbnail_is_noticed(picture):
@@ -233,14 +234,41 @@ def test_other_files_are_called_what_they_are(data, reason):
 def test_damaged_pixels_are_an_error(picture):
     data = bytearray(encode(picture, ".png"))
     data[len(data) // 2] ^= 0xFF
-    with pytest.raises(ImageError, match="damaged"):
+    with pytest.raises(ImageError, match="damaged") as caught:
         decode(bytes(data))
+    assert caught.value.kind == "unreadable"
+
+
+def pillow_file(format: str, frames: list[np.ndarray], **options) -> bytes:
+    file = io.BytesIO()
+    first, *rest = map(pytest.importorskip("PIL.Image").fromarray, frames)
+    first.save(file, format, save_all=True, append_images=rest, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+def test_more_than_one_picture_is_told(picture, format):
+    frames = [picture, picture[::-1].copy(), picture[:, ::-1].copy()]
+    several, one = pillow_file(format, frames, lossless=True), pillow_file(format, frames[:1], lossless=True)
+    assert read_header(several).animated and not read_header(one).animated
+    assert np.array_equal(decode(several), picture)
+
+
+def test_small_copies_and_masks_in_a_tiff_are_no_pages(picture):
+    data = bytearray(pillow_file("TIFF", [picture, picture[::2, ::2].copy()], tiffinfo={254: 0}))
+    assert read_header(bytes(data)).animated
+    entry = struct.pack("<HHII", 254, 4, 1, 0)
+    second = data.rindex(entry)
+    for use, animated in ((1, False), (4, False), (2, True)):
+        data[second + 8] = use
+        assert read_header(bytes(data)).animated is animated
 
 
 def test_limits_hold_before_anything_is_decoded():
     bomb = png(60_000, 60_000, 8, 2, b"")
-    with pytest.raises(ImageError, match=r"60,000 x 60,000 pixels, more than the 178,956,970"):
+    with pytest.raises(ImageError, match=r"60,000 x 60,000 pixels, more than the 178,956,970") as caught:
         decode(bomb)
+    assert caught.value.kind == "too_large"
     with pytest.raises(ImageError, match="no side may have more than 65,500"):
         decode(png(70_000, 1, 8, 2, b""))
     small = png(3, 2, 8, 0, bytes(8))
@@ -299,10 +327,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path, picture):
     whole = tmp_path / "gänse 1.jpg"
     whole.write_bytes(encode(picture, ".jpg"))
     assert load(whole).shape == (40, 60, 3)
-    with pytest.raises(ImageError, match=r"gänse 1\.jpg: holds [\d,]+ bytes, more than the 100 allowed"):
+    with pytest.raises(ImageError, match=r"gänse 1\.jpg: holds [\d,]+ bytes, more than the 100 allowed") as caught:
         load(whole, limits=Limits(max_bytes=100))
-    with pytest.raises(ImageError, match=r"none\.jpg: no such file"):
-        load(tmp_path / "none.jpg")
+    assert caught.value.kind == "too_large"
+    for missing in (tmp_path / "none.jpg", whole / "none.jpg"):
+        with pytest.raises(ImageError, match=r"none\.jpg: no such file") as caught:
+            load(missing)
+        assert caught.value.kind == "missing"
     with pytest.raises(ImageError, match="is a folder, not an image"):
         load(tmp_path)
     with pytest.raises(ImageError, match="file name"):

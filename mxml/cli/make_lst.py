@@ -4,91 +4,147 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mxml.cli.image_bar import image_bar
+from mxml.cli.options import Numbers
+from mxml.cli.source_options import read_options, source_options, warn
 from mxml.errors import printable
 
 if TYPE_CHECKING:
     from mxml.make_lists import MadeLists
 
+_SHOWN_LABELS = 100
+
 
 @click.command("make-lst")
-@click.argument("source", required=False, type=click.Path(path_type=Path))
-@click.option("--root", default="images", show_default=True, type=click.Path(path_type=Path), help="Image folder.")
+@click.argument("sources", metavar="[SOURCE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--out", default="lists", show_default=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@click.option("--num-classes", type=click.IntRange(1), help="How many labels there should be; checked.")
+@source_options
 @click.option(
-    "--val-share",
-    default=0.2,
-    show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of the images to validate on.",
+    "--split",
+    type=Numbers(float),
+    help="Shares of train.lst, val.lst and perhaps test.lst, such as 0.8,0.1,0.1.  [default: 0.8,0.2]",
 )
+@click.option("--val-share", type=float, help="The same as --split with one minus this share, and this share.")
+@click.option("--new-split", is_flag=True, help="Deal out all images anew, also those in lists that are there.")
+@click.option("--group-by", metavar="REGEX", help="Keep images together in whose names this finds the same text.")
+@click.option("--ignore-duplicates", is_flag=True, help="Don't open the images to keep near-duplicates together.")
 @click.option("--seed", default=42, show_default=True, type=int, help="Decides which images go where.")
 @click.option("--force", is_flag=True, help="Replace lists that are there with other content.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def make_lst(
-    source: Path | None,
-    root: Path,
+    sources: tuple[Path, ...],
     out: Path,
-    num_classes: int | None,
-    val_share: float,
+    split: tuple[float, ...] | None,
+    val_share: float | None,
+    new_split: bool,
+    group_by: str | None,
+    ignore_duplicates: bool,
     seed: int,
     force: bool,
     as_json: bool,
+    **source: Any,
 ) -> None:
     """Write train.lst, val.lst and labels.txt from labelled images.
 
-    SOURCE is a CSV table with one column a label (image,red,dress), or a folder of folders named by their labels
-    (red_dress/1.jpg). Without it: labels.csv in the image folder, or else the image folder.
+    SOURCE is a table or file of labels, or a folder; docs/formats.md shows every form. Several are read as one set.
+    Without it: labels.csv in the image folder, or else the folders in it, named by their labels (red_dress/1.jpg).
+
+    Images in lists that are there already stay on their side when others are added.
     """
     from mxml.make_lists import make_lists
 
-    made = make_lists(source, root, out, num_classes, val_share, seed, force)
-    if made.unlisted:
-        count = len(made.unlisted)
-        images = "1 image" if count == 1 else f"{count:,} images"
-        examples = ", ".join(made.unlisted[:3]) + (", ..." if count > 3 else "")
-        verb = "is" if count == 1 else "are"
-        click.echo(printable(f"warning: {images} under {root} {verb} not in {made.source}: {examples}"), err=True)
+    if split is not None and val_share is not None:
+        raise click.UsageError("--split and --val-share say the same; give one of them")
+    if val_share is not None:
+        split = (1 - val_share, val_share)
+    split = split or (0.8, 0.2)
+    if not 2 <= len(split) <= 3 or not all(0 < share < 1 for share in split) or abs(sum(split) - 1) > 1e-6:
+        raise click.UsageError("--split should be two or three shares that add up to 1, such as 0.8,0.1,0.1")
+    arguments = read_options(sources, **source)
+    with image_bar("looking for duplicates") as progress:
+        made = make_lists(
+            sources,
+            out=out,
+            **arguments,
+            split=split,
+            new_split=new_split,
+            group_by=group_by,
+            near_duplicates=not ignore_duplicates,
+            seed=seed,
+            force=force,
+            progress=progress,
+        )
+    warn([*made.notes, *_unlisted(made)])
     click.echo(json.dumps(_as_dict(made), ensure_ascii=False) if as_json else _as_text(made))
+
+
+def _unlisted(made: MadeLists) -> list[str]:
+    if not made.unlisted:
+        return []
+    count = len(made.unlisted)
+    images = "1 image" if count == 1 else f"{count:,} images"
+    examples = ", ".join(made.unlisted[:3]) + (", ..." if count > 3 else "")
+    root = next(iter(made.parts.values())).root
+    return [f"{images} under {root} {'is' if count == 1 else 'are'} not in {_origin(made)}: {examples}"]
+
+
+def _origin(made: MadeLists) -> str:
+    return ", ".join(map(str, made.sources))
 
 
 def _as_dict(made: MadeLists) -> dict[str, object]:
     return {
-        "source": str(made.source),
-        "form": made.form,
-        "train": len(made.train),
-        "val": len(made.val),
-        "labels": [{"name": name, "train": train, "val": val} for name, train, val in _counts(made)],
+        "sources": [str(path) for path in made.sources],
+        "forms": list(made.forms),
+        **{part: len(images) for part, images in made.parts.items()},
+        "labels": [
+            {"name": name, **dict(zip(made.parts, counts))} for name, counts in zip(made.label_names, _counts(made))
+        ],
+        "kept": made.kept,
         "files": {str(path): state for path, state in made.files},
         "unchanged": made.unchanged,
         "unlisted": list(made.unlisted),
+        "notes": list(made.notes),
     }
 
 
 def _as_text(made: MadeLists) -> str:
-    counts = [(printable(name), train, val) for name, train, val in _counts(made)]
-    width = max(5, *(len(name) for name, _, _ in counts))
+    labels = list(zip(map(printable, made.label_names), _counts(made)))
+    width = max(6, *(len(name) for name, _ in labels[:_SHOWN_LABELS]))
+
+    def row(name: str, cells: list[str]) -> str:
+        return f"{name:{width}}" + "".join(f"  {cell:>9}" for cell in cells)
+
+    total = sum(map(len, made.parts.values()))
+    forms = ", ".join(dict.fromkeys(made.forms))
     lines = [
-        f"{made.source}: {made.form}; {len(made.train) + len(made.val):,} images, {len(made.label_names)} labels",
+        f"{printable(_origin(made))}: {forms}; {total:,} images, {len(labels)} labels",
         "",
-        f"{'label':{width}}  {'train':>9}  {'val':>9}",
-        *(f"{name:{width}}  {train:>9,}  {val:>9,}" for name, train, val in counts),
-        f"{'images':{width}}  {len(made.train):>9,}  {len(made.val):>9,}",
+        row("label", list(made.parts)),
+        *(row(name, [f"{count:,}" for count in counts]) for name, counts in labels[:_SHOWN_LABELS]),
+    ]
+    if len(labels) > _SHOWN_LABELS:
+        lines.append(f"... and {len(labels) - _SHOWN_LABELS:,} more labels")
+    lines += [
+        row("images", [f"{len(images):,}" for images in made.parts.values()]),
         "",
-        *(f"{path}: {state}" for path, state in made.files),
+        *(f"{printable(str(path))}: {state}" for path, state in made.files),
     ]
     if made.unchanged:
         lines.append("The lists are unchanged.")
+    elif made.kept:
+        lines.append(f"{made.kept:,} images kept their side; --new-split deals all of them out anew.")
     return "\n".join(lines)
 
 
-def _counts(made: MadeLists) -> list[tuple[str, int, int]]:
-    train, val = ((images.labels == 1).sum(axis=0).tolist() for images in (made.train, made.val))
-    return list(zip(made.label_names, train, val))
+def _counts(made: MadeLists) -> list[list[int]]:
+    """Return for each label how many images of each part have it."""
+    per_part = [(images.labels == 1).sum(axis=0).tolist() for images in made.parts.values()]
+    return [list(counts) for counts in zip(*per_part)]
 
 
 command = make_lst

@@ -1,31 +1,75 @@
-"""The forms that labels come in: one module a form, each with NAME, ``recognises`` and ``read``.
+"""The forms that labels come in: one module a form, each of them reads and writes it.
 
-A new form is a new module here and its name in FORMATS.
+A new form is a new module here, with what ``Source`` lists, and its name in FORMATS.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from mxml.errors import ListError
-from mxml.image_list import LabelledImages
-from mxml.sources import csv_columns, folder_names
+from mxml.image_list import counted, read_label_names, shown
+from mxml.labelled_images import LabelledImages, merge, select_labels
+from mxml.sources import (
+    coco_instances,
+    csv_columns,
+    csv_tags,
+    folder_names,
+    json_lines,
+    mmpretrain_json,
+    multi_hot_lst,
+    paddlex_list,
+    rec_file,
+    single_label_lst,
+    text_files,
+    voc_tree,
+)
+from mxml.sources.options import DEFAULTS, SourceOptions
 
 
 class Source(Protocol):
     """What a module of this package offers."""
 
     NAME: str
+    """What --from and --to call the form."""
+
+    TITLE: str
+    """What prose calls it."""
 
     def recognises(self, path: Path) -> bool:
-        """Say whether ``path`` looks like this form."""
+        """Say whether ``path``, which is there, looks like this form; reads no more than its beginning."""
 
-    def read(self, path: Path, root: Path) -> LabelledImages:
+    def default_root(self, path: Path) -> Path:
+        """Return the folder that the images are under where nobody says another."""
+
+    def read(self, path: Path, root: Path, options: SourceOptions) -> LabelledImages:
         """Read images, named relative to ``root``, and their labels; raise ListError with every fault."""
 
+    def write(self, labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+        """Write a set to ``target``, a file or a new folder, and what belongs beside it, in a folder of its own.
 
-FORMATS: tuple[Source, ...] = (csv_columns, folder_names)
+        Raises ListError for what the form cannot hold: what is written reads back the same.
+        """
+
+
+# Asked in this order: a form that others could be taken for comes after them.
+FORMATS: tuple[Source, ...] = (
+    voc_tree,
+    paddlex_list,
+    coco_instances,
+    mmpretrain_json,
+    json_lines,
+    rec_file,
+    single_label_lst,
+    multi_hot_lst,
+    csv_tags,
+    csv_columns,
+    text_files,
+    folder_names,
+)
 
 
 def default_source(root: Path) -> Path:
@@ -34,12 +78,56 @@ def default_source(root: Path) -> Path:
     return table if table.exists() else root
 
 
+def by_name(name: str) -> Source:
+    """Return the form called ``name``."""
+    return next(source for source in FORMATS if name == source.NAME)
+
+
 def recognise(path: Path) -> Source:
     """Return the form that ``path`` has; raise ListError for none."""
     if not path.exists():
-        raise ListError(f"{path}: is not there, should be a table of labels or a folder of labelled folders")
+        raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
     for source in FORMATS:
         if source.recognises(path):
             return source
     known = ", ".join(source.NAME for source in FORMATS)
-    raise ListError(f"{path}: holds labels in no form that is known here, should be one of: {known}")
+    raise ListError(f"{path}: holds labels in no form that is known here; --from says which it is: {known}")
+
+
+def read_sources(
+    paths: Sequence[Path],
+    root: Path | None,
+    form: str | None = None,
+    classes_file: Path | None = None,
+    ignore_unknown: bool = False,
+    options: SourceOptions = DEFAULTS,
+) -> tuple[LabelledImages, tuple[Source, ...]]:
+    """Read one or several sources as one set; return it, and the form of each.
+
+    ``root`` is the image folder, what the forms say by default where it is None; ``form`` is the NAME of all sources'
+    form, recognised where it is None; ``classes_file`` lists the labels wanted, in order. Raises ListError for faults
+    in a source, for an image that two of them label differently, and for labels that are not in ``classes_file``
+    unless ``ignore_unknown``.
+    """
+    for path in paths:
+        if not path.exists():
+            raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
+    forms = tuple(by_name(form) if form else recognise(path) for path in paths)
+    roots = {source.default_root(path) for source, path in zip(forms, paths)} if root is None else {root}
+    if len(roots) > 1:
+        raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; --root says under which folder")
+    root = roots.pop()
+    if classes_file is not None:
+        options = replace(options, classes=tuple(read_label_names(classes_file)))
+    labelled = merge([(str(path), source.read(path, root, options)) for source, path in zip(forms, paths)])
+    if options.classes is not None:
+        labelled = select_labels(labelled, options.classes, ignore_unknown, str(classes_file))
+    return labelled, forms
+
+
+def check_num_classes(labelled: LabelledImages, num_classes: int | None, paths: Sequence[Path]) -> None:
+    """Raise ListError, with the names, where a set has not ``num_classes`` labels; None leaves it open."""
+    found = len(labelled.label_names)
+    if num_classes is not None and num_classes != found:
+        origin = ", ".join(map(str, paths))
+        raise ListError(f"{origin}: has {counted(found)}, should be {num_classes}: {shown(labelled.label_names)}")

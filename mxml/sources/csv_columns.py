@@ -1,86 +1,89 @@
-"""Labels in a CSV table with one column a label: ``image,red,dress`` and below it ``photos/1.jpg,1,0``."""
+"""Labels in a table with one column a label: ``image,red,dress`` and below it ``photos/1.jpg,1,0``."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+from mxml.errors import ListError
+from mxml.image_list import label_name_faults, quoted
+from mxml.labelled_images import LabelledImages
+from mxml.sources.csv_table import is_table, read_rows, write_rows
+from mxml.sources.options import SourceOptions
+from mxml.sources.rows import Rows
 
-from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.image_list import ImageList, LabelledImages, label_name_faults, path_fault
-from mxml.text_lines import read_lines
+NAME = "csv"
+TITLE = "CSV or TSV with one column a label"
 
-NAME = "CSV with one column a label"
-
-_VALUES = {
+VALUES = {
     **dict.fromkeys(("", "0", "0.0", "false"), 0),
     **dict.fromkeys(("1", "1.0", "true"), 1),
     **dict.fromkeys(("-1", "-1.0"), -1),
 }
+"""What a cell may hold, in small letters and without outer blanks, and the label that it stands for."""
+
+_CACHED_ROWS = 100_000
 
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a file that calls itself CSV."""
-    return path.suffix.lower() == ".csv" and not path.is_dir()
+    """Say whether ``path`` is a file that calls itself CSV or TSV; tags, which do too, are asked before."""
+    return is_table(path)
 
 
-def read(path: Path, root: Path) -> LabelledImages:
+def default_root(path: Path) -> Path:
+    """Return ``images``."""
+    return Path("images")
+
+
+def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     """Read a table whose first column names the image and whose other columns, by their header, hold its labels.
 
     Values are 0, 1, -1 (unknown), true and false, whatever their case; an empty one is 0. The images keep the table's
     order. Raises one ListError with every fault as ``file:line: what is wrong, what it should be``.
     """
-    rows = _rows(path)
-    line, header = next(rows, (1, []))
+    table = read_rows(path)
+    line, header = next(table, (1, []))
     label_names = tuple(name.strip() for name in header[1:])
     if not label_names:
         raise ListError(f"{path}:{line}: has no label columns, should be a header like: image,red,dress")
     faults = [f"{path}:{line}: column {column + 1}: {fault}" for column, fault in label_name_faults(label_names)]
     if faults:
         raise ListError(faults)
-    lines: dict[str, int] = {}
-    labels = bytearray()
-    fault_count = 0
-    for line, row in rows:
-        name = row[0].strip()
-        fault = _row_fault(row, label_names) or path_fault(name)
-        if not fault and name in lines:
-            fault = f"the image {name!r} is already on line {lines[name]}, should be there once"
-        if fault:
-            fault_count += 1
-            faults = [*faults, f"{path}:{line}: {fault}"][:SHOWN_FAULTS]
-            continue
-        lines[name] = line
-        labels += bytes(_VALUES[value.strip().lower()] & 0xFF for value in row[1:])
-    if fault_count:
-        raise ListError(faults, fault_count)
-    if not lines:
-        raise ListError(f"{path}: holds no images, should have one line an image below its header")
-    table = np.frombuffer(labels, np.int8).reshape(len(lines), -1)
-    return LabelledImages(ImageList.from_rows(list(lines), table, root), label_names)
+    rows = Rows(path, label_names, path, options.allow_absolute)
+    # Most rows repeat the values of an earlier one.
+    known: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
+    for line, row in table:
+        values = tuple(row[1:])
+        labels = known.get(values)
+        if labels is None:
+            fault = _row_fault(row, label_names)
+            if fault:
+                rows.fault(line, fault)
+                continue
+            labels = _labels(values, label_names)
+            if len(known) < _CACHED_ROWS:
+                known[values] = labels
+        rows.add(line, row[0].strip(), *labels)
+    return rows.finish(root)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, each with the number of the line on which it starts."""
-    reader = csv.reader((f"{line}\n" for line in read_lines(path)), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise ListError(f"{path}:{line}: is not CSV from here on ({error}); look for a stray quote") from None
-        if row is None:
-            return
-        if row:
-            yield line, row
+def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+    """Write the table; ``.tsv`` and ``.tab`` files have tabs between their cells, others commas."""
+    images = labelled.images
+    lines = ([name, *map(str, row)] for name, row in zip(images.names(), images.labels.tolist()))
+    write_rows(target, (row for part in ([["image", *labelled.label_names]], lines) for row in part))
 
 
 def _row_fault(row: list[str], label_names: tuple[str, ...]) -> str | None:
     if len(row) - 1 != len(label_names):
         return f"has {len(row) - 1} labels, should be {len(label_names)} like the header"
     for name, value in zip(label_names, row[1:]):
-        if value.strip().lower() not in _VALUES:
-            return f"label {name!r} is {value[:60]!r}, should be 0, 1, -1 (unknown), true, false or empty"
+        if value.strip().lower() not in VALUES:
+            return f"label {name!r} is {quoted(value)}, should be 0, 1, -1 (unknown), true, false or empty"
     return None
+
+
+def _labels(values: tuple[str, ...], label_names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return the labels that are present, and those that are unknown."""
+    marks = [VALUES[value.strip().lower()] for value in values]
+    present, unknown = ([name for name, found in zip(label_names, marks) if found == mark] for mark in (1, -1))
+    return present, unknown

@@ -1,0 +1,206 @@
+"""Opening every image and finding duplicates: mxml's scan beside Pillow with imagehash.
+
+Scans the photographs of miml-scene, in turn with mxml (all threads, and one) and with the usual script: one process in
+which Pillow opens and decodes each file, imagehash.phash and hashlib hash it. Then searches a million hashes, random
+ones with planted near duplicates and crowds, for duplicates. Prints both as tables, and what was found in miml-scene.
+
+    python benchmarks/check_speed.py --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+PLANTED_BITS = (5, 15, 30)
+PLANTED = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hashes", type=int, default=1_000_000)
+    parser.add_argument("--measure", choices=MEASURES, help="measure this in this process and print figures as JSON")
+    parser.add_argument("--data", type=Path, help="the folder of miml-scene")
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(MEASURES[arguments.measure](arguments)))
+        return
+    import harness
+    import peers
+
+    arguments.data = arguments.data or harness.SHARED / "data" / "miml-scene"
+    pythons = {name: peers.python() if name.startswith("Pillow") else sys.executable for name in MEASURES}
+    rest = ["--data", str(arguments.data), "--hashes", str(arguments.hashes)]
+    commands = {name: [python, __file__, "--measure", name, *rest] for name, python in pythons.items()}
+    crowded = {name: commands.pop(name) for name in SEARCHES}
+    scans = harness.alternate(commands, arguments.rounds)
+    searches = harness.alternate(crowded, min(3, arguments.rounds))
+
+    rates = harness.median(scans, "images_per_second")
+    print(f"{harness.machine([sys.executable, peers.python()])}\n")
+    print(f"{scans['mxml'][0]['images']:,} photographs; {arguments.rounds} rounds.\n")
+    rows = [[name, rate, rates["mxml"] / rate] for name, rate in rates.items()]
+    print(harness.markdown_table(["scan", "images/s", "mxml is times as fast"], rows) + "\n")
+    columns = ["seconds", "added_mb", "pairs", *(f"within_{bits}" for bits in PLANTED_BITS)]
+    medians = [harness.median(searches, column) for column in columns]
+    header = ["hashes", "seconds", "added memory, MB", "pairs"]
+    header += [f"of planted at {bits} bits, found, %" for bits in PLANTED_BITS]
+    print(f"Duplicates among {arguments.hashes:,} hashes.\n")
+    print(harness.markdown_table(header, [[name, *(median[name] for median in medians)] for name in SEARCHES]))
+    print(f"\nDuplicates in miml-scene:\n\n{found_in(arguments.data)}")
+    print(f"\nRepeat with `{harness.repeat_with()}`.")
+
+
+# ---- opening every image
+
+
+def mxml_scan(arguments: argparse.Namespace) -> dict[str, Any]:
+    return time_scan(arguments.data, None)
+
+
+def mxml_scan_alone(arguments: argparse.Namespace) -> dict[str, Any]:
+    return time_scan(arguments.data, 1)
+
+
+def time_scan(data: Path, threads: int | None) -> dict[str, Any]:
+    import numpy as np
+
+    from mxml.image_list import ImageList
+    from mxml.image_scan import scan_images
+
+    names = sorted(path.name for path in (data / "images").iterdir())
+    images = ImageList.from_rows(names, np.ones((len(names), 1)), data / "images")
+    scan_images(images.select(range(100)), threads=threads)
+    started = time.perf_counter()
+    scan = scan_images(images, threads=threads)
+    seconds = time.perf_counter() - started
+    return {"images": len(scan), "images_per_second": len(scan) / seconds, "faults": len(scan.faults)}
+
+
+def pillow_scan(arguments: argparse.Namespace) -> dict[str, Any]:
+    import hashlib
+    import io
+
+    import imagehash
+    from PIL import Image
+
+    def hash_all(paths: list[Path]) -> None:
+        for path in paths:
+            content = path.read_bytes()
+            hashlib.sha256(content).digest()
+            image = Image.open(io.BytesIO(content))
+            image.load()
+            imagehash.phash(image)
+
+    paths = sorted((arguments.data / "images").iterdir())
+    hash_all(paths[:100])
+    started = time.perf_counter()
+    hash_all(paths)
+    return {"images": len(paths), "images_per_second": len(paths) / (time.perf_counter() - started)}
+
+
+# ---- duplicates among very many
+
+
+def search_random(arguments: argparse.Namespace) -> dict[str, Any]:
+    return time_search(arguments.hashes, crowds=False)
+
+
+def search_crowds(arguments: argparse.Namespace) -> dict[str, Any]:
+    return time_search(arguments.hashes, crowds=True)
+
+
+def time_search(count: int, crowds: bool) -> dict[str, Any]:
+    """Time the search; crowds are hashes that differ from one by each bit with a probability, and equal files."""
+    import numpy as np
+
+    from mxml.duplicates import find_duplicates
+    from mxml.image_scan import ImageScan
+
+    chance = np.random.default_rng(0)
+    order = chance.permutation(count)
+    planted = {
+        bits: order[i * 2 * PLANTED : (i + 1) * 2 * PLANTED].reshape(-1, 2) for i, bits in enumerate(PLANTED_BITS)
+    }
+    hashes = chance.integers(0, 256, (count, 32), dtype=np.uint8)
+    digest = chance.integers(0, 256, (count, 16), dtype=np.uint8)
+    for bits, pairs in planted.items():
+        for first, second in pairs:
+            flips = np.zeros(256, np.uint8)
+            flips[chance.choice(256, bits, replace=False)] = 1
+            hashes[second] = hashes[first] ^ np.packbits(flips)
+    if crowds:
+        start = len(planted) * 2 * PLANTED
+        for share, probability in ((0.1, 0.25), (0.1, 0.12), (0.05, 0.02)):
+            crowd = order[start : start + int(share * count)]
+            centre = chance.integers(0, 2, 256, dtype=np.uint8)
+            hashes[crowd] = np.packbits(centre ^ (chance.random((len(crowd), 256)) < probability), axis=1)
+            start += len(crowd)
+        copies = order[start : start + count // 20]
+        digest[copies], hashes[copies] = digest[copies[0]], hashes[copies[0]]
+    nothing = np.zeros(count, np.int64)
+    scan = ImageScan((), nothing == 0, nothing, nothing, nothing, nothing > 0, nothing.astype("U4"), digest, hashes)
+    find_duplicates(scan.select(range(1000)))  # what is imported at its first use is not part of the search
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    found = find_duplicates(scan)
+    numbers = found.group_numbers(count)
+    seconds = time.perf_counter() - started
+    added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    shares = {
+        f"within_{bits}": 100 * float((numbers[pairs[:, 0]] == numbers[pairs[:, 1]]).mean())
+        for bits, pairs in planted.items()
+    }
+    return {"seconds": seconds, "added_mb": added, "pairs": len(found.pairs), **shares}
+
+
+SCANS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "mxml": mxml_scan,
+    "mxml, one thread": mxml_scan_alone,
+    "Pillow, imagehash, hashlib": pillow_scan,
+}
+SEARCHES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "random": search_random,
+    "three crowds and a placeholder": search_crowds,
+}
+MEASURES = {**SCANS, **SEARCHES}
+
+
+def found_in(data: Path) -> str:
+    """Say in a table which images of train.lst and val.lst are the same picture, and their labels."""
+    import harness
+    import numpy as np
+
+    from mxml.duplicates import find_duplicates
+    from mxml.image_list import ImageList, read_label_names
+    from mxml.image_scan import scan_images
+    from mxml.lst_file import read_lst
+
+    lists = {name: read_lst(data / f"{name}.lst") for name in ("train", "val")}
+    labels = np.concatenate([images.labels for images in lists.values()])
+    listed = [name for name, images in lists.items() for _ in range(len(images))]
+    names = [name for images in lists.values() for name in images.names()]
+    images = ImageList.from_rows(names, labels, data / "images")
+    scan = scan_images(images)
+    label_names = read_label_names(data / "labels.txt")
+    shown = [
+        f"{name} ({where}: {', '.join(np.array(label_names)[row == 1])})"
+        for name, where, row in zip(names, listed, labels)
+    ]
+    found = find_duplicates(scan)
+    rows = [
+        ["same bytes" if distance < 0 else f"{distance} bits", shown[first], shown[second]]
+        for (first, second), distance in sorted(zip(found.pairs.tolist(), found.distance), key=lambda row: row[1])
+    ]
+    table = harness.markdown_table(["differ in", "image", "image"], rows)
+    return f"{len(scan.faults)} unreadable images, {len(found.groups())} groups.\n\n{table}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""``mxml convert``: from one form of labels to another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mxml.cli.source_options import FORM_NAMES, read_options, source_options, warn
+from mxml.errors import printable
+
+
+@click.command("convert")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Choice(FORM_NAMES), help="The form to write.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="File, or new folder, to write."
+)
+@source_options
+@click.option("--force", is_flag=True, help="Replace files that are there with other content.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json: bool, **source: Any) -> None:
+    """Write labels in another form, with nothing lost.
+
+    SOURCE is a table or file of labels, or a folder; docs/formats.md shows every form. Several are read as one set.
+    What the other form cannot hold is refused. The forms rec and folders hold the images themselves, the others name
+    them under the image folder.
+    """
+    from mxml.convert import convert
+
+    converted = convert(sources, to, out, force=force, **read_options(sources, **source))
+    labelled = converted.labelled
+    warn(labelled.notes)
+    forms = list(dict.fromkeys(form.NAME for form in converted.forms))
+    if as_json:
+        result = {
+            "sources": [str(path) for path in sources],
+            "forms": forms,
+            "to": to,
+            "images": len(labelled.images),
+            "labels": list(labelled.label_names),
+            "files": {str(path): state for path, state in converted.files},
+            "notes": list(labelled.notes),
+        }
+        click.echo(json.dumps(result, ensure_ascii=False))
+        return
+    origin = ", ".join(map(str, sources))
+    count = f"{len(labelled.images):,} images, {len(labelled.label_names)} labels"
+    click.echo(printable(f"{origin}: {', '.join(forms)}; {count}"))
+    for path, state in converted.files:
+        click.echo(printable(f"{path}: {state}"))
+
+
+command = convert

@@ -1,0 +1,52 @@
+"""From one form of labels to another, with nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mxml.errors import ListError
+from mxml.labelled_images import LabelledImages
+from mxml.sources import Source, by_name, check_num_classes, read_sources
+from mxml.sources.options import DEFAULTS, SourceOptions
+from mxml.staging import staged
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written: a set, the forms that its sources had, and what became of each file.
+
+    ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``.
+    """
+
+    labelled: LabelledImages
+    forms: tuple[Source, ...]
+    files: tuple[tuple[Path, str], ...]
+
+
+def convert(
+    sources: Sequence[Path],
+    to: str,
+    out: Path,
+    root: Path | None = None,
+    *,
+    form: str | None = None,
+    num_classes: int | None = None,
+    classes_file: Path | None = None,
+    ignore_unknown: bool = False,
+    options: SourceOptions = DEFAULTS,
+    force: bool = False,
+) -> Converted:
+    """Read sources as one set and write it to ``out`` in the form called ``to``.
+
+    The other arguments are those of ``mxml.sources.read_sources``. All files appear or none. Raises ListError for
+    faults in a source, for what the form cannot hold, and for files with other content there, unless ``force``.
+    """
+    labelled, forms = read_sources(sources, root, form, classes_file, ignore_unknown, options)
+    check_num_classes(labelled, num_classes, sources)
+    if out.name in ("", ".", ".."):
+        raise ListError(f"{out}: is no name of a file or folder to write")
+    with staged(out.parent, force) as staging:
+        by_name(to).write(labelled, staging.path / out.name, options)
+    return Converted(labelled, forms, staging.files)

@@ -1,0 +1,293 @@
+"""What can be wrong with checked lists, each thing in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mxml.checked_lists import CheckedList, DuplicateGroup, Place, Places, conflicting
+from mxml.image_list import ImageList, shown
+from mxml.image_scan import ImageScan
+from mxml.label_statistics import LabelStatistics, ListStatistics
+
+SMALLEST_SIDE = 32
+"""Pixels; an image with a shorter side says next to nothing to a network that sees 224."""
+MOST_PIXELS = 20_000_000
+"""An image with more is slow to decode, and nothing of it is left once it is scaled to a network's input."""
+MOST_ELONGATED = 5
+"""Longer side over shorter; of an image beyond it, a square crop shows less than a fifth."""
+
+ERRORS = {
+    "faulty-line": "lines that cannot be read",
+    "missing": "images that are not there",
+    "unreadable": "images that cannot be decoded",
+    "truncated": "images that are cut short",
+    "empty": "images without a single byte",
+    "too-large": "images over the size limit",
+    "no-image-left": "lists without a usable image",
+}
+"""The kinds of findings that would break training, and what they are about."""
+WARNINGS = {
+    "labels-disagree": "images that occur more than once, with different labels",
+    "in-several-lists": "images in more than one list: judging on them tells nothing",
+    "exact-duplicates-across-lists": "the same file under other names in more than one list",
+    "near-duplicates-across-lists": "images that look alike in more than one list",
+    "named-twice": "images named more than once in one list",
+    "exact-duplicates": "the same file under other names within a list",
+    "near-duplicates": "images that look alike within a list",
+    "label-not-in-training": "labels that the first list never shows",
+    "pair-not-in-training": "pairs of labels that the first list never shows together",
+    "label-never-occurs": "labels that no image of a list has",
+    "label-always-occurs": "labels that every image of a list has",
+    "share-differs": "labels with another share than in the first list",
+    "images-without-label": "images with no label at all",
+    "animated": "images of several frames or pages, of which only the first is used",
+    "too-small": f"images with a side under {SMALLEST_SIDE} pixels",
+    "larger-than-needed": f"images of more than {MOST_PIXELS // 1_000_000} million pixels: slow to decode",
+    "elongated": f"images more than {MOST_ELONGATED} times as long as wide: a crop shows little of them",
+}
+"""The kinds of the other findings, and what they are about, the most harmful first."""
+
+_EXAMPLES = 5
+_SHOWN_LABELS = 8
+# A share differs where chance explains it in one of 30,000 labels, and by a fifth, which a million images would not be
+# needed to see.
+_UNLIKELY_Z = 4.0
+_NOTABLE_CHANGE = 0.2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    ``severity`` is ``error`` (would break training) or ``warning``; ``kind`` is one of ERRORS or WARNINGS; ``text`` is
+    one line that opens with the list's path, and the line in it where there is one; ``images`` are the names of the
+    images concerned, as the lists have them, at most a handful where it concerns a label or a whole list.
+    """
+
+    severity: str
+    kind: str
+    text: str
+    images: tuple[str, ...] = ()
+
+
+def find_all(
+    lists: Sequence[CheckedList],
+    scan: ImageScan,
+    statistics: LabelStatistics,
+    places: Places,
+    duplicates: Sequence[DuplicateGroup],
+) -> tuple[Finding, ...]:
+    """Return all that is wrong, in the order of ERRORS and WARNINGS."""
+    names = statistics.label_names
+    findings = [
+        *_line_findings(lists),
+        *_fault_findings(lists, scan),
+        *_size_findings(lists, scan),
+        *_repeat_findings(lists, places, names),
+        *_duplicate_findings(lists, duplicates, names),
+        *_label_findings(lists, statistics),
+        *_pair_findings(lists, statistics),
+    ]
+    order = {kind: number for number, kind in enumerate([*ERRORS, *WARNINGS])}
+    return tuple(sorted(findings, key=lambda finding: order[finding.kind]))
+
+
+def _finding(kind: str, text: str, images: Iterable[str] = ()) -> Finding:
+    return Finding("error" if kind in ERRORS else "warning", kind, text, tuple(images))
+
+
+def _line_findings(lists: Sequence[CheckedList]) -> Iterator[Finding]:
+    for checked in lists:
+        for fault in checked.line_faults:
+            yield _finding("faulty-line", fault)
+        hidden = checked.line_fault_count - len(checked.line_faults)
+        if hidden:
+            yield _finding("faulty-line", f"{checked.path}: {hidden:,} more lines are faulty like these")
+
+
+def _fault_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Finding]:
+    faults = {fault.position: fault for fault in scan.faults}
+    for checked in lists:
+        broken = [(position, faults[int(checked.rows[position])]) for position in np.flatnonzero(~checked.usable)]
+        all_missing = len(broken) == len(checked.images) and all(fault.kind == "missing" for _, fault in broken)
+        if all_missing:
+            examples = [checked.images.name(position) for position in range(min(_EXAMPLES, len(checked.images)))]
+            yield _finding(
+                "missing",
+                f"{checked.path}: none of its {_images(len(broken))} is under {checked.images.root or '.'}, such as "
+                f"{examples[0]}; check the image root",
+                examples,
+            )
+        else:
+            for position, fault in broken:
+                text = f"{checked.place(position)}: {fault.reason}"
+                yield _finding(fault.kind.replace("_", "-"), text, [checked.images.name(position)])
+        if len(broken) == len(checked.images):
+            yield _finding("no-image-left", f"{checked.path}: none of its images can be used")
+
+
+def _size_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Finding]:
+    for checked in lists:
+        width, height = scan.width[checked.rows].astype(np.int64), scan.height[checked.rows].astype(np.int64)
+        short, long = np.minimum(width, height), np.maximum(width, height)
+        for kind, found, what in (
+            ("animated", scan.animated[checked.rows], "has several frames or pages, of which only the first is used"),
+            ("too-small", short < SMALLEST_SIDE, "has {} x {} pixels"),
+            ("larger-than-needed", width * height > MOST_PIXELS, "has {:,} x {:,} pixels"),
+            ("elongated", (long > MOST_ELONGATED * short) & (short >= SMALLEST_SIDE), "has {} x {} pixels"),
+        ):
+            for position in np.flatnonzero(found & checked.usable).tolist():
+                text = what.format(width[position], height[position])
+                yield _finding(kind, f"{checked.place(position)}: {text}", [checked.images.name(position)])
+
+
+def _repeat_findings(lists: Sequence[CheckedList], places: Places, label_names: Sequence[str]) -> Iterator[Finding]:
+    for row in places.repeated():
+        named = places.of(row)
+        mentions: dict[int, list[Place]] = {}
+        for place in named:
+            mentions.setdefault(place[0], []).append(place)
+        for own in mentions.values():
+            if len(own) > 1:
+                yield _repeat("named-twice", "is named again in", lists, own)
+        if len(mentions) > 1:
+            yield _repeat("in-several-lists", "is also in", lists, [own[0] for own in mentions.values()])
+        yield from _disagreement(lists, named, label_names, "named twice")
+
+
+def _repeat(kind: str, how: str, lists: Sequence[CheckedList], named: Sequence[Place]) -> Finding:
+    first, *others = named
+    elsewhere = _joined([_elsewhere(lists, first, place) for place in others])
+    return _finding(kind, f"{_place(lists, first)}: {how} {elsewhere}", [_name(lists, first)])
+
+
+def _duplicate_findings(
+    lists: Sequence[CheckedList], duplicates: Sequence[DuplicateGroup], label_names: Sequence[str]
+) -> Iterator[Finding]:
+    for group in duplicates:
+        kind = ("exact" if group.exact else "near") + "-duplicates" + ("-across-lists" if group.across_lists else "")
+        first, *others = group.places
+        named = [f"{_name(lists, place)} ({_elsewhere(lists, first, place)})" for place in others]
+        how = "is the same file as" if group.exact else "looks like"
+        bits = "" if group.exact else f" ({group.distance} of 256 bits differ)"
+        yield _finding(
+            kind,
+            f"{_place(lists, first)}: {how} {_joined(named)}{bits}",
+            [_name(lists, place) for place in group.places],
+        )
+        yield from _disagreement(lists, group.places, label_names, "the same file" if group.exact else "alike")
+
+
+def _disagreement(
+    lists: Sequence[CheckedList], places: Sequence[Place], label_names: Sequence[str], how: str
+) -> Iterator[Finding]:
+    conflict = conflicting(lists, places)
+    if conflict is None:
+        return
+    first, second = conflict
+    yield _finding(
+        "labels-disagree",
+        f"{_place(lists, first)}: has the labels {_label_text(lists, first, label_names)}; {_name(lists, second)} "
+        f"({_elsewhere(lists, first, second)}), {how}, has {_label_text(lists, second, label_names)}",
+        [_name(lists, first), _name(lists, second)],
+    )
+
+
+def _label_findings(lists: Sequence[CheckedList], statistics: LabelStatistics) -> Iterator[Finding]:
+    train = statistics.lists[0]
+    for number, (checked, own) in enumerate(zip(lists, statistics.lists)):
+        columns = _columns(checked.images)
+        for column, name in enumerate(statistics.label_names):
+            if not own.present[column]:
+                what = f"no image has {name}" if own.absent[column] else f"{name} is unknown in every image"
+                yield _finding("label-never-occurs", f"{checked.path}: {what}")
+                continue
+            if not own.absent[column]:
+                yield _finding("label-always-occurs", f"{checked.path}: every image has {name}")
+            if number and not train.present[column]:
+                yield _finding(
+                    "label-not-in-training",
+                    f"{checked.path}: {_images(own.present[column])} with {name}, and none in {train.name}",
+                    _examples(checked.images, columns[column]),
+                )
+            elif number and _differs(train, own, column):
+                yield _finding(
+                    "share-differs",
+                    f"{checked.path}: {own.shares[column]:.1%} of the images have {name}, "
+                    f"{train.shares[column]:.1%} in {train.name}",
+                )
+        if own.label_counts[0]:
+            yield _finding(
+                "images-without-label",
+                f"{checked.path}: {own.label_counts[0]:,} of {_images(own.images)} have no label",
+                _examples(checked.images, ~columns.any(axis=0)),
+            )
+
+
+def _differs(train: ListStatistics, own: ListStatistics, column: int) -> bool:
+    """Compare two shares by the two-proportion z-test with pooled variance, and by how far they are apart."""
+    here, there = (int(counts.present[column] + counts.absent[column]) for counts in (own, train))
+    pooled = (own.present[column] + train.present[column]) / (here + there)
+    deviation = float(np.sqrt(pooled * (1 - pooled) * (1 / here + 1 / there)))
+    difference = abs(own.shares[column] - train.shares[column])
+    largest = max(own.shares[column], train.shares[column])
+    return bool(difference > _UNLIKELY_Z * deviation and difference > _NOTABLE_CHANGE * largest)
+
+
+def _pair_findings(lists: Sequence[CheckedList], statistics: LabelStatistics) -> Iterator[Finding]:
+    train = statistics.lists[0]
+    for checked, own, pairs in zip(lists, statistics.lists, statistics.new_pairs):
+        seen = [(i, j) for i, j in pairs.tolist() if train.present[i] and train.present[j]]
+        columns = _columns(checked.images)
+        for first, second in seen:
+            names = f"{statistics.label_names[first]} and {statistics.label_names[second]}"
+            count = _images(own.cooccurrence[first, second])
+            yield _finding(
+                "pair-not-in-training",
+                f"{checked.path}: {count} with {names}, and none in {train.name}",
+                _examples(checked.images, columns[first] & columns[second]),
+            )
+
+
+# ---- words
+
+
+def _columns(images: ImageList) -> np.ndarray:
+    """Return (C, N) bool which images have a label, each label's in one piece."""
+    return np.ascontiguousarray((images.labels == 1).T)
+
+
+def _examples(images: ImageList, chosen: np.ndarray) -> list[str]:
+    return [images.name(position) for position in np.flatnonzero(chosen)[:_EXAMPLES].tolist()]
+
+
+def _name(lists: Sequence[CheckedList], place: Place) -> str:
+    return lists[place[0]].images.name(place[1])
+
+
+def _place(lists: Sequence[CheckedList], place: Place) -> str:
+    return lists[place[0]].place(place[1])
+
+
+def _elsewhere(lists: Sequence[CheckedList], here: Place, place: Place) -> str:
+    """Return the line of a place, and its list where that is another than here."""
+    checked = lists[place[0]]
+    line = checked.line_numbers[place[1]]
+    return f"line {line}" if place[0] == here[0] else f"{checked.path}:{line}"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    cut = [*parts[:_EXAMPLES], f"{len(parts) - _EXAMPLES:,} more"] if len(parts) > _EXAMPLES else list(parts)
+    return cut[0] if len(cut) == 1 else f"{', '.join(cut[:-1])} and {cut[-1]}"
+
+
+def _label_text(lists: Sequence[CheckedList], place: Place, label_names: Sequence[str]) -> str:
+    labels = lists[place[0]].images.labels[place[1]]
+    return shown([label_names[column] for column in np.flatnonzero(labels == 1)], _SHOWN_LABELS) or "no label"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

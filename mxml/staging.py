@@ -1,0 +1,94 @@
+"""Several files that appear together: written into a folder of their own first, then moved into place."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mxml.errors import ListError
+
+
+class Staging:
+    """A folder to write into, ``path``, and afterwards what became of each of its files.
+
+    ``files`` holds pairs of a path in its final place and ``unchanged``, ``written`` or ``replaced``.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.files: tuple[tuple[Path, str], ...] = ()
+
+
+@contextlib.contextmanager
+def staged(folder: Path, force: bool) -> Iterator[Staging]:
+    """Yield a folder to write files and folders into; on leaving, move all of them into ``folder``, or none.
+
+    A file that is there with the same content stays; one with other content is an error unless ``force`` replaces it;
+    a folder that is there is an error if it holds anything. Whatever fails, ``folder`` is as it was before. Raises
+    ListError for that, and for what cannot be written.
+    """
+    made: list[Path] = []
+    try:
+        made = make_folders(folder)
+        with tempfile.TemporaryDirectory(prefix=".mxml.", suffix=".tmp", dir=folder) as temporary:
+            staging = Staging(Path(temporary))
+            yield staging
+            states = [(_state(entry, folder / entry.name), entry) for entry in sorted(staging.path.iterdir())]
+            _refuse_others([folder / entry.name for state, entry in states if state == "replaced"], force)
+            _flush([entry for state, entry in states if state != "unchanged"])
+            for state, entry in states:
+                if state != "unchanged":
+                    os.replace(entry, folder / entry.name)
+            staging.files = tuple((folder / entry.name, state) for state, entry in states)
+    except OSError as error:
+        remove_empty(made)
+        raise ListError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def _state(entry: Path, final: Path) -> str:
+    if not os.path.lexists(final):
+        return "written"
+    if entry.is_dir() or final.is_dir():
+        if entry.is_dir() and final.is_dir() and not any(final.iterdir()):
+            return "written"
+        what = "a folder that holds something" if final.is_dir() else "a file"
+        raise ListError(f"{final}: is {what} already; nothing was written; give another place")
+    return "unchanged" if filecmp.cmp(entry, final, shallow=False) else "replaced"
+
+
+def _refuse_others(others: list[Path], force: bool) -> None:
+    if others and not force:
+        raise ListError(
+            f"{', '.join(map(str, others))}: already there with other content; nothing was written; "
+            "--force replaces them"
+        )
+
+
+def _flush(entries: list[Path]) -> None:
+    if any(entry.is_dir() for entry in entries):
+        os.sync()
+    for entry in entries:
+        if entry.is_file():
+            with open(entry, "rb") as written:
+                os.fsync(written.fileno())
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; return what was made, innermost first."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those folders that hold nothing."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

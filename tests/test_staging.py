@@ -1,0 +1,68 @@
+"""Files that appear together, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from mxml.errors import ListError
+from mxml.staging import staged
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def write(folder, contents, force=False):
+    with staged(folder, force) as staging:
+        for name, text in contents.items():
+            (staging.path / name).parent.mkdir(exist_ok=True)
+            (staging.path / name).write_text(text)
+    return {path.name: state for path, state in staging.files}
+
+
+def test_files_and_folders_appear_with_what_became_of_them(tmp_path):
+    out = tmp_path / "deep" / "lists"
+    assert write(out, {"a": "1", "b": "2", "tree/c": "3"}) == {"a": "written", "b": "written", "tree": "written"}
+    assert tree(tmp_path) == {"deep/lists/a": "1", "deep/lists/b": "2", "deep/lists/tree/c": "3"}
+    assert write(out, {"a": "1", "b": "new"}, force=True) == {"a": "unchanged", "b": "replaced"}
+    assert (out / "b").read_text() == "new"
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b", "tree"], "no temporary folder is left"
+
+
+def test_other_content_is_kept_and_nothing_else_appears(tmp_path):
+    (tmp_path / "b").write_text("old")
+    with pytest.raises(ListError, match=r"b: already there with other content; nothing was written; --force replaces"):
+        write(tmp_path, {"a": "1", "b": "2"})
+    assert tree(tmp_path) == {"b": "old"}
+
+
+def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/mine").write_text("old")
+    with pytest.raises(ListError, match="tree: is a folder that holds something already"):
+        write(tmp_path, {"tree/c": "3"}, force=True)
+    with pytest.raises(ListError, match="tree: is a folder that holds something already"):
+        write(tmp_path, {"tree": "a file"}, force=True)
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(ListError, match="file: is a file already"):
+        write(tmp_path, {"file/c": "3"}, force=True)
+    assert tree(tmp_path) == {"tree/mine": "old", "file": "old"}
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    (tmp_path / "tree").mkdir()
+    assert write(tmp_path, {"tree/c": "3"}) == {"tree": "written"}
+    assert tree(tmp_path) == {"tree/c": "3"}
+
+
+def test_a_failure_leaves_no_trace(tmp_path):
+    with pytest.raises(RuntimeError), staged(tmp_path / "new" / "place", force=False) as staging:
+        (staging.path / "a").write_text("1")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ListError, match=r"file.*: cannot be written"), staged(tmp_path / "file" / "lists", force=True):
+        pass
