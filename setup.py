@@ -43,6 +43,7 @@ setup(
         "opencv-python-headless>=4.9.0.80,<4.10",
         "pillow>=9.2",
         "scikit-learn>=1.3,<2",
+        "scipy>=1.9,<2",
         "setuptools",  # MXNet imports distutils, which left Python in 3.12
         "tqdm>=4.65,<5",
     ],
