@@ -44,6 +44,7 @@ setup(
         "pillow>=9.2",
         "scikit-learn>=1.3,<2",
         "scipy>=1.9,<2",
+        "simplejpeg>=1.7,<2",
         "setuptools",  # MXNet imports distutils, which left Python in 3.12
         "tqdm>=4.65,<5",
     ],

@@ -1,8 +1,9 @@
 """Opening every image and finding duplicates: mxml's scan beside Pillow with imagehash.
 
 Scans the photographs of miml-scene, in turn with mxml (all threads, and one) and with the usual script: one process in
-which Pillow opens and decodes each file, imagehash.phash and hashlib hash it. Then searches a million hashes, random
-ones with planted near duplicates and crowds, for duplicates. Prints both as tables, and what was found in miml-scene.
+which Pillow opens and decodes each file, imagehash.phash and hashlib hash it. Then searches a million hashes with
+colours, random ones with planted near duplicates and crowds, for duplicates. Prints both as tables, and what was found
+in miml-scene.
 
     python benchmarks/check_speed.py --rounds 5
 """
@@ -117,7 +118,10 @@ def search_crowds(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def time_search(count: int, crowds: bool) -> dict[str, Any]:
-    """Time the search; crowds are hashes that differ from one by each bit with a probability, and equal files."""
+    """Time the search; crowds are hashes that differ from one by each bit with a probability, and equal files.
+
+    Colours are random, but those of planted pairs are near, and a crowd has one, which takes most work.
+    """
     import numpy as np
 
     from mxml.duplicates import find_duplicates
@@ -130,22 +134,26 @@ def time_search(count: int, crowds: bool) -> dict[str, Any]:
     }
     hashes = chance.integers(0, 256, (count, 32), dtype=np.uint8)
     digest = chance.integers(0, 256, (count, 16), dtype=np.uint8)
+    colours = chance.integers(0, 256, (count, 48), dtype=np.uint8)
     for bits, pairs in planted.items():
         for first, second in pairs:
             flips = np.zeros(256, np.uint8)
             flips[chance.choice(256, bits, replace=False)] = 1
             hashes[second] = hashes[first] ^ np.packbits(flips)
+            colours[second] = colours[first] ^ 7
     if crowds:
         start = len(planted) * 2 * PLANTED
         for share, probability in ((0.1, 0.25), (0.1, 0.12), (0.05, 0.02)):
             crowd = order[start : start + int(share * count)]
             centre = chance.integers(0, 2, 256, dtype=np.uint8)
             hashes[crowd] = np.packbits(centre ^ (chance.random((len(crowd), 256)) < probability), axis=1)
+            colours[crowd] = colours[crowd[0]]
             start += len(crowd)
         copies = order[start : start + count // 20]
-        digest[copies], hashes[copies] = digest[copies[0]], hashes[copies[0]]
+        digest[copies], hashes[copies], colours[copies] = digest[copies[0]], hashes[copies[0]], colours[copies[0]]
     nothing = np.zeros(count, np.int64)
-    scan = ImageScan((), nothing == 0, nothing, nothing, nothing, nothing > 0, nothing.astype("U4"), digest, hashes)
+    same, formats = nothing == 0, nothing.astype("U4")
+    scan = ImageScan((), (), same, nothing, nothing, nothing, ~same, formats, digest, hashes, colours)
     find_duplicates(scan.select(range(1000)))  # what is imported at its first use is not part of the search
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()

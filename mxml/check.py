@@ -20,19 +20,26 @@ from mxml.label_statistics import LabelStatistics, label_statistics
 class CheckReport:
     """All that was found in some lists, of which the first is the one to train on.
 
-    ``scan`` has one row for each different path that the lists name; image i of list k is row ``lists[k].rows[i]``.
+    ``labels_file`` is the file that the names of the labels are from; None where they are only numbered. ``scan`` has
+    one row for each different path that the lists name; image i of list k is row ``lists[k].rows[i]``.
     ``statistics`` count all good lines, whether their images can be read or not. ``duplicates`` groups different
     files; one file that is named twice is a finding only. ``findings`` stand in the order of
     ``findings.ERRORS`` and ``findings.WARNINGS``.
     """
 
     lists: tuple[CheckedList, ...]
-    root: str
     label_names: tuple[str, ...]
+    labels_file: str | None
     scan: ImageScan
     statistics: LabelStatistics
     duplicates: tuple[DuplicateGroup, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def root(self) -> str | None:
+        """Return the image folder; None where the lists have different ones."""
+        roots = {checked.images.root for checked in self.lists}
+        return roots.pop() if len(roots) == 1 else None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -54,6 +61,7 @@ class CheckReport:
             "lists": [
                 {
                     "list": checked.path,
+                    "root": checked.images.root,
                     "images": len(checked.images),
                     "faulty_lines": checked.line_fault_count,
                     "broken_images": int(np.count_nonzero(~checked.usable)),
@@ -94,7 +102,7 @@ class CheckReport:
 
 def check_lists(
     paths: Sequence[str | os.PathLike[str]],
-    root: str | os.PathLike[str],
+    root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     labels: str | os.PathLike[str] | None = None,
     *,
     allow_absolute: bool = False,
@@ -104,13 +112,20 @@ def check_lists(
     """Read the lists, open every image once, and say what is wrong.
 
     The first of ``paths`` is the list to train on; the others are compared with it and must have as many labels.
-    ``labels`` is the file of their names; labels.txt beside the first list unless given, and class_0 and so on where
-    there is none. ``progress(done, total)`` is called as images are done, with their number since the last call.
+    ``root`` is the image folder of all lists, or a sequence of one for each. ``labels`` is the file of the labels'
+    names; labels.txt beside the first list unless given, and class_0 and so on where there is none.
+    ``progress(done, total)`` is called with no image done, and then as they are, with their number since the last call.
     Raises ListError where a list has no good line or the label names are not as many as the labels.
     """
-    read, label_names = read_lists(paths, os.fspath(root), labels, allow_absolute)
-    images, rows = distinct_images([lines.images for lines in read], os.fspath(root))
+    folders = [root] * len(paths) if isinstance(root, (str, os.PathLike)) else root
+    roots = [os.fspath(folder) for folder in folders]
+    if len(roots) != len(paths):
+        raise ValueError(f"{len(roots)} roots for {len(paths)} lists, should be one or as many")
+    read, label_names, labels_file = read_lists(paths, roots, labels, allow_absolute)
+    images, rows = distinct_images([lines.images for lines in read])
     total = len(images)
+    if progress:
+        progress(0, total)
     scan = scan_images(
         images, threads=threads, progress=None if progress is None else lambda done: progress(done, total)
     )
@@ -127,8 +142,8 @@ def check_lists(
     )
     places = Places(lists, total)
     duplicates = group_duplicates(lists, places, scan, find_duplicates(scan))
-    findings = find_all(lists, scan, statistics, places, duplicates)
-    return CheckReport(lists, os.fspath(root), tuple(label_names), scan, statistics, duplicates, findings)
+    findings = find_all(lists, scan, statistics, labels_file, places, duplicates)
+    return CheckReport(lists, tuple(label_names), labels_file, scan, statistics, duplicates, findings)
 
 
 def _names_of(labels: np.ndarray, label_names: Sequence[str]) -> dict[str, list[str]]:

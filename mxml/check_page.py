@@ -268,7 +268,8 @@ def _samples(report: CheckReport, by_frequency: np.ndarray, list_names: Sequence
 
     The rarest label chooses first, and an image is shown a second time only where a label has no others.
     """
-    each = min(SAMPLES_PER_LABEL, max(SAMPLES_PER_LABEL // 2, SAMPLES // max(1, len(by_frequency))))
+    # All of them or half: what the style sheet's rows of eight, four and two pictures are filled by.
+    each = SAMPLES_PER_LABEL if SAMPLES_PER_LABEL * len(by_frequency) <= SAMPLES else SAMPLES_PER_LABEL // 2
     first = np.cumsum([0, *(len(checked.images) for checked in report.lists)])
     shown = np.zeros(first[-1], bool)
     chosen = []

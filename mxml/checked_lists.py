@@ -18,6 +18,15 @@ from mxml.lst_file import GoodLines, read_good_lines
 Place = tuple[int, int]
 """A list's number and a position in its images."""
 
+_OTHER_FORMS = {
+    ".csv": "a table",
+    ".tsv": "a table",
+    ".json": "a JSON file",
+    ".jsonl": "a JSON Lines file",
+    ".rec": "a record file",
+}
+_HEAD_BYTES = 8192  # in which any image or archive has a NUL
+
 
 @dataclass(frozen=True, eq=False)
 class CheckedList:
@@ -55,10 +64,10 @@ class CheckedList:
 class DuplicateGroup:
     """Images that show the same: at least two different files.
 
-    ``places`` are sorted. ``exact`` says that the files
-    hold the same bytes; otherwise ``distance`` is the largest number of bits in which the perceptual hashes of two
-    images found alike differ (0 for exact ones). ``labels_differ`` says that not all have the same labels; an unknown
-    label differs from none. ``across_lists`` says that they are in more than one list.
+    ``places`` are sorted. ``exact`` says that all files hold the same bytes; otherwise ``distance`` is the largest
+    number of bits in which the perceptual hashes of two images found alike differ (0 for exact ones). ``labels_differ``
+    says that one has a label that another has not; an unknown label differs from none. ``across_lists`` says that they
+    are in more than one list.
     """
 
     places: tuple[Place, ...]
@@ -70,45 +79,85 @@ class DuplicateGroup:
 
 def read_lists(
     paths: Sequence[str | os.PathLike[str]],
-    root: str,
+    roots: Sequence[str],
     labels: str | os.PathLike[str] | None,
     allow_absolute: bool,
-) -> tuple[list[GoodLines], list[str]]:
-    """Return the good lines of each list, all with as many labels as the first one's, and the labels' names.
+) -> tuple[list[GoodLines], list[str], str | None]:
+    """Return the good lines of each list, as many labels in each as in the first; the labels' names, and their file.
 
     The names are those of the file ``labels``; unless it is given of labels.txt beside the first list, and class_0 and
     so on where there is none. Raises ListError where a list has no good line of that many labels.
     """
-    beside = Path(paths[0]).with_name("labels.txt")
+    beside = Path(paths[0]).parent / "labels.txt"
     if labels is None and beside.exists():
         labels = beside
     names = None if labels is None else read_label_names(labels)
     width = None if names is None else len(names)
     try:
-        train = read_good_lines(paths[0], root, width, allow_absolute=allow_absolute)
+        train = _read_list(paths[0], roots[0], width, allow_absolute)
     except ListError:
         # Raises the same again, unless it is the number of label names that no line agrees with.
-        train = read_good_lines(paths[0], root, allow_absolute=allow_absolute)
+        train = _read_list(paths[0], roots[0], None, allow_absolute)
         if labels is not None:
             read_label_names(labels, train.images.num_classes)
     width = train.images.num_classes
-    others = [read_good_lines(path, root, width, allow_absolute=allow_absolute) for path in paths[1:]]
-    return [train, *others], names or [f"class_{index}" for index in range(width)]
+    others = [_read_list(path, root, width, allow_absolute) for path, root in zip(paths[1:], roots[1:])]
+    names = names or [f"class_{index}" for index in range(width)]
+    return [train, *others], names, None if labels is None else os.fspath(labels)
 
 
-def distinct_images(lists: Sequence[ImageList], root: str) -> tuple[ImageList, list[np.ndarray]]:
-    """Return each path once, in the order of its first mention, and for each list the rows of its images there."""
+def _read_list(path: str | os.PathLike[str], root: str, width: int | None, allow_absolute: bool) -> GoodLines:
+    """Read the good lines of a list; where there is none because it is something else, say that in one line."""
+    try:
+        return read_good_lines(path, root, width, allow_absolute=allow_absolute)
+    except ListError as error:
+        other = _other_than_list(path)
+        if other is None:
+            raise
+        raise ListError(f"{os.fspath(path)}: is {other}") from error
+
+
+def _other_than_list(path: str | os.PathLike[str]) -> str | None:
+    """Say what a file that holds no line of a list is, and what to do with it; None where that is not known."""
+    if os.path.isdir(path):
+        what: str | None = "a folder"
+    else:
+        try:
+            with open(path, "rb") as file:
+                head = file.read(_HEAD_BYTES)
+        except OSError:
+            return None
+        what = _OTHER_FORMS.get(Path(path).suffix.lower())
+        if what is None:
+            binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
+            return "no text file, should be an image list" if binary else None
+    return f"{what}, should be an image list; mxml make-lst or mxml convert makes lists of labels in other forms"
+
+
+def distinct_images(lists: Sequence[ImageList]) -> tuple[ImageList, list[np.ndarray]]:
+    """Return each path once, in the order of its first mention, and for each list the rows of its images there.
+
+    Paths are the same where they lead to one name in one folder, whatever the root and the links on the way to the
+    folder; a link to a file is a path of its own. The paths returned are joined to their roots.
+    """
     known: dict[str, int] = {}
-    names: list[str] = []
+    folders: dict[str, str] = {}
+    paths: list[str] = []
     rows = []
     for images in lists:
         own = np.empty(len(images), np.int64)
         for position, name in enumerate(images.names()):
-            row = own[position] = known.setdefault(os.path.normpath(os.path.join(root, name)), len(names))
-            if row == len(names):
-                names.append(name)
+            path = os.path.join(images.root, name)
+            folder, file = os.path.split(path)
+            place = folders.get(folder)
+            if place is None:
+                # Of a folder that is not there, realpath would take back the steps that lead nowhere.
+                place = folders[folder] = os.path.realpath(folder) if os.path.isdir(folder or ".") else folder
+            row = own[position] = known.setdefault(os.path.join(place, file), len(paths))
+            if row == len(paths):
+                paths.append(path)
         rows.append(own)
-    return ImageList.from_rows(names, np.zeros((len(names), 1), np.int8), root), rows
+    return ImageList.from_rows(paths, np.zeros((len(paths), 1), np.int8)), rows
 
 
 class Places:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,13 @@ def convert(
     check_num_classes(labelled, num_classes, sources)
     if out.name in ("", ".", ".."):
         raise ListError(f"{out}: is no name of a file or folder to write")
+    if out.name.lower() == "labels.txt":
+        raise ListError(f"{out}: is where the label names go, should be called otherwise")
+    suffixes = by_name(to).SUFFIXES
+    if suffixes and out.suffix.lower() not in suffixes:
+        raise ListError(f"{out}: should end in {' or '.join(suffixes)}, as files of the form {to} do")
+    if os.path.realpath(out) in map(os.path.realpath, sources):
+        raise ListError(f"{out}: is to be read, and would be written over; --out names another file")
     with staged(out.parent, force) as staging:
         by_name(to).write(labelled, staging.path / out.name, options)
     return Converted(labelled, forms, staging.files)

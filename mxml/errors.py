@@ -35,11 +35,13 @@ class MxmlError(Exception):
 class ListError(MxmlError):
     """A label list, table or label-name file is wrong.
 
-    ``faults`` holds one finished message a fault; ``total`` counts them all, also those that were not kept.
+    ``faults`` holds one finished message a fault, each of one line, whatever the name of a file in it holds; ``total``
+    counts them all, also those that were not kept.
     """
 
     def __init__(self, faults: str | Sequence[str], total: int | None = None):
-        self.faults = (faults,) if isinstance(faults, str) else tuple(faults)
+        messages = (faults,) if isinstance(faults, str) else faults
+        self.faults = tuple(message.replace("\n", "\\n") for message in messages)
         self.total = len(self.faults) if total is None else total
         shown = self.faults[:SHOWN_FAULTS]
         hidden = self.total - len(shown)

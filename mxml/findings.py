@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mxml.checked_lists import CheckedList, DuplicateGroup, Place, Places, conflicting
-from mxml.image_list import ImageList, shown
+from mxml.image_list import ImageList, quoted, shown
 from mxml.image_scan import ImageScan
+from mxml.label_spelling import look_alikes
 from mxml.label_statistics import LabelStatistics, ListStatistics
 
 SMALLEST_SIDE = 32
@@ -31,9 +32,11 @@ ERRORS = {
 """The kinds of findings that would break training, and what they are about."""
 WARNINGS = {
     "labels-disagree": "images that occur more than once, with different labels",
+    "labels-look-alike": "labels that may be one, spelt in two ways",
     "in-several-lists": "images in more than one list: judging on them tells nothing",
     "exact-duplicates-across-lists": "the same file under other names in more than one list",
     "near-duplicates-across-lists": "images that look alike in more than one list",
+    "damaged": "images that decode with damage",
     "named-twice": "images named more than once in one list",
     "exact-duplicates": "the same file under other names within a list",
     "near-duplicates": "images that look alike within a list",
@@ -51,6 +54,7 @@ WARNINGS = {
 """The kinds of the other findings, and what they are about, the most harmful first."""
 
 _EXAMPLES = 5
+_CORRUPT = "Corrupt JPEG data: "
 _SHOWN_LABELS = 8
 # A share differs where chance explains it in one of 30,000 labels, and by a fifth, which a million images would not be
 # needed to see.
@@ -63,7 +67,8 @@ class Finding:
     """One thing that is wrong.
 
     ``severity`` is ``error`` (would break training) or ``warning``; ``kind`` is one of ERRORS or WARNINGS; ``text`` is
-    one line that opens with the list's path, and the line in it where there is one; ``images`` are the names of the
+    one line that opens with the list's path (of the label names', where it is about these alone), and the line in it
+    where there is one; ``images`` are the names of the
     images concerned, as the lists have them, at most a handful where it concerns a label or a whole list.
     """
 
@@ -77,19 +82,25 @@ def find_all(
     lists: Sequence[CheckedList],
     scan: ImageScan,
     statistics: LabelStatistics,
+    labels_file: str | None,
     places: Places,
     duplicates: Sequence[DuplicateGroup],
 ) -> tuple[Finding, ...]:
-    """Return all that is wrong, in the order of ERRORS and WARNINGS."""
-    names = statistics.label_names
+    """Return all that is wrong, in the order of ERRORS and WARNINGS.
+
+    ``labels_file`` is the file that the names of the labels are from; None where they are only numbered.
+    """
+    names = [shown([name]) for name in statistics.label_names]
     findings = [
         *_line_findings(lists),
         *_fault_findings(lists, scan),
+        *_damage_findings(lists, scan),
         *_size_findings(lists, scan),
         *_repeat_findings(lists, places, names),
-        *_duplicate_findings(lists, duplicates, names),
-        *_label_findings(lists, statistics),
-        *_pair_findings(lists, statistics),
+        *_duplicate_findings(lists, scan, duplicates, names),
+        *_spelling_findings(lists, statistics, labels_file),
+        *_label_findings(lists, statistics, names),
+        *_pair_findings(lists, statistics, names),
     ]
     order = {kind: number for number, kind in enumerate([*ERRORS, *WARNINGS])}
     return tuple(sorted(findings, key=lambda finding: order[finding.kind]))
@@ -129,6 +140,16 @@ def _fault_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[F
             yield _finding("no-image-left", f"{checked.path}: none of its images can be used")
 
 
+def _damage_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Finding]:
+    reasons = {damage.position: damage.reason for damage in scan.damages}
+    for checked in lists:
+        for position in np.flatnonzero(np.isin(checked.rows, list(reasons))).tolist():
+            reason = reasons[int(checked.rows[position])]
+            reason = reason[len(_CORRUPT) :] if reason.startswith(_CORRUPT) else reason
+            text = f"{checked.place(position)}: is damaged inside: {reason}"
+            yield _finding("damaged", text, [checked.images.name(position)])
+
+
 def _size_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Finding]:
     for checked in lists:
         width, height = scan.width[checked.rows].astype(np.int64), scan.height[checked.rows].astype(np.int64)
@@ -165,20 +186,39 @@ def _repeat(kind: str, how: str, lists: Sequence[CheckedList], named: Sequence[P
 
 
 def _duplicate_findings(
-    lists: Sequence[CheckedList], duplicates: Sequence[DuplicateGroup], label_names: Sequence[str]
+    lists: Sequence[CheckedList], scan: ImageScan, duplicates: Sequence[DuplicateGroup], label_names: Sequence[str]
 ) -> Iterator[Finding]:
     for group in duplicates:
-        kind = ("exact" if group.exact else "near") + "-duplicates" + ("-across-lists" if group.across_lists else "")
-        first, *others = group.places
-        named = [f"{_name(lists, place)} ({_elsewhere(lists, first, place)})" for place in others]
-        how = "is the same file as" if group.exact else "looks like"
-        bits = "" if group.exact else f" ({group.distance} of 256 bits differ)"
-        yield _finding(
-            kind,
-            f"{_place(lists, first)}: {how} {_joined(named)}{bits}",
-            [_name(lists, place) for place in group.places],
-        )
+        for places in _copies(lists, scan, group):
+            yield _duplicates("exact-duplicates", lists, places, "is the same file as")
+        if not group.exact:
+            bits = f" ({group.distance} of 256 bits differ)"
+            yield _duplicates("near-duplicates", lists, group.places, "looks like", bits)
         yield from _disagreement(lists, group.places, label_names, "the same file" if group.exact else "alike")
+
+
+def _copies(lists: Sequence[CheckedList], scan: ImageScan, group: DuplicateGroup) -> list[list[Place]]:
+    """Return the places of a group in parts whose files hold the same bytes, where these are several files."""
+    copies: dict[bytes, list[Place]] = {}
+    files: dict[bytes, set[int]] = {}
+    for number, position in group.places:
+        row = int(lists[number].rows[position])
+        digest = scan.digest[row].tobytes()
+        copies.setdefault(digest, []).append((number, position))
+        files.setdefault(digest, set()).add(row)
+    return [copies[digest] for digest, rows in files.items() if len(rows) > 1]
+
+
+def _duplicates(kind: str, lists: Sequence[CheckedList], places: Sequence[Place], how: str, bits: str = "") -> Finding:
+    first, *others = places
+    across = any(place[0] != first[0] for place in others)
+    if across:
+        kind += "-across-lists"
+        # What makes it a leak must not be lost where few are named.
+        others.sort(key=lambda place: place[0] == first[0])
+    named = [f"{_name(lists, place)} ({_elsewhere(lists, first, place)})" for place in others]
+    text = f"{_place(lists, first)}: {how} {_joined(named)}{bits}"
+    return _finding(kind, text, [_name(lists, place) for place in places])
 
 
 def _disagreement(
@@ -188,25 +228,49 @@ def _disagreement(
     if conflict is None:
         return
     first, second = conflict
+    here, there = (lists[number].images.labels[position] for number, position in conflict)
     yield _finding(
         "labels-disagree",
-        f"{_place(lists, first)}: has the labels {_label_text(lists, first, label_names)}; {_name(lists, second)} "
-        f"({_elsewhere(lists, first, second)}), {how}, has {_label_text(lists, second, label_names)}",
+        f"{_place(lists, first)}: has {_label_text(here, there, label_names)}; {_name(lists, second)} "
+        f"({_elsewhere(lists, first, second)}), {how}, has {_label_text(there, here, label_names)}",
         [_name(lists, first), _name(lists, second)],
     )
 
 
-def _label_findings(lists: Sequence[CheckedList], statistics: LabelStatistics) -> Iterator[Finding]:
+def _spelling_findings(
+    lists: Sequence[CheckedList], statistics: LabelStatistics, labels_file: str | None
+) -> Iterator[Finding]:
+    if labels_file is None:
+        return
+    counts = np.sum([counted.present for counted in statistics.lists], axis=0).tolist()
+    column = {name: number for number, name in enumerate(statistics.label_names)}
+    for pair in look_alikes(statistics.label_names, counts):
+        rarer, commoner = (column[name] for name in pair)
+        here, there = map(quoted, pair)
+        yield _finding(
+            "labels-look-alike",
+            f"{labels_file}:{rarer + 1}: {here} ({_images(counts[rarer])}) looks like {there} "
+            f"(line {commoner + 1}, {_images(counts[commoner])})",
+            [name for checked in lists for name in _examples(checked.images, checked.images.labels[:, rarer] == 1)][
+                :_EXAMPLES
+            ],
+        )
+
+
+def _label_findings(
+    lists: Sequence[CheckedList], statistics: LabelStatistics, label_names: Sequence[str]
+) -> Iterator[Finding]:
     train = statistics.lists[0]
     for number, (checked, own) in enumerate(zip(lists, statistics.lists)):
         columns = _columns(checked.images)
-        for column, name in enumerate(statistics.label_names):
+        for column, name in enumerate(label_names):
             if not own.present[column]:
                 what = f"no image has {name}" if own.absent[column] else f"{name} is unknown in every image"
-                yield _finding("label-never-occurs", f"{checked.path}: {what}")
+                yield _finding("label-never-occurs", f"{checked.path}: {what}{_but_unknown(own, column)}")
                 continue
             if not own.absent[column]:
-                yield _finding("label-always-occurs", f"{checked.path}: every image has {name}")
+                what = f"every image has {name}{_but_unknown(own, column)}"
+                yield _finding("label-always-occurs", f"{checked.path}: {what}")
             if number and not train.present[column]:
                 yield _finding(
                     "label-not-in-training",
@@ -220,11 +284,20 @@ def _label_findings(lists: Sequence[CheckedList], statistics: LabelStatistics) -
                     f"{train.shares[column]:.1%} in {train.name}",
                 )
         if own.label_counts[0]:
+            without = ~columns.any(axis=0)
+            unsure = np.count_nonzero((checked.images.labels[without] == -1).any(axis=1))
             yield _finding(
                 "images-without-label",
-                f"{checked.path}: {own.label_counts[0]:,} of {_images(own.images)} have no label",
-                _examples(checked.images, ~columns.any(axis=0)),
+                f"{checked.path}: {own.label_counts[0]:,} of {_images(own.images)} have no label"
+                + (f", {unsure:,} of them with unknown ones" if unsure else ""),
+                _examples(checked.images, without),
             )
+
+
+def _but_unknown(own: ListStatistics, column: int) -> str:
+    """Return in how many images a label is unknown, where it is known in others."""
+    unknown = int(own.unknown[column])
+    return f" (unknown in {unknown:,})" if 0 < unknown < own.images else ""
 
 
 def _differs(train: ListStatistics, own: ListStatistics, column: int) -> bool:
@@ -237,13 +310,15 @@ def _differs(train: ListStatistics, own: ListStatistics, column: int) -> bool:
     return bool(difference > _UNLIKELY_Z * deviation and difference > _NOTABLE_CHANGE * largest)
 
 
-def _pair_findings(lists: Sequence[CheckedList], statistics: LabelStatistics) -> Iterator[Finding]:
+def _pair_findings(
+    lists: Sequence[CheckedList], statistics: LabelStatistics, label_names: Sequence[str]
+) -> Iterator[Finding]:
     train = statistics.lists[0]
     for checked, own, pairs in zip(lists, statistics.lists, statistics.new_pairs):
         seen = [(i, j) for i, j in pairs.tolist() if train.present[i] and train.present[j]]
         columns = _columns(checked.images)
         for first, second in seen:
-            names = f"{statistics.label_names[first]} and {statistics.label_names[second]}"
+            names = f"{label_names[first]} and {label_names[second]}"
             count = _images(own.cooccurrence[first, second])
             yield _finding(
                 "pair-not-in-training",
@@ -284,9 +359,12 @@ def _joined(parts: Sequence[str]) -> str:
     return cut[0] if len(cut) == 1 else f"{', '.join(cut[:-1])} and {cut[-1]}"
 
 
-def _label_text(lists: Sequence[CheckedList], place: Place, label_names: Sequence[str]) -> str:
-    labels = lists[place[0]].images.labels[place[1]]
-    return shown([label_names[column] for column in np.flatnonzero(labels == 1)], _SHOWN_LABELS) or "no label"
+def _label_text(labels: np.ndarray, others: np.ndarray, label_names: Sequence[str]) -> str:
+    """Return the names of the labels, (C,), that are present; of many rather those that ``others``, (C,), has not."""
+    columns = np.flatnonzero(labels == 1)
+    if len(columns) > _SHOWN_LABELS:
+        columns = columns[np.argsort(others[columns] == 1, kind="stable")]
+    return shown([label_names[column] for column in columns], _SHOWN_LABELS) or "no label"
 
 
 def _images(count: int) -> str:

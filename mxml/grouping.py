@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,8 +18,11 @@ def group_by_pattern(names: Sequence[str], pattern: str) -> np.ndarray:
     a group of its own. Raises MxmlError for what is no regular expression, and for one that finds nothing in any name.
     """
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
+        with warnings.catch_warnings():
+            # What a later Python may read otherwise is no matter for the person at the command line.
+            warnings.simplefilter("ignore", FutureWarning)
+            expression = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
         raise MxmlError(f"--group-by {pattern}: is no regular expression: {error}") from None
     numbers: dict[object, int] = {}
     found = np.empty(len(names), np.int64)

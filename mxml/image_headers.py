@@ -55,7 +55,7 @@ def read_header(data: bytes, path: str = "") -> Header:
         raise ImageError(str(fault), path, "truncated") from None
     except _Damaged as fault:
         raise ImageError(str(fault), path) from None
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):  # BigTIFF can point beyond what an index may be
         raise ImageError("the file is cut off inside its header", path, "truncated") from None
     if header.width < 1 or header.height < 1:
         raise ImageError(f"the header gives a size of {header.width}x{header.height} pixels", path)
@@ -250,7 +250,7 @@ def _has_second_page(data: bytes, order: str, big: bool, offset: int) -> bool:
     try:
         second = struct.unpack_from(order + ("Q" if big else "I"), data, end)[0]
         tags = dict(_tiff_tags(data, order, big, second)) if second else {}
-    except (struct.error, _Damaged):
+    except (struct.error, OverflowError, _Damaged):
         return False  # it is never decoded
     return 256 in tags and not (tags.get(254) or (0,))[0] & 0b101
 

@@ -52,7 +52,7 @@ class ImageList:
         values = np.asarray(labels)
         if values.ndim != 2 or len(values) != len(names):
             raise ValueError(f"labels have the shape {values.shape}, should be ({len(names)}, number of classes)")
-        if np.isin(values, (0, 1, -1)).all():
+        if all(((part == 0) | (part == 1) | (part == -1)).all() for part in _blocks(values)):
             table = values.astype(np.int8)
         else:
             table = values.astype(np.float32)
@@ -94,6 +94,12 @@ class ImageList:
     def _encoded_names(self) -> Iterable[bytes]:
         ends = self.name_offsets.tolist()
         return (self.name_bytes[start:end] for start, end in zip(ends, ends[1:]))
+
+
+def _blocks(values: np.ndarray) -> Iterable[np.ndarray]:
+    # What is worked out of a large table as a whole takes several times its memory.
+    rows = max(1, (1 << 24) // max(1, values.shape[1]))
+    return (values[first : first + rows] for first in range(0, len(values), rows))
 
 
 def _encode(name: str) -> bytes:
@@ -139,6 +145,11 @@ def path_fault(name: str, allow_absolute: bool = False) -> str | None:
     if ".." in name and posixpath.normpath(name).split("/")[0] == "..":
         return f"the path {quoted(name)} leaves the image root, should stay under it"
     return None
+
+
+def plain_path(name: str) -> str:
+    """Return the one of a path's spellings that holds no detour: ``a.jpg`` for ``./a.jpg`` and ``b/../a.jpg``."""
+    return posixpath.normpath(name) if "./" in name or "//" in name else name
 
 
 # ---- label names
@@ -197,7 +208,7 @@ def label_name_faults(names: Sequence[str]) -> list[tuple[int, str]]:
 def shown(names: Sequence[str], most: int = 20) -> str:
     """Return the first names in one line, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(_cut, names[:most])) + more
 
 
 def counted(labels: int) -> str:
@@ -207,4 +218,8 @@ def counted(labels: int) -> str:
 
 def quoted(text: str) -> str:
     """Return a text from a file in quotes, in one line and cut where it is long."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    return repr(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

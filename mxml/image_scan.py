@@ -14,21 +14,22 @@ import numpy as np
 
 from mxml.errors import ImageError
 from mxml.image_list import ImageList
-from mxml.images import FORMATS, Limits, decode, read_file, read_header
-from mxml.perceptual_hash import BITS, ENOUGH_PIXELS, perceptual_hash
+from mxml.images import FORMATS, Limits, decode, jpeg_damage, read_file, read_header
+from mxml.perceptual_hash import BITS, ENOUGH_PIXELS, GRID_CELLS, colour_grid, perceptual_hash
 from mxml.runtime import physical_cores
 
 __all__ = ["ImageFault", "ImageScan", "scan_images"]
 
 DIGEST_BYTES = 16
 
+_DAMAGED = "damaged"
 _ROWS_A_TASK = 64
 _TASKS_A_THREAD = 4  # waiting ones included
 _DEFAULT_LIMITS = Limits()
 
 
 class ImageFault(NamedTuple):
-    """An image that cannot be read: its position in the list, ``ImageError``'s kind of fault, and why."""
+    """What is wrong with an image: its position in the list, ``ImageError``'s kind of fault or ``damaged``, and why."""
 
     position: int
     kind: str
@@ -40,14 +41,16 @@ class ImageScan:
     """What the N images of a list are, held column by column, a row an image, in the list's order.
 
     ``readable`` (N,) bool says which images training can read; ``faults`` says of the others, by position, why not.
+    ``damages`` names those that decode although their data are damaged.
     ``width`` and ``height`` (N,) int32 are pixels as shown, 0 where unreadable; ``format`` (N,) str, such as JPEG, is
     empty there. ``animated`` (N,) bool marks those of which only the first of several frames or pages is used.
     ``size`` (N,) int64 is the length of the file in bytes, 0 where it could not be opened. ``digest`` (N, 16) uint8 is
-    the BLAKE2b hash of its bytes, ``phash`` (N, 32) uint8 what ``perceptual_hash`` gives; both are zeros where
-    unreadable.
+    the BLAKE2b hash of its bytes, ``phash`` (N, 32) uint8 what ``perceptual_hash`` gives, ``colour`` (N, 48) uint8 what
+    ``colour_grid`` gives; these are zeros where unreadable.
     """
 
     faults: tuple[ImageFault, ...]
+    damages: tuple[ImageFault, ...]
     readable: np.ndarray
     width: np.ndarray
     height: np.ndarray
@@ -56,6 +59,7 @@ class ImageScan:
     format: np.ndarray
     digest: np.ndarray
     phash: np.ndarray
+    colour: np.ndarray
 
     def __len__(self) -> int:
         return len(self.readable)
@@ -63,11 +67,15 @@ class ImageScan:
     def select(self, positions: Any) -> ImageScan:
         """Return the rows at ``positions``, in that order."""
         chosen = np.asarray(positions, dtype=np.int64)
-        by_position = {fault.position: fault for fault in self.faults}
-        faulty = np.flatnonzero(~self.readable[chosen]).tolist()
-        faults = tuple(by_position[int(chosen[row])]._replace(position=row) for row in faulty)
-        columns = (getattr(self, field.name) for field in fields(self) if field.name != "faults")
-        return ImageScan(faults, *(column[chosen] for column in columns))
+        rows_of: dict[int, list[int]] = {}
+        for row, position in enumerate(chosen.tolist()):
+            rows_of.setdefault(position, []).append(row)
+        faults, damages = (
+            tuple(sorted(fault._replace(position=row) for fault in some for row in rows_of.get(fault.position, ())))
+            for some in (self.faults, self.damages)
+        )
+        columns = (getattr(self, field.name) for field in fields(self) if field.name not in ("faults", "damages"))
+        return ImageScan(faults, damages, *(column[chosen] for column in columns))
 
 
 def scan_images(
@@ -82,18 +90,22 @@ def scan_images(
     ``threads`` (default: physical cores) work at once; no decoded image is kept. ``limits`` bounds single images.
     ``progress`` is called from this thread with the number of images done since its last call, a few dozen at a time.
     An image that cannot be read is no error but one of ``faults``; a JPEG that is damaged inside decodes with its
-    damage, as it does in training.
+    damage, as it does in training, and is one of ``damages``.
     """
     first_rows = _first_rows(images)
     distinct = np.unique(first_rows)
     scan = _empty_scan(len(images))
-    faults: list[ImageFault] = []
+    found: list[ImageFault] = []
     with closing(_run(_Scanner(images, limits, scan), distinct, threads or physical_cores())) as results:
-        for done, found in results:
-            faults += found
+        for done, some in results:
+            found += some
             if progress:
                 progress(done)
-    scan = replace(scan, faults=tuple(faults))
+    scan = replace(
+        scan,
+        faults=tuple(fault for fault in found if fault.kind != _DAMAGED),
+        damages=tuple(fault for fault in found if fault.kind == _DAMAGED),
+    )
     if len(distinct) == len(images):
         return scan
     if progress:
@@ -110,6 +122,7 @@ def _first_rows(images: ImageList) -> np.ndarray:
 def _empty_scan(count: int) -> ImageScan:
     return ImageScan(
         faults=(),
+        damages=(),
         readable=np.zeros(count, bool),
         width=np.zeros(count, np.int32),
         height=np.zeros(count, np.int32),
@@ -118,6 +131,7 @@ def _empty_scan(count: int) -> ImageScan:
         format=np.zeros(count, f"<U{max(map(len, FORMATS))}"),
         digest=np.zeros((count, DIGEST_BYTES), np.uint8),
         phash=np.zeros((count, BITS // 8), np.uint8),
+        colour=np.zeros((count, GRID_CELLS * 3), np.uint8),
     )
 
 
@@ -153,18 +167,21 @@ class _Scanner:
         self._scan = scan
 
     def scan(self, rows: list[int]) -> list[ImageFault]:
-        """Fill the rows; return the faults of the images that cannot be read."""
+        """Fill the rows; return the faults of the images that cannot be read, and of those that are damaged."""
         faults = []
         for row in rows:
             if self.stopped:
                 break
             try:
-                self._fill(row)
+                damage = self._fill(row)
+                if damage:
+                    faults.append(ImageFault(row, _DAMAGED, damage))
             except ImageError as error:
                 faults.append(ImageFault(row, error.kind, error.reason))
         return faults
 
-    def _fill(self, row: int) -> None:
+    def _fill(self, row: int) -> str | None:
+        """Fill one row; return what is damaged inside."""
         scan, path = self._scan, self._images.path(row)
         data = read_file(path, self._limits)
         scan.size[row] = len(data)
@@ -172,8 +189,10 @@ class _Scanner:
         reduction = next((factor for factor in (8, 4, 2) if min(header.shown_size) >= factor * ENOUGH_PIXELS), 1)
         pixels = decode(data, channels="bgr", reduction=reduction, limits=self._limits, header=header, path=path)
         scan.phash[row] = perceptual_hash(pixels)
+        scan.colour[row] = colour_grid(pixels)
         scan.digest[row] = np.frombuffer(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), np.uint8)
         scan.width[row], scan.height[row] = header.shown_size
         scan.animated[row] = header.animated
         scan.format[row] = header.format
         scan.readable[row] = True
+        return jpeg_damage(data) if header.format == "JPEG" else None

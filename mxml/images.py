@@ -15,7 +15,18 @@ from mxml.errors import ImageError
 from mxml.image_headers import FORMATS, Header, read_header, riff_chunks
 from mxml.runtime import load_cv2
 
-__all__ = ["FORMATS", "LONGEST_SIDE", "Header", "Limits", "decode", "load", "read_file", "read_header", "reduced"]
+__all__ = [
+    "FORMATS",
+    "LONGEST_SIDE",
+    "Header",
+    "Limits",
+    "decode",
+    "jpeg_damage",
+    "load",
+    "read_file",
+    "read_header",
+    "reduced",
+]
 
 cv2 = load_cv2()
 
@@ -112,6 +123,20 @@ def decode(
     if channels == "bgr":
         return image
     raise ValueError(f"channels must be 'rgb' or 'bgr', not {channels!r}")
+
+
+def jpeg_damage(data: bytes) -> str | None:
+    """Say what is damaged inside a JPEG that decodes nevertheless; None where nothing is.
+
+    Damage that leaves the coded data readable, such as another colour's bits, shows in nothing but the picture.
+    """
+    import simplejpeg  # OpenCV hands on no warnings of libjpeg, but prints them
+
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _check_size(header: Header, limits: Limits, path: str) -> None:

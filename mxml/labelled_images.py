@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.image_list import ImageList, quoted, shown
+from mxml.image_list import ImageList, plain_path, quoted, shown
+
+MAX_CELLS = 2 << 30
+"""Largest table of labels, images times labels, that is built: each cell is a byte of memory, for a while several."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,14 @@ def describe(row: np.ndarray, label_names: Sequence[str]) -> str:
     return ", ".join(filter(None, (present or "no label", unknown and f"not known: {unknown}")))
 
 
+def require_room(source: object, images: int, labels: int) -> None:
+    """Raise ListError where a table of so many images and labels would take too much memory."""
+    if images * labels > MAX_CELLS:
+        raise ListError(
+            f"{source}: {images:,} images with {labels:,} labels are too many; are the labels what they should be?"
+        )
+
+
 def select_labels(
     labelled: LabelledImages, classes: Sequence[str], ignore_unknown: bool, classes_file: str
 ) -> LabelledImages:
@@ -44,7 +55,8 @@ def select_labels(
     """
     table = labelled.images.labels
     column = {name: position for position, name in enumerate(labelled.label_names)}
-    extra = [name for name in labelled.label_names if name not in set(classes)]
+    wanted = set(classes)
+    extra = [name for name in labelled.label_names if name not in wanted]
     counts = {name: int((table[:, column[name]] != 0).sum()) for name in extra}
     used = [name for name in extra if counts[name]]
     if used and not ignore_unknown:
@@ -56,6 +68,7 @@ def select_labels(
                 f"{quoted(labelled.images.name(first))}; add it, or --ignore-unknown leaves it out"
             )
         raise ListError(faults, len(used))
+    require_room(classes_file, len(table), len(classes))
     chosen = np.zeros((len(table), len(classes)), table.dtype)
     for position, name in enumerate(classes):
         if name in column:
@@ -78,6 +91,7 @@ def merge(parts: Sequence[tuple[str, LabelledImages]]) -> LabelledImages:
     if len(parts) == 1:
         return parts[0][1]
     label_names = tuple(dict.fromkeys(name for _, part in parts for name in part.label_names))
+    require_room(", ".join(source for source, _ in parts), sum(len(part.images) for _, part in parts), len(label_names))
     column = {name: position for position, name in enumerate(label_names)}
     names: list[str] = []
     rows: list[np.ndarray] = []
@@ -89,7 +103,7 @@ def merge(parts: Sequence[tuple[str, LabelledImages]]) -> LabelledImages:
         table = np.zeros((len(part.images), len(label_names)), np.int8)
         table[:, [column[name] for name in part.label_names]] = part.images.labels
         for name, row in zip(part.images.names(), table):
-            first = where.setdefault(name, len(names))
+            first = where.setdefault(plain_path(name), len(names))
             if first == len(names):
                 names.append(name)
                 rows.append(row)

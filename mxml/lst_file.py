@@ -7,7 +7,6 @@ class, here 1 (present), 0 (absent) or -1 (unknown).
 from __future__ import annotations
 
 import array
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -220,8 +219,8 @@ class _Reader:
         if "\r" in stripped:
             raise self._fault(number, "holds a carriage return, should be one line an image")
         key, values, name = self._split(number, stripped, ends_in_tab=text.rstrip(" ").endswith("\t"))
-        # Cut short because Python refuses to convert thousands of digits.
-        if not _WHOLE_NUMBER.fullmatch(key) or not -(2**63) <= int(key[:30]) < 2**63:
+        # Python refuses to convert thousands of digits.
+        if not _WHOLE_NUMBER.fullmatch(key) or len(key) > 30 or not -(2**63) <= int(key) < 2**63:
             raise self._fault(number, f"the index is {quoted(key)}, should be a whole number")
         section = "\t".join(values).encode()
         row = self.known_labels.get(section)
@@ -272,7 +271,7 @@ class _Reader:
 
     def _look_for_class_number(self, value: str) -> None:
         label = _number(value)
-        if label is not None and label > 1 and label == math.floor(label):
+        if label is not None and label > 1 and label.is_integer():
             self.hint = (
                 "if that is a class number, this is a single-label list, and each class needs its own column: "
                 "mxml make-lst --from single-lst makes them"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -11,17 +12,20 @@ import numpy as np
 
 from mxml import atomic
 from mxml.errors import ListError
+from mxml.existing_lists import PARTS, ExistingLists, read_existing, refuse_left_over
 from mxml.grouping import group_by_pattern, join_groups
+from mxml.image_folder import compare_with_folder
 from mxml.image_list import ImageList, format_label_names, quoted
-from mxml.lst_file import read_lst, write_lst
+from mxml.label_spelling import look_alikes
+from mxml.labelled_images import LabelledImages
+from mxml.lst_file import write_lst
 from mxml.sources import check_num_classes, default_source, read_sources
-from mxml.sources.file_tree import find_images
 from mxml.sources.options import DEFAULTS, SourceOptions
 from mxml.splits import stratified_split
 from mxml.staging import staged
 
-PARTS = ("train", "val", "test")
-"""What the parts of a split are called, in the order of their shares."""
+_NOTABLE_SHARE = 0.01
+_SHOWN_PAIRS = 5
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,11 @@ def make_lists(
     labels keep the source's order, the images too within each list, where they are numbered from 0.
 
     An image in a list that is in ``out`` already stays in that part, so that adding images moves none, unless
-    ``new_split``; the others are dealt out by ``seed`` with iterative stratification. Images that ``group_by``, a
-    regular expression, finds the same text in stay together, and near-duplicate images do unless ``near_duplicates``
-    is false; to find them every image is opened, and ``progress`` is called with how many more are done, and of how
-    many. The same images, lists and settings give the same bytes everywhere.
+    ``new_split``; lists that only gain images are replaced without ``force``. The others are dealt out by ``seed`` with
+    iterative stratification. Images that ``group_by``, a regular expression, finds the same text in stay together, and
+    near-duplicate images do unless ``near_duplicates`` is false; to find them every image is opened, and ``progress``
+    is called with how many more are done, and of how many. The same images, lists and settings give the same bytes
+    everywhere.
 
     The files appear together or not at all. Raises ListError for faults in a source, a number of labels other than
     ``num_classes``, images that are missing under ``root``, and files with other content already there, unless
@@ -86,25 +91,33 @@ def make_lists(
         root = root or Path("images")
         sources = (default_source(root),)
     _check_shares(split)
+    _refuse_sources_as_outputs(sources, out)
+    refuse_left_over(out, len(split))
+    existing = ExistingLists({}, None) if new_split else read_existing(out)
     labelled, forms = read_sources(sources, root, form, classes_file, ignore_unknown, options)
     check_num_classes(labelled, num_classes, sources)
     images = labelled.images
-    unlisted = _compare_with_folder(images, sources)
-    notes = list(labelled.notes)
     names = images.names()
+    origin = ", ".join(map(str, sources))
+    unlisted = compare_with_folder(images, origin)
+    notes = [*labelled.notes, *_misspelt(labelled)]
     groups = None if group_by is None else group_by_pattern(names, group_by)
     if near_duplicates:
         groups = _joined_with_duplicates(images, groups, notes, progress)
-    kept = np.full(len(images), -1, np.int64) if new_split else _kept_parts(names, out, len(split))
+    kept = existing.sides(names)
+    if existing.lists and not (kept >= 0).any():
+        raise ListError(
+            f"{out}: has lists that name none of these images, so that no side can be kept: were they made with "
+            "another --root? --new-split deals all images out anew"
+        )
     positions = stratified_split(images.labels, split, seed, groups, kept)
     parts = dict(zip(PARTS, (_numbered(images, names, part) for part in positions)))
-    for part, share in zip(parts, split):
-        if not len(parts[part]):
-            raise ListError(f"{len(images)} images are too few for a share of {share:g} in {part}.lst")
+    _refuse_empty(parts, split, groups, near_duplicates)
     kept_count = int((kept >= 0).sum())
-    if kept_count and groups is not None:
+    if kept_count:
+        notes += _notes_on_kept(existing, names, origin, parts, split, kept_count)
         notes += _parted_groups(groups, positions)
-    with staged(out, force) as staging:
+    with staged(out, force or existing.all_in(parts, labelled.label_names)) as staging:
         for part, chosen in parts.items():
             write_lst(staging.path / f"{part}.lst", chosen)
         atomic.write_bytes(staging.path / "labels.txt", format_label_names(labelled.label_names))
@@ -128,18 +141,36 @@ def _check_shares(split: Sequence[float]) -> None:
         )
 
 
-def _compare_with_folder(images: ImageList, sources: Sequence[Path]) -> tuple[str, ...]:
-    """Refuse images that are not under the root; return those under it that are not listed."""
-    root = Path(images.root)
-    if not root.is_dir():
-        raise ListError(f"{root}: is no folder, should be the folder with the images; --root names another")
-    found = set(find_images(root))
-    names = images.names()
-    missing = [name for name in names if name not in found and not (root / name).is_file()]
-    if missing:
-        origin = ", ".join(map(str, sources))
-        raise ListError([f"{origin}: names {name!r}, but {root / name} is not there" for name in missing])
-    return tuple(sorted(found.difference(names)))
+def _refuse_sources_as_outputs(sources: Sequence[Path], out: Path) -> None:
+    outputs = {os.path.realpath(out / name) for name in (*(f"{part}.lst" for part in PARTS), "labels.txt")}
+    for path in sources:
+        if os.path.realpath(path) in outputs:
+            raise ListError(f"{path}: is to be read, and would be written over; --out names another folder")
+
+
+def _misspelt(labelled: LabelledImages) -> list[str]:
+    counts = (labelled.images.labels == 1).sum(axis=0).tolist()
+    pairs = look_alikes(labelled.label_names, counts)
+    if not pairs:
+        return []
+    shown_pairs = ", ".join(f"{quoted(rarer)} and {quoted(commoner)}" for rarer, commoner in pairs[:_SHOWN_PAIRS])
+    more = f" and {len(pairs) - _SHOWN_PAIRS:,} more" if len(pairs) > _SHOWN_PAIRS else ""
+    return [f"labels that look alike, perhaps one label each: {shown_pairs}{more}"]
+
+
+def _refuse_empty(
+    parts: Mapping[str, ImageList], split: Sequence[float], groups: np.ndarray | None, near_duplicates: bool
+) -> None:
+    count = sum(map(len, parts.values()))
+    for part, share in zip(parts, split):
+        if len(parts[part]):
+            continue
+        apart = count if groups is None else len(np.unique(groups))
+        what, remedy = f"{count:,} images", ""
+        if apart < count:
+            what += f", in {apart:,} groups that stay together,"
+            remedy = "; --ignore-duplicates takes images that look alike for different ones" * near_duplicates
+        raise ListError(f"{what} are too few for a share of {share:g} in {part}.lst{remedy}")
 
 
 def _joined_with_duplicates(
@@ -149,49 +180,57 @@ def _joined_with_duplicates(
     from mxml.duplicates import find_duplicates
     from mxml.image_scan import scan_images
 
+    if progress:
+        progress(0, len(images))
     scan = scan_images(images, progress=progress and (lambda done: progress(done, len(images))))
     if scan.faults:
         first = scan.faults[0]
         notes.append(
             f"{len(scan.faults):,} of {len(images):,} images cannot be used, such as "
-            f"{quoted(images.name(first.position))}, which {first.reason}; mxml check lists them all"
+            f"{quoted(images.name(first.position))} ({first.reason}); mxml check lists them all"
         )
     duplicates = find_duplicates(scan)
     together = duplicates.groups()
     if together:
-        count = sum(map(len, together))
+        count, largest = sum(map(len, together)), max(map(len, together))
         notes.append(
             f"{count:,} images are duplicates or near-duplicates of others, such as "
-            f"{' and '.join(quoted(images.name(position)) for position in together[0][:2])}; "
-            "each such group stays on one side, and mxml check shows them"
+            f"{' and '.join(quoted(images.name(position)) for position in together[0][:2])}; each such group, "
+            f"the largest of {largest:,} images, stays on one side, and mxml check shows them"
         )
     numbers = duplicates.group_numbers(len(images))
     return numbers if groups is None else join_groups(groups, numbers)
 
 
-def _kept_parts(names: Sequence[str], out: Path, count: int) -> np.ndarray:
-    """Return (N,) int64: the part that the lists in ``out`` have an image in, -1 for none."""
-    side: dict[str, int] = {}
-    for part, name in enumerate(PARTS):
-        file = out / f"{name}.lst"
-        if not file.is_file():
-            continue
-        if part >= count:
-            raise ListError(
-                f"{file}: is there from a split into {len(PARTS)}, and would be left over from this one into {count}; "
-                "remove it, or give as many shares"
+def _notes_on_kept(
+    existing: ExistingLists,
+    names: Sequence[str],
+    origin: str,
+    parts: Mapping[str, ImageList],
+    split: Sequence[float],
+    kept_count: int,
+) -> list[str]:
+    """Return notes on where the lists that were there make the new ones other than a person might expect."""
+    notes = []
+    gone = existing.missing_from(names)
+    if gone:
+        what = "1 image of the lists that were there is" if gone == 1 else f"{gone:,} images of those lists are"
+        notes.append(f"{what} not in {origin}, and left out")
+    for (part, chosen), asked in zip(parts.items(), split):
+        share = len(chosen) / len(names)
+        if abs(share - asked) > max(_NOTABLE_SHARE, 2 / len(names)):
+            notes.append(
+                f"{part}.lst has {share:.1%} of the images, and {asked:.1%} were asked for: {kept_count:,} images kept "
+                "their side; --new-split deals all of them out anew"
             )
-        for listed in read_lst(file, allow_absolute=True, any_values=True).names():
-            if side.setdefault(listed, part) != part:
-                raise ListError(
-                    f"{file}: has {quoted(listed)}, which {PARTS[side[listed]]}.lst beside it has too; "
-                    "--new-split splits anew"
-                )
-    return np.array([side.get(name, -1) for name in names], np.int64)
+            break
+    return notes
 
 
-def _parted_groups(groups: np.ndarray, positions: Sequence[np.ndarray]) -> list[str]:
+def _parted_groups(groups: np.ndarray | None, positions: Sequence[np.ndarray]) -> list[str]:
     """Return a note where lists that were there hold images of one group in several parts."""
+    if groups is None:
+        return []
     per_part = [np.unique(groups[part]) for part in positions]
     parted = int((np.unique(np.concatenate(per_part), return_counts=True)[1] > 1).sum())
     if not parted:

@@ -1,9 +1,12 @@
-"""A perceptual hash of 256 bits: pictures that look alike have hashes that differ in few bits.
+"""A perceptual hash of 256 bits, and a grid of colours: pictures that look alike have hashes that differ in few bits,
+and grids that differ little.
 
 The hash holds the signs of the 256 lowest frequencies of a picture's brightness, without its mean: the sign of a DCT
 coefficient says where an edge lies and survives what changes its size (Ito and Kiya, "DCT sign-only correlation with
 application to image matching", ICASSP 2007); that low frequencies make a hash is Zauner's finding ("Implementation and
-benchmarking of perceptual image hash functions", 2010). Colour is not looked at, so that a grey copy is found.
+benchmarking of perceptual image hash functions", 2010). It tells shapes and no colours: one dress in red and in blue
+has one hash. Those are for the grid to tell, the mean colours of few cells (as in the colour layout descriptor of
+MPEG-7: Kasutani and Yamada, ICIP 2001).
 
 A thin crop moves a picture most at its border, so the border counts less there, by a tapered cosine window (Harris,
 "On the use of windows for harmonic analysis with the discrete Fourier transform", 1978). Measured on the 1,600
@@ -13,17 +16,21 @@ photographs of miml-scene: with it, cropping 2 % of every side changes 28 bits i
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mxml.runtime import load_cv2
 
-__all__ = ["BITS", "ENOUGH_PIXELS", "perceptual_hash"]
+__all__ = ["BITS", "ENOUGH_PIXELS", "GRID_CELLS", "colour_grid", "perceptual_hash"]
 
 cv2 = load_cv2()
 
 BITS = 256
 ENOUGH_PIXELS = 64
 """Short side from which on more pixels change the hash no more than saving the picture again does."""
+
+GRID_CELLS = 16
 
 _FEWEST_PIXELS = 16  # on the short side: fewer can't fix so many signs
 
@@ -67,3 +74,14 @@ def perceptual_hash(image: np.ndarray) -> np.ndarray:
         return _VOID.copy()
     mean = np.vdot(small, _MEAN_WEIGHTS)
     return np.packbits(cv2.dct((small - mean) * _WINDOW)[_ROWS, _COLUMNS] > 0)
+
+
+def colour_grid(image: np.ndarray) -> np.ndarray:
+    """Return the mean colours of a picture's 4 x 4 cells, (48,) uint8: Y of all cells, row by row, then Cb, then Cr.
+
+    ``image`` is (H, W, 3) uint8 in BGR order. Cb and Cr are 128 where a cell has no colour.
+    """
+    side = math.isqrt(GRID_CELLS)
+    cells = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    luma, red, blue = cv2.split(cv2.cvtColor(cells, cv2.COLOR_BGR2YCrCb))
+    return np.concatenate([luma, blue, red], axis=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,14 +36,14 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
     try:
         made = make_folders(folder)
         with tempfile.TemporaryDirectory(prefix=".mxml.", suffix=".tmp", dir=folder) as temporary:
-            staging = Staging(Path(temporary))
+            staging = Staging(Path(temporary, "new"))
+            staging.path.mkdir()
             yield staging
             states = [(_state(entry, folder / entry.name), entry) for entry in sorted(staging.path.iterdir())]
             _refuse_others([folder / entry.name for state, entry in states if state == "replaced"], force)
-            _flush([entry for state, entry in states if state != "unchanged"])
-            for state, entry in states:
-                if state != "unchanged":
-                    os.replace(entry, folder / entry.name)
+            changed = [entry for state, entry in states if state != "unchanged"]
+            _flush(changed)
+            _move(changed, folder, Path(temporary, "old"))
             staging.files = tuple((folder / entry.name, state) for state, entry in states)
     except OSError as error:
         remove_empty(made)
@@ -50,6 +51,34 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
     except BaseException:
         remove_empty(made)
         raise
+
+
+def _move(entries: list[Path], folder: Path, old: Path) -> None:
+    """Move entries into ``folder``; on a failure move them back, and what they replaced, which ``old`` keeps, too."""
+    old.mkdir()
+    moved: list[Path] = []
+    try:
+        for entry in entries:
+            final = folder / entry.name
+            if final.is_file():
+                _keep(final, old / entry.name)
+            os.replace(entry, final)
+            moved.append(entry)
+    except BaseException:
+        for entry in reversed(moved):
+            final, kept = folder / entry.name, old / entry.name
+            os.replace(final, entry)
+            if kept.exists():
+                os.replace(kept, final)
+        raise
+
+
+def _keep(file: Path, place: Path) -> None:
+    # A second name, so that the file is never gone.
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copy2(file, place)
 
 
 def _state(entry: Path, final: Path) -> str:
@@ -60,6 +89,8 @@ def _state(entry: Path, final: Path) -> str:
             return "written"
         what = "a folder that holds something" if final.is_dir() else "a file"
         raise ListError(f"{final}: is {what} already; nothing was written; give another place")
+    if not final.is_file():
+        raise ListError(f"{final}: is no regular file; nothing was written; give another place")
     return "unchanged" if filecmp.cmp(entry, final, shallow=False) else "replaced"
 
 
@@ -82,8 +113,12 @@ def _flush(entries: list[Path]) -> None:
 
 def make_folders(folder: Path) -> list[Path]:
     """Make a folder and those above it; return what was made, innermost first."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        remove_empty(missing)
+        raise
     return missing
 
 

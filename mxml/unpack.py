@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import tempfile
@@ -66,6 +67,7 @@ class _Unpacking:
         self._real_root = os.path.realpath(root)
         self._temporary = temporary
         self._staged: dict[str, Path] = {}
+        self._digests: dict[str, bytes] = {}
         self._folder_faults = {"": ""}
         self._unchanged = 0
 
@@ -124,7 +126,7 @@ class _Unpacking:
         image = self._file.read(record, header.image_start)
         read_header(image)
         if name in self._staged:
-            if self._staged[name].read_bytes() != image:
+            if self._digests[name] != hashlib.sha256(image).digest():
                 return f"holds another image than an earlier record of the same name, {quoted(name)}"
             self._unchanged += 1
             return ""
@@ -133,6 +135,7 @@ class _Unpacking:
             os.lstat(place)
         except FileNotFoundError:
             self._staged[name] = self._temporary / str(record.number)
+            self._digests[name] = hashlib.sha256(image).digest()
             if not self.faults.count:
                 self._staged[name].write_bytes(image)
             return ""
@@ -144,13 +147,22 @@ class _Unpacking:
         return ""
 
     def finish(self) -> Unpacked:
-        """Move the images into place."""
+        """Move the images into place; where that fails, take back what was done."""
         os.sync()
-        for folder in self._folder_faults:
-            (self._root / folder).mkdir(parents=True, exist_ok=True)
-        for name, image in self._staged.items():
-            place = self._root / name
-            if os.path.lexists(place):
-                raise ListError(f"{place}: has appeared, perhaps as another image whose name differs in case alone")
-            os.replace(image, place)
+        made: list[Path] = []
+        moved: list[Path] = []
+        try:
+            for folder in self._folder_faults:
+                made = make_folders(self._root / folder) + made
+            for name, image in self._staged.items():
+                place = self._root / name
+                if os.path.lexists(place):
+                    raise ListError(f"{place}: has appeared, perhaps as another image whose name differs in case alone")
+                os.replace(image, place)
+                moved.append(place)
+        except BaseException:
+            for place in moved:
+                place.unlink()
+            remove_empty(made)
+            raise
         return Unpacked(len(self._staged), self._unchanged)

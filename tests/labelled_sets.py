@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from mxml.image_list import ImageList, label_name_faults, path_fault
+from mxml.image_list import ImageList, label_name_faults, path_fault, plain_path
 from mxml.labelled_images import LabelledImages
 from mxml.sources.options import DEFAULTS
 
@@ -30,7 +30,7 @@ file_names = st.builds(
 def labelled_sets(draw, names=image_names, labels=label_names, values=(0, 1, -1), most_labels=4):
     """Draw (image names, label names, rows of values); labels may occur in no image."""
     chosen = draw(st.lists(labels, min_size=1, max_size=most_labels, unique=True))
-    images = draw(st.lists(names, min_size=1, max_size=5, unique=True))
+    images = draw(st.lists(names, min_size=1, max_size=5, unique_by=plain_path))
     row = st.lists(st.sampled_from(values), min_size=len(chosen), max_size=len(chosen))
     return images, chosen, [draw(row) for _ in images]
 

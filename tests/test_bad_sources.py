@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 
+import cv2
+import numpy as np
 import pytest
 
 from mxml.cli import main
@@ -61,6 +64,7 @@ BROKEN = {
     ("csv", "stray quote"): ({"s.csv": 'image,red\n"é.jpg,1\nb.jpg,0\n'}, "stray quote"),
     ("csv", "leaves the root"): ({"s.csv": "image,red\n../é.jpg,1\n"}, "s.csv:2: the path '../é.jpg' leaves"),
     ("csv", "long line"): ({"s.csv": "image,red\n" + "x" * LONG}, "s.csv:2: is longer than"),
+    ("csv", "old line ends"): ({"s.csv": "image,red\ré.jpg,1\r"}, "s.csv:1: holds a carriage return"),
     ("tags", "missing column"): ({"s.csv": "image\né.jpg\n"}, "s.csv:1: "),
     ("tags", "wrong width"): ({"s.csv": "image,tags\né.jpg,red,hat\n"}, "s.csv:2: "),
     ("tags", "stray quote"): ({"s.csv": 'image,tags\né.jpg,"red\nb.jpg,hat\n'}, "stray quote"),
@@ -109,7 +113,7 @@ BROKEN = {
     ("text-files", "missing column"): ({"texts/b.txt": "red\n"}, "b.txt"),
     ("text-files", "wrong width"): ({"texts/b.jpg.txt": "red\nblue\n", "texts/labels.txt": "red\nhat\n"}, "'blue'"),
     ("text-files", "long line"): ({"texts/b.jpg.txt": "x" * LONG}, "b.jpg.txt: has 10,485,760 bytes, should be"),
-    ("folders", "missing column"): ({"tree/c.jpg": b""}, "c.jpg: is in no labelled folder"),
+    ("folders", "missing column"): ({"tree/c.jpg": b""}, "1 image is in no labelled folder, such as 'c.jpg'"),
 }
 
 
@@ -136,9 +140,9 @@ def place(tmp_path, monkeypatch):
 def refused(place, monkeypatch, capsys):
     """Run both commands on a source; return the one line that each prints, having checked that nothing is written."""
 
-    def run(form, source):
+    def run(form, source, *options):
         # A root that holds the source lets the folder forms name their images.
-        common = [source, "--from", form, *(["--root", "images"] if form != "folders" else [])]
+        common = [source, "--from", form, *(["--root", "images"] if form != "folders" else []), *options]
         lines = set()
         before = everything(place)
         for command in (["make-lst", *common], ["convert", *common, "--to", "csv", "--out", "out/labels.csv"]):
@@ -196,6 +200,42 @@ def test_a_latin_1_file_name_is_one_line(place, refused):
     lay_out(place, files)
     (place / "tree/hat/\udce9.jpg").write_bytes(b"")
     assert "is not UTF-8" in refused("folders", source)
+
+
+@pytest.mark.parametrize(("form", "pipe"), [("text-files", "texts/c.jpg.txt"), ("voc", "tree/Annotations/b.xml")])
+def test_a_pipe_among_the_files_is_not_waited_for(form, pipe, place, refused):
+    source, files = GOOD[form]
+    lay_out(place, {name: content for name, content in files.items() if name != pipe})
+    os.mkfifo(place / pipe)
+    assert f"{pipe}: is no regular file" in refused(form, source)
+
+
+def test_a_line_end_in_a_file_name_is_one_line(place, refused):
+    source, files = GOOD["folders"]
+    lay_out(place, {**files, "tree/hat/c\nd.jpg": b""})
+    assert r"tree/hat/c\nd.jpg: the path 'tree/hat/c" in refused("folders", source, "--root", ".")
+
+
+def test_an_image_name_that_no_disk_holds_is_one_line(place, monkeypatch, capsys):
+    lay_out(place, {"s.csv": "image,red\n" + "x" * 300 + ".jpg,1\n"})
+    monkeypatch.setattr(sys, "argv", ["mxml", "make-lst", "s.csv", "--root", "images"])
+    with pytest.raises(SystemExit) as done:
+        main()
+    printed = capsys.readouterr().err
+    assert (done.value.code, printed.count("\n"), "is not there" in printed) == (1, 1, True)
+
+
+@pytest.mark.parametrize("extra", [[], ["--num-classes", "3"]])
+def test_nothing_is_unpacked_where_the_labels_are_at_fault(extra, place, monkeypatch, capsys):
+    value = 1 if extra else 7
+    jpeg = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    lay_out(place, {"s.rec": record([1, 0], jpeg) + record([value, 0], jpeg, number=1)})
+    before = everything(place)
+    monkeypatch.setattr(sys, "argv", ["mxml", "make-lst", "s.rec", "--root", "new", "--unpack", *extra])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert (done.value.code, capsys.readouterr().err.count("\n")) == (1, 1)
+    assert everything(place) == before
 
 
 @pytest.mark.parametrize("form", FORM_NAMES)

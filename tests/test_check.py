@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import zlib
 
 import cv2
@@ -19,6 +24,8 @@ from mxml.errors import ListError
 from mxml.findings import ERRORS, WARNINGS
 from mxml.image_list import ImageList
 from mxml.lst_file import format_lst, read_good_lines, read_lst, write_lst
+from mxml.train_config import TrainConfig
+from mxml.train_data import open_data
 
 NAMES = ("black", "blue", "dress", "jeans")
 # Every label in some images and not in others, in about equal parts; every pair but black and blue, dress and jeans.
@@ -107,6 +114,22 @@ def test_each_kind_is_an_error_or_a_warning():
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", kind) for kind in [*ERRORS, *WARNINGS])
 
 
+def test_every_kind_and_every_key_is_documented(folder, checkout):
+    spoil(folder)
+    (folder.root / "v0.png").write_bytes((folder.root / "t0.png").read_bytes())
+    text = (checkout / "docs" / "formats.md").read_text().partition("## Reports of `mxml check`")[2]
+    documented = set(re.findall(r"`([a-zA-Z_-]+)`", text))
+    assert documented >= {*ERRORS, *WARNINGS}
+
+    def keys(value):
+        if isinstance(value, list):
+            return set().union(*map(keys, value))
+        return set(value).union(*map(keys, value.values())) if isinstance(value, dict) else set()
+
+    done = folder.mxml("train.lst", "val.lst", "--json", "--fix", "a.lst", "--fix", "b.lst")
+    assert documented >= keys(json.loads(done.stdout)) - set(NAMES)
+
+
 # ---- lines
 
 
@@ -155,7 +178,9 @@ def test_of_very_many_faults_the_first_are_kept_and_all_counted(folder):
     [
         (None, "train.lst: cannot be read: No such file or directory"),
         (b"", "train.lst: holds no images, should be"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "is not UTF-8 text"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "train.lst: is no text file, should be an image list"),
+        (b"0\t1\t0\t0\t1\tcaf\xe9.png\n", "train.lst:1: is not UTF-8 text (byte 0xe9 in column 14)"),
+        ("0\t1\t0\t0\t1\ta.png\n".encode("utf-16"), "train.lst:1: is UTF-16 text, should be UTF-8"),
         (b"0\t1\t0\t0\t1\t" + b"a" * (1 << 20), "train.lst:1: is longer than 1,048,576 bytes"),
         (b"0\t1\t0\ta.png\n1\t0\t1\tb.png\n", "labels.txt: has 4 labels, should be 2: black, blue, dress, jeans"),
     ],
@@ -165,6 +190,45 @@ def test_a_list_that_cannot_be_read_as_such_ends_the_check(folder, content, mess
         (folder.path / "train.lst").write_bytes(content)
     with pytest.raises(ListError, match=re.escape(message)):
         folder.check("train.lst")
+
+
+def test_a_folder_in_place_of_a_list_is_one_clear_line(folder):
+    for path in (".", "images", "images/"):
+        done = folder.mxml(path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"mxml: {path}: is a folder, should be an image list; mxml make-lst or mxml convert makes lists of labels "
+            "in other forms\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("labels.csv", b"image,red,blue\na.jpg,1,0\nb.jpg,0,1\n", "a table"),
+        ("labels.TSV", b"image\tred\tblue\na.jpg\t1\t0\nb.jpg\t0\t1\n", "a table"),
+        ("instances.json", b'{\n"images": [],\n"annotations": []\n}\n', "a JSON file"),
+        ("labels.jsonl", b'{"image": "a.jpg", "labels": ["red"]}\n' * 2, "a JSON Lines file"),
+        ("train.rec", b"\x0a\x23\xd7\xce\0\0\n\n\xff\n" * 5, "a record file"),
+    ],
+)
+def test_labels_in_another_form_are_one_line_that_leads_to_make_lst(folder, name, content, what):
+    folder.sound("train.lst", "t")
+    (folder.path / name).write_bytes(content)
+    for lists in ([name], ["train.lst", name]):
+        with pytest.raises(ListError) as caught:
+            folder.check(*lists)
+        assert str(caught.value) == (
+            f"{folder.path / name}: is {what}, should be an image list; mxml make-lst or mxml convert makes lists of "
+            "labels in other forms"
+        )
+
+
+def test_a_list_may_be_called_as_it_likes(folder):
+    folder.sound("train.lst", "t").rename(folder.path / "train.tsv")
+    assert folder.check("train.tsv").findings == ()
+    with pytest.raises(ListError, match=r"gone\.csv: cannot be read: No such file"):
+        folder.check("gone.csv")
 
 
 def test_lists_with_other_numbers_of_labels_end_the_check(folder):
@@ -239,6 +303,17 @@ def test_an_image_that_claims_to_be_huge_is_too_large(folder):
     assert [finding.images for finding in report.findings if finding.kind == "too-large"] == [("t5.png",)]
 
 
+def test_a_jpeg_that_is_damaged_inside_is_a_warning_and_stays_in_the_list(folder):
+    folder.sound("train.lst", "t", 8)
+    folder.list("val.lst", [(f"v{i}.jpg", row) for i, row in enumerate(BALANCED)])
+    whole = (folder.root / "v1.jpg").read_bytes()
+    (folder.root / "v1.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    report = folder.check("train.lst", "val.lst")
+    assert texts(report, "damaged") == ["val.lst:2: v1.jpg: is damaged inside: premature end of data segment"]
+    assert [(finding.severity, finding.images) for finding in report.findings] == [("warning", ("v1.jpg",))]
+    assert report.lists[1].fixed().names() == report.lists[1].images.names()
+
+
 def test_a_wrong_root_is_said_once_and_not_for_each_image(folder):
     folder.sound("train.lst", "t", 30)
     (folder.path / "elsewhere").mkdir()
@@ -271,6 +346,57 @@ def test_unusual_images_are_warnings(folder):
     assert texts(report, "larger-than-needed") == ["train.lst:4: t3.png: has 5,001 x 4,000 pixels"]
 
 
+# ---- roots
+
+
+def test_each_list_can_have_a_root_of_its_own(folder):
+    for prefix in ("train", "val"):
+        (folder.root / prefix).mkdir()
+        folder.list(f"{prefix}.lst", [(f"{prefix}/{i}.png", row) for i, row in enumerate(BALANCED)])
+        path = folder.path / f"{prefix}.lst"
+        path.write_bytes(path.read_bytes().replace(f"{prefix}/".encode(), b""))
+    (folder.root / "val" / "2.png").unlink()
+    roots = [folder.root / "train", folder.root / "val"]
+    report = check_lists([folder.path / "train.lst", folder.path / "val.lst"], roots)
+    assert texts(report, "missing") == ["val.lst:3: 2.png: no such file"]
+    assert kinds(report) == {"missing"} and report.duplicates == ()
+    plain = report.to_dict()
+    assert plain["root"] is None and [entry["root"] for entry in plain["lists"]] == [str(root) for root in roots]
+    with pytest.raises(ValueError, match="3 roots for 2 lists"):
+        check_lists([folder.path / "train.lst", folder.path / "val.lst"], [*roots, folder.root])
+
+
+def test_a_file_reached_through_two_roots_is_one(folder):
+    (folder.root / "part").mkdir()
+    folder.list("train.lst", [(f"part/{i}.png", row) for i, row in enumerate(BALANCED)])
+    (folder.path / "link").symlink_to(folder.root / "part")
+    folder.list("val.lst", [(f"v{i}.png", row) for i, row in enumerate(BALANCED)])
+    val = folder.path / "val.lst"
+    val.write_bytes(val.read_bytes().replace(b"v2.png", b"./2.png"))
+    for other in (folder.root / "part", folder.path / "link", f"{folder.root}/part/../part/"):
+        for i in (0, 1, 3):
+            (folder.root / f"v{i}.png").replace(folder.root / "part" / f"v{i}.png")
+        report = check_lists([folder.path / "train.lst", val], [folder.root, other])
+        assert texts(report, "in-several-lists") == ["train.lst:3: part/2.png: is also in val.lst:3"]
+        assert kinds(report) == {"in-several-lists"} and len(report.scan) == 7
+        for i in (0, 1, 3):
+            (folder.root / "part" / f"v{i}.png").replace(folder.root / f"v{i}.png")
+
+
+def test_roots_are_given_once_or_once_for_each_list(folder):
+    folder.sound("train.lst", "t")
+    folder.sound("val.lst", "v")
+    (folder.path / "other").symlink_to("images")
+    done = folder.mxml("val.lst", "--root", "other")  # Folder.mxml gives a root, too
+    assert done.returncode == 2 and done.stderr == (
+        "mxml: --root is given 2 times for 1 list; give it once for all lists, or once for each; "
+        "see mxml check --help\n"
+    )
+    done = folder.mxml("train.lst", "val.lst", "--root", "other", "--html", "page.html")
+    assert done.returncode == 0 and "broken images\ntrain.lst       4             0              0\n" in done.stdout
+    assert "in <bdi>val.lst</bdi> under <bdi>other</bdi>" in (folder.path / "page.html").read_text()
+
+
 # ---- the same image more than once
 
 
@@ -286,9 +412,34 @@ def test_an_image_named_twice_is_found_also_when_it_is_spelt_otherwise(folder):
         "train.lst:2: b.png: is named again in line 6",
     ]
     assert texts(report, "labels-disagree") == [
-        "train.lst:2: b.png: has the labels black, jeans; b.png (line 6), named twice, has blue, jeans"
+        "train.lst:2: b.png: has black, jeans; b.png (line 6), named twice, has blue, jeans"
     ]
     assert len(report.scan.readable) == 4
+
+
+def test_a_detour_is_followed_as_training_follows_it(folder):
+    folder.sound("train.lst", "t", 8)
+    elsewhere = folder.path / "elsewhere" / "folder"
+    elsewhere.mkdir(parents=True)
+    (folder.root / "link").symlink_to(elsewhere)
+    folder.image("t8.png")
+    (folder.root / "t8.png").rename(elsewhere.parent / "t0.png")
+    names = ["no folder/../t1.png", "link/../t0.png", *read_lst(folder.path / "train.lst").names()]
+    write_lst(folder.path / "train.lst", ImageList.from_rows(names, [BALANCED[0], *BALANCED, *BALANCED, BALANCED[1]]))
+    report = folder.check("train.lst")
+    assert [finding.images for finding in report.errors] == [("no folder/../t1.png",)]
+    assert report.lists[0].fixed().names() == names[1:]
+    assert "named-twice" not in kinds(report) and report.duplicates == ()
+
+
+def test_an_absolute_path_is_the_same_as_one_under_the_root(folder, monkeypatch):
+    folder.sound("train.lst", "t", 4)
+    folder.list("val.lst", [(f"v{i}.png", row) for i, row in enumerate(BALANCED)] + [("t3.png", BALANCED[3])])
+    path = folder.path / "val.lst"
+    path.write_bytes(path.read_bytes().replace(b"t3.png", bytes(folder.root / "t3.png")))
+    monkeypatch.chdir(folder.path)
+    report = check_lists(["train.lst", "val.lst"], "images", allow_absolute=True)
+    assert kinds(report) == {"in-several-lists"}
 
 
 def test_an_unknown_label_disagrees_with_none(folder):
@@ -324,7 +475,7 @@ def test_copies_are_found_within_and_across_lists(folder):
     }
     (disagreement,) = (finding for finding in report.findings if finding.kind == "labels-disagree")
     assert disagreement.images == ("t3.png", "v6.png")
-    assert "has the labels blue, jeans; v6.png" in disagreement.text and disagreement.text.endswith("has blue, dress")
+    assert "has blue, jeans; v6.png" in disagreement.text and disagreement.text.endswith("has blue, dress")
 
 
 def test_the_same_picture_saved_otherwise_is_a_near_duplicate(folder):
@@ -339,6 +490,47 @@ def test_the_same_picture_saved_otherwise_is_a_near_duplicate(folder):
     assert group.places == ((0, 2), (1, 2)) and not group.exact and group.across_lists and not group.labels_differ
 
 
+def test_copies_in_a_group_that_looks_alike_are_found_as_copies(folder):
+    folder.sound("train.lst", "t", 8)
+    folder.sound("val.lst", "v", 4)
+    smooth = cv2.GaussianBlur(picture(77, 320, 240), (0, 0), 8)
+    Image.fromarray(smooth).save(folder.root / "t0.png")
+    Image.fromarray(cv2.resize(smooth, (240, 180), interpolation=cv2.INTER_AREA)).save(folder.root / "t4.png")
+    (folder.root / "v0.png").write_bytes((folder.root / "t0.png").read_bytes())
+    report = folder.check("train.lst", "val.lst")
+    assert kinds(report) == {"exact-duplicates-across-lists", "near-duplicates-across-lists"}
+    assert texts(report, "exact-duplicates-across-lists") == [
+        "train.lst:1: t0.png: is the same file as v0.png (val.lst:1)"
+    ]
+    (group,) = report.duplicates
+    assert group.places == ((0, 0), (0, 4), (1, 0)) and not group.exact
+
+
+def test_of_many_copies_those_in_the_other_list_are_named(folder):
+    folder.sound("train.lst", "t", 8)
+    folder.sound("val.lst", "v", 4)
+    for name in [*(f"t{i}.png" for i in range(1, 8)), "v0.png"]:
+        (folder.root / name).write_bytes((folder.root / "t0.png").read_bytes())
+    (text,) = texts(folder.check("train.lst", "val.lst"), "exact-duplicates-across-lists")
+    assert text == (
+        "train.lst:1: t0.png: is the same file as v0.png (val.lst:1), t1.png (line 2), t2.png (line 3), "
+        "t3.png (line 4), t4.png (line 5) and 3 more"
+    )
+
+
+def test_of_many_labels_those_that_disagree_are_named(folder):
+    (folder.path / "labels.txt").unlink()
+    labels = np.ones((2, 14), int)
+    labels[0, [0, 12]] = 0
+    labels[1, 13] = 0
+    folder.image("a.png")
+    folder.list("train.lst", [("a.png", labels[0].tolist()), ("a.png", labels[1].tolist())])
+    (text,) = texts(folder.check("train.lst"), "labels-disagree")
+    here, there = text.split("; ")
+    assert "class_13" in here and "and 4 more" in here
+    assert "class_0, class_12" in there and "class_13" not in there and "and 5 more" in there
+
+
 # ---- labels
 
 
@@ -349,6 +541,19 @@ def test_labels_that_never_or_always_occur_are_found(folder):
     assert texts(report, "label-never-occurs") == [
         "train.lst: no image has blue",
         "train.lst: jeans is unknown in every image",
+    ]
+
+
+def test_what_is_unknown_is_not_said_of_every_image(folder):
+    rows = [[1, 0, 1, 0], [-1, -1, 0, 1], [1, 0, -1, 0], [-1, -1, -1, -1]]
+    folder.list("train.lst", [(f"t{i}.png", row) for i, row in enumerate([*rows, [0, 0, 0, 0], [0, -1, 0, 0]])])
+    folder.list("val.lst", [(f"v{i}.png", row) for i, row in enumerate(rows)])
+    report = folder.check("train.lst", "val.lst")
+    assert "val.lst: every image has black (unknown in 2)" in texts(report, "label-always-occurs")
+    assert "val.lst: no image has blue (unknown in 2)" in texts(report, "label-never-occurs")
+    assert texts(report, "images-without-label") == [
+        "train.lst: 3 of 6 images have no label, 2 of them with unknown ones",
+        "val.lst: 1 of 4 images have no label, 1 of them with unknown ones",
     ]
 
 
@@ -386,6 +591,38 @@ def test_images_without_a_label_are_counted(folder):
     assert finding.images == tuple(f"t{i}.png" for i in range(8, 13))
 
 
+def test_labels_that_look_alike_are_counted_over_all_lists(folder):
+    names = ["black", "jeans", "Black", "jaens"]
+    (folder.path / "labels.txt").write_text("\n".join(names) + "\n")
+    folder.list("train.lst", [(f"t{i}.png", [i % 2, 1 - i % 2, 0, int(i == 3)]) for i in range(8)])
+    folder.list("val.lst", [(f"v{i}.png", [0, i % 2, 1 - i % 2, int(i == 0)]) for i in range(4)])
+    report = folder.check("train.lst", "val.lst")
+    assert texts(report, "labels-look-alike") == [
+        "labels.txt:3: 'Black' (2 images) looks like 'black' (line 1, 4 images)",
+        "labels.txt:4: 'jaens' (2 images) looks like 'jeans' (line 2, 6 images)",
+    ]
+    assert [finding.images for finding in report.findings if finding.kind == "labels-look-alike"] == [
+        ("v0.png", "v2.png"),
+        ("t3.png", "v0.png"),
+    ]
+    (folder.path / "labels.txt").unlink()
+    assert texts(folder.check("train.lst", "val.lst"), "labels-look-alike") == []
+
+
+def test_long_label_names_are_cut(folder):
+    names = ["a" * 300, "b" * 300, "c" * 300, "d" * 300]
+    (folder.path / "labels.txt").write_text("\n".join(names) + "\n")
+    rows = [[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0]]
+    folder.list("train.lst", [*((f"t{i}.png", row) for i, row in enumerate(rows)), ("t0.png", rows[1])])
+    folder.list("val.lst", [("v0.png", [1, 1, 0, 0]), ("v1.png", [1, 0, 0, 1])])
+    report = folder.check("train.lst", "val.lst")
+    assert kinds(report) >= {
+        "labels-disagree", "label-never-occurs", "label-always-occurs", "label-not-in-training", "pair-not-in-training"
+    }  # fmt: skip
+    assert not [finding.text for finding in report.findings if re.search(r"(.)\1{57}", finding.text)]
+    assert f"val.lst: every image has {'a' * 57}..." in texts(report, "label-always-occurs")
+
+
 # ---- the command
 
 
@@ -414,14 +651,19 @@ def test_wrong_usage_exits_with_2_before_anything_is_written(folder):
     before = {path: path.read_bytes() for path in folder.path.glob("*.*")}
     for arguments, message in (
         ((), "Missing argument"),
-        (("train.lst", "val.lst", "--fix", "a.lst"), "--fix is given 1 times for 2 lists"),
+        (("train.lst", "val.lst", "--fix", "a.lst"), "--fix is given once for 2 lists; give it once for each"),
         (("train.lst", "--fix", "./train.lst"), "./train.lst would be written over train.lst"),
         (("train.lst", "--fix", "a.lst", "--html", "a.lst"), "a.lst would be written over a.lst"),
+        (("train.lst", "--html", "labels.txt"), "labels.txt would be written over labels.txt"),
+        (("train.lst", "--fix", "new/a.lst", "--html", "new/labels.txt"), "would be written over new/labels.txt"),
     ):
         done = folder.mxml(*arguments)
         assert done.returncode == 2 and message in done.stderr and done.stdout == ""
-    done = folder.mxml("train.lst", "--fix", "nowhere/a.lst")
-    assert (done.returncode, done.stderr) == (1, "mxml: nowhere/a.lst: cannot be written: its folder is not there\n")
+    done = folder.mxml("train.lst", "--fix", "labels.txt/new/a.lst")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"mxml: labels.txt/new/a.lst: cannot be written: {folder.path}/labels.txt is a file, should be a folder\n"
+    )
     assert {path: path.read_bytes() for path in folder.path.glob("*.*")} == before
 
 
@@ -439,13 +681,53 @@ def test_a_fixed_list_has_the_other_lines_unchanged_and_passes(folder):
     assert again.returncode == 0 and again.stdout.splitlines()[-1].startswith("no errors, 1 warning")
 
 
+def test_fixed_lists_keep_their_label_names_in_new_folders(folder):
+    spoil(folder)
+    done = folder.mxml("train.lst", "val.lst", "--fix", "new/sub/a.lst", "--fix", "new/b.lst", "--html", "pages/a.html")
+    lines = done.stdout.splitlines()
+    at = lines.index("new/sub/a.lst: written without 2 of 9 lines")
+    assert lines[at + 1 : at + 5] == [
+        "new/sub/labels.txt: written, the label names of labels.txt",
+        "new/b.lst: written without 0 of 5 lines",
+        "new/labels.txt: written, the label names of labels.txt",
+        "pages/a.html: written",
+    ]
+    config = TrainConfig(
+        model="net",
+        prefix="run",
+        data_train=str(folder.path / "new/sub/a.lst"),
+        image_train=str(folder.root),
+        data_val=str(folder.path / "new/b.lst"),
+        image_val=str(folder.root),
+    )
+    assert open_data(config, print).labels == NAMES
+    again = folder.mxml("train.lst", "--fix", "new/sub/a.lst", "--json")
+    assert json.loads(again.stdout)["fixed"][0]["label_names"] == "there"
+
+
+def test_other_label_names_beside_a_fixed_list_are_kept_and_said(folder):
+    spoil(folder)
+    (folder.path / "labels.txt").rename(folder.path / "names.txt")
+    (folder.path / "new").mkdir()
+    (folder.path / "new" / "labels.txt").write_text("a\nb\nc\nd\n")
+    fix = ("train.lst", "--fix", "new/a.lst")
+    done = folder.mxml(*fix, "--labels", "names.txt")
+    assert (
+        "new/labels.txt: has other label names; to train on new/a.lst, give mxml train --labels names.txt\n"
+        in done.stdout
+    )
+    assert (folder.path / "new" / "labels.txt").read_text() == "a\nb\nc\nd\n"
+    # Without names there are none to lose.
+    assert json.loads(folder.mxml(*fix, "--json").stdout)["fixed"][0]["label_names"] is None
+
+
 def test_nothing_is_written_of_a_list_without_a_usable_image(folder):
     folder.sound("train.lst", "t")
     for path in folder.root.iterdir():
         path.unlink()
-    done = folder.mxml("train.lst", "--fix", "fixed.lst")
-    assert done.returncode == 1 and "fixed.lst: not written, none of the 4 lines is good" in done.stdout
-    assert not (folder.path / "fixed.lst").exists()
+    done = folder.mxml("train.lst", "--fix", "new/fixed.lst")
+    assert done.returncode == 1 and "new/fixed.lst: not written, none of the 4 lines is good" in done.stdout
+    assert not (folder.path / "new").exists()
 
 
 def test_json_holds_what_the_text_says(folder):
@@ -457,12 +739,27 @@ def test_json_holds_what_the_text_says(folder):
     train = plain["lists"][0]
     assert (train["images"], train["faulty_lines"], train["broken_images"]) == (8, 1, 1)
     assert train["width"] == {"min": 96, "median": 96, "max": 96}
-    assert plain["fixed"][0] == {"list": "train.lst", "out": "a.lst", "images": 7, "left_out": 2}
+    assert plain["fixed"][0] == {
+        "list": "train.lst",
+        "out": "a.lst",
+        "images": 7,
+        "left_out": 2,
+        "label_names": "there",
+    }
     assert plain["statistics"]["lists"][1]["guessing"]["mAP"] == pytest.approx((0.4 + 0.6 + 0.4 + 0.6) / 4)
     text = folder.mxml("train.lst", "val.lst").stdout
     for finding in plain["findings"]:
         assert finding["kind"] in text and finding["text"] in text
-    assert "element accuracy 0.50 on val.lst, but mAP 0.50" in text
+    # Of a label that half of the images have, guessing has both figures right: there is nothing to warn of.
+    assert "judge a model by mAP" not in text
+
+
+def test_a_high_accuracy_that_guessing_has_is_called_so(folder):
+    folder.list("train.lst", [(f"t{i}.png", [int(i == label) for label in range(4)]) for i in range(10)])
+    done = folder.mxml("train.lst")
+    assert "guessing already has element accuracy 0.900 on train.lst, but mAP 0.100" in done.stdout
+    folder.list("train.lst", [(f"t{i}.png", [-1, -1, -1, -1]) for i in range(2)])
+    assert "guessing already" not in folder.mxml("train.lst").stdout
 
 
 def test_a_thousand_labels_do_not_flood_the_terminal(folder):
@@ -475,6 +772,31 @@ def test_a_thousand_labels_do_not_flood_the_terminal(folder):
     assert len(done.stdout.splitlines()) < 80
     assert "... and 970 labels that occur less often; --json has all" in done.stdout
     assert len(json.loads(folder.mxml("train.lst", "--json").stdout)["statistics"]["lists"][0]["labels"]) == 1000
+
+
+def test_the_weights_are_explained(folder):
+    folder.sound("train.lst", "t")
+    explained = "images without the label for each with it in train.lst, as PyTorch's BCEWithLogitsLoss takes it"
+    assert f"\npos_weight: {explained}\n" in folder.mxml("train.lst").stdout
+
+
+@pytest.mark.parametrize("size", [(0, 0), (24, 80)])
+def test_a_terminal_sees_how_far_it_is_from_the_start(folder, size):
+    folder.sound("train.lst", "t", 12)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    command = [sys.executable, "-m", "mxml", "check", "--root", "images", "train.lst"]
+    done = subprocess.run(command, cwd=folder.path, stdout=subprocess.PIPE, stderr=theirs, timeout=120)
+    os.close(theirs)
+    with open(ours, "rb", buffering=0) as terminal:
+        shown = b""
+        with contextlib.suppress(OSError):  # what a terminal says at its end
+            while part := terminal.read(1 << 16):
+                shown += part
+    assert done.returncode == 0
+    first, *_, last, rest = shown.decode().split("\r")[1:]
+    assert first.startswith("checking:   0%") and "0/12" in first
+    assert last.strip() == rest == ""  # nothing of it is left
 
 
 def test_a_page_is_written(folder):

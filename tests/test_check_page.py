@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 import shutil
 import subprocess
@@ -153,8 +154,17 @@ def test_the_figures_are_those_of_the_lists(tmp_path):
     assert text_of(page, "counts").endswith("0 0 0.0 % 0 0.0 % 1 3 75.0 % 0 0.0 % 2 1 25.0 % 2 100.0 %")
     # training shares 3/4, 1/4, 1/3: cat is guessed for all, dog and bird for none
     assert "train.lst 0.444 72.7 % 0.273 val.lst 0.667 33.3 % 0.667" in text_of(page, "guessing")
+    assert "(absent / present)" in text_of(page, "pos-weight") and "BCEWithLogitsLoss" in text_of(page, "pos-weight")
     assert text_of(page, "pos-weight").endswith("0.3333, 3, 2")
     assert "6 images in 1 size: 60 to 60 pixels wide" in text_of(page, "sizes")
+
+
+def test_a_bar_keeps_its_place_where_another_list_knows_nothing(tmp_path):
+    rows = [("a.jpg", [-1, 1, 0]), ("b.jpg", [-1, 0, 1])]
+    page = format_page(small_report(tmp_path, rows, [("c.jpg", [1, 0, 1]), ("d.jpg", [0, 1, 0])]))
+    bars = re.findall(r'<svg class="bars".*?</svg>', page, re.DOTALL)
+    assert re.findall(r'class="(list\d)" y="(\d+)"', bars[0]) == [("list1", "11")]
+    assert re.findall(r'class="(list\d)" y="(\d+)"', bars[1]) == [("list0", "2"), ("list1", "11")]
 
 
 def test_a_list_in_order_and_one_in_pieces_get_their_verdicts(tmp_path):
@@ -185,6 +195,26 @@ def test_a_page_without_one_readable_image(tmp_path):
     assert "No image can be read." in text_of(page, "sizes")
     assert "class_0" in text_of(page, "labels")
     assert not Parsed(page).all("img")
+
+
+def test_damage_and_labels_that_look_alike_are_on_the_page(tmp_path):
+    write_photo(tmp_path / "images" / "half.jpg", 7)
+    whole = (tmp_path / "images" / "half.jpg").read_bytes()
+    (tmp_path / "images" / "half.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    rows = [("half.jpg", [1, 0, 1]), ("b.jpg", [1, 0, 0]), ("c.jpg", [0, 1, 0]), ("d.jpg", [0, 0, 1])]
+    page = format_page(small_report(tmp_path, rows, names=("trees", "tress", "sea")))
+    said = text_of(page, "findings")
+    assert "warning Images that decode with damage" in said
+    assert "half.jpg: is damaged inside: premature end of data segment" in said
+    assert "labels.txt:2: 'tress' (1 image) looks like 'trees' (line 1, 2 images) – c.jpg" in html.unescape(said)
+    assert "half.jpg" in pictures(page)
+
+
+def test_lists_with_their_own_folders_say_so(tmp_path):
+    (tmp_path / "images").mkdir()
+    train = write_list(tmp_path / "train.lst", [("a.jpg", [1, 0])])
+    page = format_page(check_lists([train, write_list(tmp_path / "val.lst", [("b.jpg", [0, 1])])], ["one", "two"]))
+    assert "1 image in train.lst under one, 1 image in val.lst under two, 2 labels" in words(page)
 
 
 def test_duplicates_stand_side_by_side_with_what_they_disagree_on(tmp_path):
@@ -551,6 +581,53 @@ def test_labels_can_be_searched_where_there_are_many(opened, tmp_path):
     )
     assert rows == ["label 1", *(f"label {i}" for i in range(10, 20))]
     assert page.evaluate("document.getElementById('label-filter-said').textContent") == "11 of 50 labels"
+
+
+ROWS = """[...document.querySelectorAll("#samples .grid")].map(grid => {
+    const tops = [...grid.children].map(figure => Math.round(figure.getBoundingClientRect().top));
+    return [...new Set(tops)].map(top => tops.filter(other => other === top).length);
+})"""
+
+
+@pytest.mark.parametrize(("labels", "each"), [(5, 8), (50, 8), (51, 4), (80, 4)])
+def test_samples_fill_their_rows(opened, tmp_path, labels, each):
+    rows = [(f"{i}.jpg", np.arange(labels) == i % labels) for i in range(each * labels)]
+    page = opened(format_page(small_report(tmp_path, rows, names=[f"label {i}" for i in range(labels)])))
+    for width in (360, 400, 600, 768, 1024, 1280, 1440, 1920):
+        page.resize(width)
+        grids = page.evaluate(ROWS)
+        assert len(grids) == labels and all(sum(grid) == each for grid in grids)
+        # no row shorter than another
+        assert {len(set(grid)) for grid in grids} == {1}, width
+        assert_sound(page)
+
+
+CUT_OFF = """(chart => {
+    const [left, top, width, height] = chart.getAttribute("viewBox").split(" ").map(Number);
+    const inverse = chart.getScreenCTM().inverse();
+    const place = (x, y) => new DOMPoint(x, y).matrixTransform(inverse);
+    return [...chart.querySelectorAll("text")].filter(text => {
+        const box = text.getBoundingClientRect();
+        const [low, high] = [place(box.left, box.top), place(box.right, box.bottom)];
+        return low.x < left || low.y < top || high.x > left + width || high.y > top + height;
+    }).map(text => text.textContent);
+})(document.querySelector(".chart"))"""
+OVERLAPPING = """(texts => texts.filter((text, i) => texts.slice(0, i).some(other => {
+    const [a, b] = [text.getBoundingClientRect(), other.getBoundingClientRect()];
+    return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+})).map(text => text.textContent))([...document.querySelectorAll(".chart text")])"""
+
+
+@pytest.mark.parametrize("sides", [[(800, 600), (300, 800)], [(4000, 3000)], [(60_000, 10), (10, 60_000)], [(8, 8)]])
+def test_the_axes_of_the_sizes_are_whole(opened, tmp_path, sides):
+    rows = []
+    for i, size in enumerate(sides):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("L", size, 128).save(tmp_path / "images" / f"{i}.png")
+        rows.append((f"{i}.png", [1, 0, 0]))
+    page = opened(format_page(small_report(tmp_path, rows)))
+    assert page.evaluate("document.querySelectorAll('.chart text').length") >= 5
+    assert page.evaluate(CUT_OFF) == [] and page.evaluate(OVERLAPPING) == []
 
 
 def test_text_is_readable_on_every_shade_of_the_heat_map(opened, hostile):

@@ -139,7 +139,7 @@ def test_predict_prints_one_line_an_image_whatever_its_name(folder, mxml):
     (folder / "odd" / "a\nb.png").write_bytes(b"")
     assert mxml("predict", "--prefix", "saved/multi", "odd/a\nb.png")[::2] == (
         1,
-        "mxml: odd/a\\nb.png: the file is empty\n",
+        "mxml: odd/a\\nb.png: the file is empty; --skip-bad goes on past such images\n",
     )
 
 
@@ -165,7 +165,7 @@ def test_unreadable_images_are_left_out_only_when_told(folder, mxml):
 
     (folder / "images" / "2-3.png").write_bytes(b"")
     evaluate = ("evaluate", "--prefix", "saved/multi", "--json")
-    assert mxml(*evaluate)[::2] == (1, "mxml: images/2-3.png: the file is empty\n")
+    assert mxml(*evaluate)[::2] == (1, "mxml: images/2-3.png: the file is empty; --skip-bad goes on past such images\n")
     judged = json.loads(mxml(*evaluate, "--skip-bad")[1])
     assert (judged["samples"], judged["bad"]) == (11, 1)
 

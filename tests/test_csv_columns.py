@@ -12,8 +12,8 @@ from labelled_sets import label_names, labelled, labelled_sets, reread, said
 
 from mxml.errors import ListError
 from mxml.lst_file import read_lst
-from mxml.sources import csv_columns, csv_tags
-from mxml.sources.options import SourceOptions
+from mxml.sources import csv_columns, csv_tags, recognise
+from mxml.sources.options import DEFAULTS, SourceOptions
 
 OPTIONS = SourceOptions()
 
@@ -189,3 +189,15 @@ def test_a_line_that_could_not_be_read_back_is_not_written(tmp_path):
     written = labelled(["a.jpg"], [f"label {i} {'x' * 100}" for i in range(11_000)], [[0] * 11_000])
     with pytest.raises(ListError, match=r"^labels.csv: the line of 'image' would be too long for a table"):
         csv_columns.write(written, tmp_path / "labels.csv", OPTIONS)
+
+
+def test_what_excel_writes_around_a_table_is_no_part_of_it(tmp_path):
+    path = tmp_path / "excel.csv"
+    path.write_text("sep=;\nimage;red;hat\na.jpg;1;0\n;;\nb.jpg;0;1\n;;\n")
+    assert recognise(path).NAME == "csv"
+    labelled = csv_columns.read(path, tmp_path, DEFAULTS)
+    assert labelled.label_names == ("red", "hat")
+    assert labelled.images.names() == ["a.jpg", "b.jpg"]
+    path.write_text("sep=;\nimage;red\na.jpg;2\n")
+    with pytest.raises(ListError, match=r"excel\.csv:3: label 'red' is '2'"):
+        csv_columns.read(path, tmp_path, DEFAULTS)

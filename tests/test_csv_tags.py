@@ -41,7 +41,11 @@ def test_a_table_as_people_export_it(table):
         ["dark blue; hat", "dress", "red"],
         [("b.jpg", [0, 1, 1]), ("a.jpg", [0, 0, 0]), ("c d.jpg", [0, 1, 1]), ("e.jpg", [1, 0, 0])],
     )
-    assert labelled.notes == (f"{path}: tags are separated by |",)
+    assert labelled.notes == (
+        f"{path}: tags are separated by |",
+        f"{path}: some tags hold ;, such as those in 'dark blue; hat'; --separator says what separates tags, and "
+        "quotes keep a tag together",
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,20 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from mxml import duplicates
-from mxml.duplicates import NEAR, SURELY_FOUND, Duplicates, find_duplicates
+from mxml.duplicates import NEAR, NEAR_CHROMA, NEAR_LUMA, SURELY_FOUND, Duplicates, find_duplicates
 from mxml.image_list import ImageList
 from mxml.image_scan import ImageScan, scan_images
+from mxml.images import load
+from mxml.runtime import load_cv2
+
+cv2 = load_cv2()
 
 
-def scanned(hashes, digests=None, readable=None) -> ImageScan:
-    """A scan that has these hashes; every file's bytes differ unless ``digests`` says otherwise."""
+def scanned(hashes, digests=None, readable=None, colours=None) -> ImageScan:
+    """A scan that has these hashes; every file's bytes differ unless ``digests`` says otherwise.
+
+    ``colours`` are images' own Y, Cb and Cr, of all cells alike; without, all images are grey.
+    """
     count = len(hashes)
     digest = np.zeros((count, 16), np.uint8)
     digest[:, :8] = (
@@ -21,7 +28,14 @@ def scanned(hashes, digests=None, readable=None) -> ImageScan:
     )
     nothing = np.zeros(count, np.int64)
     mask = np.ones(count, bool) if readable is None else np.asarray(readable)
-    return ImageScan((), mask, nothing, nothing, nothing, nothing > 0, nothing.astype("U4"), digest, hashes)
+    plain = np.full((count, 3), 128) if colours is None else np.asarray(colours)
+    grids = np.repeat(plain, 16, axis=1).astype(np.uint8)
+    formats = nothing.astype("U4")
+    return ImageScan((), (), mask, nothing, nothing, nothing, nothing > 0, formats, digest, hashes, grids)
+
+
+def find_in(folder, names) -> Duplicates:
+    return find_duplicates(scan_images(ImageList.from_rows(names, np.ones((len(names), 1)), folder)))
 
 
 def random_hashes(chance, count):
@@ -89,6 +103,26 @@ def test_pairs_are_near_up_to_the_limit(by_keys, monkeypatch):
     assert found.pairs.tolist() == [[0, 2]] and found.distance.tolist() == [NEAR]
 
 
+@pytest.mark.parametrize("by_keys", [False, True])
+@pytest.mark.parametrize(("channel", "most"), [(0, NEAR_LUMA), (1, NEAR_CHROMA), (2, NEAR_CHROMA)])
+def test_pairs_have_near_colours_in_every_cell(channel, most, by_keys, monkeypatch):
+    if by_keys:
+        monkeypatch.setattr(duplicates, "_COMPARE_ALL", 0)
+    chance = np.random.default_rng(1)
+    scan = scanned(random_hashes(chance, 60))
+    scan.phash[10], scan.phash[20], scan.phash[21] = scan.phash[0], scan.phash[1], flipped(chance, scan.phash[1], 9)
+    scan.colour[10, channel * 16 + 7] += most
+    scan.colour[20, channel * 16 + 7] -= most + 1
+    found = find_duplicates(scan)
+    assert found.pairs.tolist() == [[0, 10], [1, 21]] and found.distance.tolist() == [0, 9]
+
+
+def test_equal_files_are_copies_whatever_their_hash():
+    hashes = random_hashes(np.random.default_rng(0), 1)[[0, 0, 0]]
+    found = find_duplicates(scanned(hashes, [5, 6, 5], colours=[(0, 128, 128), (200, 128, 128), (0, 128, 128)]))
+    assert found.pairs.tolist() == [[0, 2]] and found.distance.tolist() == [-1]
+
+
 def test_a_group_is_tied_by_its_shortest_links():
     chance = np.random.default_rng(2)
     middle = random_hashes(chance, 1)[0]
@@ -103,19 +137,23 @@ def test_search_by_keys_agrees_with_comparing_all(seed, count, planted, crowded)
     """Groups by links that are surely found are whole, and nothing is grouped that isn't linked by near hashes."""
     chance = np.random.default_rng(seed)
     hashes = random_hashes(chance, count)
+    colours = chance.integers(0, 256, (count, 3))
     for row in range(1, count):
         if chance.random() < planted:
-            hashes[row] = flipped(chance, hashes[chance.integers(row)], chance.integers(0, 60))
+            source = chance.integers(row)
+            hashes[row] = flipped(chance, hashes[source], max(0, chance.integers(-20, 60)))
+            colours[row] = np.clip(colours[source] + chance.integers(-25, 26, 3), 0, 255)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "_COMPARE_ALL", 0)
         if crowded:
             patch.setattr(duplicates, "_MOST_LINKS", 3)
-        found = find_duplicates(scanned(hashes))
+        found = find_duplicates(scanned(hashes, colours=colours))
     true = distances(hashes)
+    alike = (np.abs(colours[:, None] - colours) <= [NEAR_LUMA, NEAR_CHROMA, NEAR_CHROMA]).all(axis=2)
     assert np.array_equal(found.distance, true[found.pairs[:, 0], found.pairs[:, 1]])
     assert (found.distance <= NEAR).all() and (found.pairs[:, 0] < found.pairs[:, 1]).all()
     numbers = found.group_numbers(count)
-    sure, near = (connected_components(true <= most)[1] for most in (SURELY_FOUND, NEAR))
+    sure, near = (connected_components((true <= most) & alike)[1] for most in (SURELY_FOUND, NEAR))
     for group in range(sure.max() + 1):
         assert len(set(numbers[sure == group])) == 1
     assert len(found.pairs) == count - len(set(numbers.tolist()))
@@ -150,16 +188,74 @@ def test_a_crowd_of_like_pictures_is_one_group():
     assert len(found.pairs) == 19_999 + 19_999 + 5_999
 
 
+def test_a_crowd_of_one_shape_is_a_group_for_each_colour():
+    """10,000 pictures of one shape, half of them with its very hash, in 600 colours that vary a little."""
+    chance = np.random.default_rng(7)
+    hashes = random_hashes(chance, 20_000)
+    crowd = chance.permutation(20_000)[:10_000]
+    centre = np.unpackbits(hashes[crowd[0]])
+    hashes[crowd[:5_000]] = hashes[crowd[0]]
+    hashes[crowd[5_000:]] = np.packbits(centre ^ (chance.random((5_000, 256)) < 0.01), axis=1)
+    palette = np.stack(np.meshgrid([10, 55, 100, 145, 190, 235], *[range(8, 256, 26)] * 2), axis=-1).reshape(600, 3)
+    kinds = chance.integers(0, 600, 10_000)
+    colours = np.full((20_000, 3), 128)
+    colours[crowd] = palette[kinds] + chance.integers(-2, 3, (10_000, 3))
+    found = find_duplicates(scanned(hashes, colours=colours))
+    kind_of = dict(zip(crowd.tolist(), kinds.tolist()))
+    assert all(kind_of[first] == kind_of[second] for first, second in found.pairs.tolist())
+    assert len(found.pairs) > 0.97 * (10_000 - 600)
+
+
 def test_groups_of_given_pairs():
     found = Duplicates(np.array([[2, 9], [4, 5], [5, 7]]), np.array([3, -1, 0]))
     assert [group.tolist() for group in found.groups()] == [[2, 9], [4, 5, 7]]
     assert [len(set(found.group_numbers(10)[list(rows)])) for rows in ((2, 9), (4, 5, 7), (0, 2, 4))] == [1, 1, 3]
 
 
+DRESS = np.array([(110, 50), (130, 70), (170, 70), (190, 50), (180, 190), (240, 370), (60, 370), (120, 190)])
+COLOURS = {
+    "black": (15, 15, 15),
+    "grey": (128, 128, 128),
+    "red": (30, 30, 200),
+    "blue": (200, 60, 20),
+    "green": (60, 150, 40),
+    "yellow": (40, 220, 240),
+    "pink": (190, 150, 240),
+}
+
+
+def test_one_dress_in_several_colours_is_not_one_picture(tmp_path):
+    for name, colour in COLOURS.items():
+        picture = cv2.fillPoly(np.full((400, 300, 3), 255, np.uint8), [DRESS], colour, lineType=cv2.LINE_AA)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+        cv2.imwrite(str(tmp_path / f"{name}_small.jpg"), cv2.resize(picture, (150, 200), interpolation=cv2.INTER_AREA))
+        cv2.imwrite(str(tmp_path / f"{name}_dark.jpg"), (picture * 0.85).astype(np.uint8))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    found = find_in(tmp_path, names)
+    assert partition(found.groups()) == partition([{i, i + 1, i + 2} for i in range(0, len(names), 3)])
+
+
+def test_copies_of_photographs_are_found_and_recoloured_ones_are_not(shared, tmp_path):
+    folder = shared / "data" / "miml-scene" / "images"
+    chosen = sorted(folder.iterdir())[::40]
+    for source in chosen:
+        picture = load(source, channels="bgr")
+        cv2.imwrite(str(tmp_path / f"{source.stem}.png"), picture)
+        cv2.imwrite(
+            str(tmp_path / f"{source.stem}_b.jpg"), np.clip(picture * 1.15, 0, 255), [cv2.IMWRITE_JPEG_QUALITY, 60]
+        )
+        cv2.imwrite(str(tmp_path / f"{source.stem}_swapped.png"), picture[:, :, [1, 2, 0]])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    numbers = dict(zip(names, find_in(tmp_path, names).group_numbers(len(names)).tolist()))
+    whole = [numbers[f"{source.stem}.png"] for source in chosen]
+    assert whole == [numbers[f"{source.stem}_b.jpg"] for source in chosen]
+    assert np.mean([numbers[f"{source.stem}_swapped.png"] != own for source, own in zip(chosen, whole)]) > 0.85
+
+
 def test_photographs_that_miml_scene_holds_twice(shared):
     folder = shared / "data" / "miml-scene" / "images"
     names = sorted(path.name for path in folder.iterdir() if 379 <= int(path.stem) <= 400 or int(path.stem) <= 64)
-    found = find_duplicates(scan_images(ImageList.from_rows(names, np.ones((len(names), 1)), folder)))
+    found = find_in(folder, names)
     same = [(39, 43), (45, 389), (47, 387), (48, 381), (50, 397), (51, 388), (52, 395), (53, 393), (54, 392)]
     same += [(55, 396, 400), (56, 383), (59, 385), (62, 391)]
     assert partition([{int(names[i][:-4]) for i in group} for group in found.groups()]) == partition(same)

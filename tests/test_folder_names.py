@@ -94,8 +94,8 @@ def test_labels_txt_in_the_folder_fixes_the_labels_unless_classes_are_given(tmp_
 def test_images_in_no_folder_are_named(tmp_path):
     touch(tmp_path, "loose.jpg", "red/a.jpg", "__/b.jpg", "other.png")
     assert faults(read, tmp_path) == [
-        f"{tmp_path}/loose.jpg: is in no labelled folder, should be in one like red_dress",
-        f"{tmp_path}/other.png: is in no labelled folder, should be in one like red_dress",
+        f"{tmp_path}: 2 images are in no labelled folder, such as 'loose.jpg', should be in one like red_dress; "
+        "if a table or file has the labels, give that as SOURCE"
     ]
 
 
@@ -217,7 +217,13 @@ LONG = "x" * 130
     ("images", "labels", "rows", "options", "fault"),
     [
         (["a.jpg"], ["red"], [[-1]], {}, "'a.jpg' has unknown labels, which no folder's name says; csv, jsonl and"),
-        (["a.jpg"], ["dark_red"], [[1]], {}, "the label 'dark_red' of 'a.jpg' holds '_', which divides labels; csv"),
+        (
+            ["a.jpg"],
+            ["dark_red"],
+            [[1]],
+            {},
+            "the label 'dark_red' of 'a.jpg' holds '_', which divides labels unless --split-char says another; csv",
+        ),
         (["a.jpg"], ["red/hat"], [[1]], {}, "the label 'red/hat' of 'a.jpg' holds '/', which divides labels; csv"),
         (["a.jpg"], [".net"], [[1]], {}, "the path '.net/a.jpg' has an empty or a hidden part, which no folder is"),
         (["a.jpg"], [LONG, LONG + "y"], [[1, 1]], {}, "the name 'xxxxxxxxxxxx"),

@@ -23,6 +23,10 @@ def test_names_with_the_same_text_are_one_group():
 def test_expressions_that_cannot_be_meant_are_refused():
     with pytest.raises(MxmlError, match=r"--group-by \(: is no regular expression"):
         group_by_pattern(["a"], "(")
+    with pytest.raises(MxmlError, match=r"is no regular expression: unterminated"):
+        group_by_pattern(["a"], "[[")
+    with pytest.raises(MxmlError, match=r"is no regular expression: the repetition number is too large"):
+        group_by_pattern(["a"], "a{99999999999999999999}")
     with pytest.raises(MxmlError, match="--group-by x: finds nothing in any name, such as 'a'"):
         group_by_pattern(["a", "b"], "x")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxml.errors import ListError
-from mxml.image_list import ImageList, read_label_names, write_label_names
+from mxml.image_list import ImageList, read_label_names, shown, write_label_names
 
 one_line_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"), min_size=1).filter(
     lambda text: text == text.strip()
@@ -81,3 +81,7 @@ def test_label_names_that_could_not_be_read_back_are_not_written(tmp_path, names
     with pytest.raises(ListError, match=r"label [12]: "):
         write_label_names(tmp_path / "labels.txt", names)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_in_messages_are_cut():
+    assert shown(["red", "x" * 100]) == "red, " + "x" * 57 + "..."

@@ -22,7 +22,7 @@ def picture(seed: int = 0, width: int = 90, height: int = 60) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
-COLUMNS = ("readable", "width", "height", "size", "animated", "format", "digest", "phash")
+COLUMNS = ("readable", "width", "height", "size", "animated", "format", "digest", "phash", "colour")
 
 
 def assert_same(scan, other):
@@ -49,6 +49,12 @@ def test_columns_say_what_the_files_are(tmp_path):
     for name, digest in zip(names, scan.digest):
         assert digest.tobytes() == hashlib.blake2b((tmp_path / name).read_bytes(), digest_size=16).digest()
     assert len({row.tobytes() for row in scan.phash}) == 5
+    for name, colour in zip(names, scan.colour):
+        with Image.open(tmp_path / name) as image:
+            image.load()
+            upright = image.transpose(Image.Transpose.ROTATE_270) if name == "turned.jpg" else image
+            small = upright.resize((4, 4), Image.Resampling.BOX).convert("YCbCr")
+            assert np.abs(np.asarray(small).reshape(16, 3).T.ravel().astype(int) - colour).max() <= 3, name
     assert not scan.animated.any()
 
 
@@ -82,7 +88,7 @@ def test_each_kind_of_fault(tmp_path):
     assert "folder" in reasons[5] and str(tmp_path) not in "".join(reasons.values())
     assert scan.readable.tolist() == [True] + [False] * 9
     assert scan.size[:4].tolist() == [len(whole), len(whole) // 2, 0, 0]
-    assert not scan.width[1:].any() and not scan.phash[1:].any() and not scan.digest[1:].any()
+    assert not any(getattr(scan, column)[1:].any() for column in ("width", "phash", "colour", "digest"))
     assert set(scan.format[1:]) == {""}
 
 
@@ -128,6 +134,18 @@ def test_select_takes_faults_along(tmp_path):
     scan = scan_images(listed(["a.png", "gone.png"], tmp_path)).select([1, 0, 1])
     assert [(fault.position, fault.kind) for fault in scan.faults] == [(0, "missing"), (2, "missing")]
     assert scan.readable.tolist() == [False, True, False]
+
+
+def test_jpegs_that_decode_with_damage_are_named(tmp_path, shared):
+    whole = (shared / "data/miml-scene/images/1.jpg").read_bytes()
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    Image.open(tmp_path / "whole.jpg").convert("CMYK").save(tmp_path / "print.jpg")
+    Image.open(tmp_path / "whole.jpg").convert("L").save(tmp_path / "grey.jpg", progressive=True)
+    scan = scan_images(listed(["whole.jpg", "half.jpg", "print.jpg", "grey.jpg"], tmp_path))
+    assert scan.readable.all()
+    assert scan.damages == ((1, "damaged", "Corrupt JPEG data: premature end of data segment"),)
+    assert [damage.position for damage in scan.select([1, 0, 1]).damages] == [0, 2]
 
 
 def test_an_interrupt_ends_it_and_its_threads(tmp_path):

@@ -323,6 +323,20 @@ def test_what_a_tiff_directory_claims_costs_nothing():
         read_header(b"II*\0" + struct.pack("<I", 8 + (1 << 21)) + bytes(1 << 21) + b"\1\0" + many + bytes(4))
 
 
+@pytest.mark.parametrize("place", [1 << 40, 1 << 63, (1 << 64) - 1])
+def test_a_big_tiff_may_point_anywhere(picture, place):
+    file = io.BytesIO()
+    pytest.importorskip("PIL.Image").fromarray(picture).save(file, "TIFF", big_tiff=True)
+    data = bytearray(file.getvalue())
+    directory = struct.unpack_from("<Q", data, 8)[0]
+    count = struct.unpack_from("<Q", data, directory)[0]
+    struct.pack_into("<Q", data, directory + 8 + 20 * count, place)
+    assert not read_header(bytes(data)).animated
+    struct.pack_into("<Q", data, 8, place)
+    with pytest.raises(ImageError, match="cut off inside its header"):
+        read_header(bytes(data))
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path, picture):
     whole = tmp_path / "gänse 1.jpg"
     whole.write_bytes(encode(picture, ".jpg"))

@@ -109,10 +109,16 @@ GOOD = '{"image": "a.jpg", "labels": ["red"]}\n'
         ('{"image": ' * 100_000, "labels.jsonl:1: is nested too deeply, should be like {"),
         ('["a.jpg", "red"]\n', "labels.jsonl:1: is a list, should be an object like {"),
         ("NaN\n", "labels.jsonl:1: is nan, should be an object like {"),
-        ('{"labels": ["red"]}\n', 'labels.jsonl:1: "image" is missing, should be a path in quotes'),
+        (
+            '{"labels": ["red"]}\n',
+            'labels.jsonl:1: "image" is missing (the line has labels), should be a path in quotes',
+        ),
         ('{"image": 7, "labels": ["red"]}\n', 'labels.jsonl:1: "image" is 7, should be a path in quotes'),
         ('{"image": ["a.jpg"], "labels": []}\n', 'labels.jsonl:1: "image" is a list, should be a path in quotes'),
-        ('{"image": "a.jpg"}\n', 'labels.jsonl:1: "labels" is missing, should be a list of names, [] for none'),
+        (
+            '{"image": "a.jpg"}\n',
+            'labels.jsonl:1: "labels" is missing (the line has image), should be a list of names, [] for none',
+        ),
         ('{"image": "a.jpg", "labels": "red"}\n', 'labels.jsonl:1: "labels" is a text, should be a list of names'),
         ('{"image": "a.jpg", "labels": null}\n', 'labels.jsonl:1: "labels" is null, should be a list of names'),
         (

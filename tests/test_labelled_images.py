@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mxml import labelled_images
 from mxml.errors import ListError
 from mxml.image_list import ImageList
 from mxml.labelled_images import LabelledImages, describe, merge, select_labels
@@ -53,7 +54,18 @@ def test_sources_become_one_set_with_all_labels():
 
 def test_an_image_that_sources_label_differently_shows_both():
     first = labelled({"a": [1, 0]}, ("red", "hat"))
-    second = labelled({"b": [1], "a": [1]}, ("hat",))
+    second = labelled({"b": [1], "./a": [1]}, ("hat",))
     with pytest.raises(ListError) as caught:
         merge([("x.csv", first), ("y.csv", second)])
-    assert caught.value.faults == ("y.csv: 'a' has: hat; in x.csv it has: red; should have the same labels everywhere",)
+    assert caught.value.faults == (
+        "y.csv: './a' has: hat; in x.csv it has: red; should have the same labels everywhere",
+    )
+
+
+def test_tables_that_would_take_too_much_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(labelled_images, "MAX_CELLS", 5)
+    first, second = labelled({"a": [1, 0]}, ("red", "hat")), labelled({"b": [1]}, ("tie",))
+    with pytest.raises(ListError, match=r"^x.csv, y.csv: 2 images with 3 labels are too many"):
+        merge([("x.csv", first), ("y.csv", second)])
+    with pytest.raises(ListError, match=r"^classes.txt: 1 images with 6 labels are too many"):
+        select_labels(first, list("abcdef"), True, "classes.txt")

@@ -121,13 +121,75 @@ def test_a_file_keeps_its_side_when_images_are_added(place):
     before = sides(place)
     assert sorted(before.values()) == ["test"] * 6 + ["train"] * 18 + ["val"] * 6
     add_images(place, range(30, 60))
-    made = make_lists(split=(0.6, 0.2, 0.2), force=True)
+    made = make_lists(split=(0.6, 0.2, 0.2))  # what only adds needs no force
     after = sides(place)
     assert {name: after[name] for name in before} == before
     assert {part: len(images) for part, images in made.parts.items()} == {"train": 36, "val": 12, "test": 12}
     assert (made.kept, len(after)) == (30, 60)
     make_lists(split=(0.6, 0.2, 0.2), force=True, new_split=True)
     assert {name: sides(place)[name] for name in before} != before
+
+
+def test_lists_that_lose_images_or_change_labels_need_force(place):
+    make_lists()
+    before = written(place)
+    table = place / "images/labels.csv"
+    whole = table.read_text()
+    table.write_text(whole.replace("9.jpg,1,1\n", "", 1))
+    with pytest.raises(ListError, match="--force replaces them"):
+        make_lists()
+    assert (
+        "1 image of the lists that were there is not in images/labels.csv, and left out" in make_lists(force=True).notes
+    )
+    table.write_text(whole)
+    assert make_lists().label_names == ("red", "dress")
+    assert set(sides(place)) == {f"{i}.jpg" for i in range(30)}
+    table.write_text(whole.replace("1.jpg,1,0", "1.jpg,0,0", 1))
+    with pytest.raises(ListError, match="--force replaces them"):
+        make_lists()
+    table.write_text(whole.replace("red,dress", "blue,dress"))
+    with pytest.raises(ListError, match="--force replaces them"):
+        make_lists()
+    assert before.keys() == written(place).keys()
+
+
+def test_lists_of_other_images_are_no_sides_to_keep(place):
+    make_lists()
+    before = written(place)
+    with pytest.raises(ListError, match=r"^lists: has lists that name none of these images.* another --root\?"):
+        table = (place / "images/labels.csv").read_text()
+        (place / "labels.csv").write_text("\n".join(f"images/{line}" for line in table.splitlines()))
+        make_lists([Path("labels.csv")], root=Path("."), force=True)
+    assert written(place) == before
+
+
+def test_another_split_than_the_lists_have_is_noted(place):
+    make_lists()
+    made = make_lists(split=(0.6, 0.4))
+    assert made.unchanged
+    assert made.notes == (
+        "train.lst has 80.0% of the images, and 60.0% were asked for: 30 images kept their side; "
+        "--new-split deals all of them out anew",
+    )
+
+
+def test_a_list_is_not_read_and_written_at_once(place):
+    make_lists()
+    before = written(place)
+    with pytest.raises(ListError, match=r"^lists/train.lst: is to be read, and would be written over; --out names"):
+        make_lists([Path("lists/train.lst")], force=True)
+    assert written(place) == before
+
+
+def test_groups_too_large_for_a_part_are_said_to_be(place):
+    for i in range(30):
+        write_picture(place / "images" / f"{i}.jpg", 1, quality=50 + i)
+    with pytest.raises(
+        ListError, match=r"^30 images, in 1 groups? that stay together, are too few .*--ignore-duplicates"
+    ):
+        make_lists()
+    assert not (place / "lists").exists()
+    assert len(make_lists(near_duplicates=False).parts["val"]) == 6
 
 
 def test_another_seed_moves_nothing_that_is_in_a_list(place):
@@ -138,8 +200,9 @@ def test_another_seed_moves_nothing_that_is_in_a_list(place):
 def test_a_list_that_would_be_left_over_is_refused(place):
     make_lists(split=(0.6, 0.2, 0.2))
     before = written(place)
-    with pytest.raises(ListError, match=r"^lists/test.lst: is there from a split into 3, and would be left over"):
-        make_lists(force=True)
+    for new_split in (False, True):
+        with pytest.raises(ListError, match=r"^lists/test.lst: is there from a split into 3, and would be left over"):
+            make_lists(force=True, new_split=new_split)
     assert written(place) == before
 
 
@@ -198,8 +261,8 @@ def test_duplicates_that_lists_part_stay_there_and_are_noted(place):
 def test_images_that_cannot_be_used_are_noted(place):
     (place / "images/3.jpg").write_bytes(b"")
     (note,) = make_lists().notes
-    assert note.startswith("1 of 30 images cannot be used, such as '3.jpg', which ")
-    assert note.endswith("; mxml check lists them all")
+    assert note.startswith("1 of 30 images cannot be used, such as '3.jpg' (")
+    assert note.endswith("); mxml check lists them all")
 
 
 def test_a_file_that_cannot_be_written_leaves_all_as_they_were(place):
@@ -269,6 +332,15 @@ def test_classes_fix_the_labels_and_their_order(place):
     assert made.parts["train"].labels.sum(axis=0).tolist() == [8, 0]
 
 
+def test_labels_that_look_alike_are_noted(place):
+    table = (place / "images/labels.csv").read_text().splitlines()
+    (place / "images/labels.csv").write_text(
+        "\n".join([f"{table[0]},dresss", *(f"{row},0" for row in table[1:30]), f"{table[30]},1"])
+    )
+    made = make_lists()
+    assert made.notes == ("labels that look alike, perhaps one label each: 'dresss' and 'dress'",)
+
+
 def test_several_sources_are_one_set(place):
     (place / "more.csv").write_text("image,hat,red\n1.jpg,0,1\nx.jpg,1,0\n")
     write_picture(place / "images/x.jpg", 99)
@@ -295,7 +367,7 @@ def test_the_command_says_what_it_did(place, mxml):
     assert again.returncode == 0
     assert again.stdout.splitlines()[-1] == "The lists are unchanged."
     add_images(place, [40])
-    more = mxml("--force")
+    more = mxml()
     assert more.stdout.splitlines()[-1] == "30 images kept their side; --new-split deals all of them out anew."
 
 
@@ -318,6 +390,14 @@ def test_the_command_s_json(place, mxml):
         "unlisted": [],
         "notes": [],
     }
+
+
+def test_another_spelling_of_the_paths_changes_nothing(place):
+    make_lists(seed=1)
+    table = TABLE.replace("\n", "\n./").removesuffix("./")
+    (place / "images" / "labels.csv").write_text(table)
+    made = make_lists(seed=2, force=True)
+    assert (made.kept, made.unlisted) == (30, ())
 
 
 def test_the_command_refuses_in_one_line(place, mxml):

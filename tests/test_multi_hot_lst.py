@@ -76,7 +76,8 @@ def test_the_same_image_with_the_same_labels_counts_once(lst):
     found = read(lst("7\t1\t0\ta\n\n8\t0\t1\tb\n9\t1\t0\ta\n10\t1\t0\ta\n"))
     assert said(found)[1] == [("a", [1, 0]), ("b", [0, 1])]
     assert found.images.index.tolist() == [7, 8]
-    assert found.notes[0].endswith("train.lst: 2 images are named again with the same labels, kept once")
+    assert "train.lst: nothing names its labels, so they are class_0 to class_1;" in found.notes[0]
+    assert found.notes[1].endswith("train.lst: 2 images are named again with the same labels, kept once")
 
 
 def test_the_same_image_with_other_labels_is_a_fault_that_shows_both_lines(lst):

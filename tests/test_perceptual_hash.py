@@ -9,7 +9,7 @@ from PIL import Image
 
 from mxml.duplicates import NEAR
 from mxml.images import load
-from mxml.perceptual_hash import perceptual_hash
+from mxml.perceptual_hash import colour_grid, perceptual_hash
 from mxml.runtime import load_cv2
 
 cv2 = load_cv2()
@@ -112,3 +112,22 @@ def test_pictures_without_structure_have_a_void_hash(flat):
     image = np.repeat(flat.astype(np.uint8)[:, :, None], 3, axis=2)
     assert not perceptual_hash(image).any()
     assert not perceptual_hash(saved(image, "JPEG", quality=40)).any()
+
+
+def test_the_grid_holds_the_mean_colours_of_cells():
+    image = np.zeros((80, 120, 3), np.uint8)
+    image[:20, 90:] = (255, 0, 0)  # blue, the fourth cell
+    image[60:, :30] = (0, 0, 255)  # red, the thirteenth
+    image[30:40, 30:60] = 255  # white, the lower half of the sixth
+    luma, blue, red = colour_grid(image).reshape(3, 16).tolist()
+    # ITU-R BT.601: Y = 0.299 R + 0.587 G + 0.114 B, Cb = 128 + (B - Y) / 1.772, Cr = 128 + (R - Y) / 1.402
+    assert [luma[3], blue[3], red[3]] == pytest.approx([29, 255, 107], abs=1)
+    assert [luma[12], blue[12], red[12]] == pytest.approx([76, 85, 255], abs=1)
+    assert [luma[5], blue[5], red[5]] == pytest.approx([128, 128, 128], abs=1)
+    rest = [0, 1, 2, 4, 6, 7, 8, 9, 10, 11, 13, 14, 15]
+    assert [(luma[cell], blue[cell], red[cell]) for cell in rest] == [(0, 128, 128)] * 13
+
+
+def test_the_grid_of_a_single_pixel_is_its_colour():
+    grid = colour_grid(np.array([[[0, 0, 255]]], np.uint8)).reshape(3, 16)
+    assert grid[:, 0] == pytest.approx([76, 85, 255], abs=1) and (grid == grid[:, :1]).all()

@@ -179,8 +179,11 @@ def test_lines_and_records_without_each_other_are_faults(rec):
     path = rec([packed(5, [0, 1]), packed(7, [0, 1])], "\n6\t0\t1\ta.jpg\n5\t0\t1\tb.jpg\n\n-1\t0\t1\tc.jpg\n")
     assert faults(path) == [
         "x.rec: record 2 at byte 44: has the id 7, which no line of x.lst has as its index",
-        "x.lst:2: has an index that is the id of no record in x.rec",
-        "x.lst:5: has an index that is the id of no record in x.rec",
+        *(
+            f"x.lst:{line}: has an index that is the id of no record in x.rec; "
+            "im2rec leaves out images that it cannot read: take the line out"
+            for line in (2, 5)
+        ),
     ]
     path = rec([packed(5, [0, 1])], "5\t0\t1\ta.jpg\n\n5\t0\t1\tb.jpg\n")
     assert faults(path) == ["x.lst:1: the index 5 is there again further down, should be an id of one record in x.rec"]
@@ -193,7 +196,8 @@ def test_the_labels_of_the_records_count(rec):
         "/x.lst: 1 image has other labels here than in /x.rec, which counts"
     )
     other_kind = read(rec([packed(5, [0, 1]), packed(6, [1, 1])], "5\t3.5\ta.jpg\n6\t1\tb.jpg\n"))
-    assert (other_kind.images.labels.tolist(), other_kind.notes) == ([[0, 1], [1, 1]], ())
+    assert other_kind.images.labels.tolist() == [[0, 1], [1, 1]]
+    assert not any("other labels" in note for note in other_kind.notes)
 
 
 def test_labels_that_im2rec_lost_are_a_fault(rec):
@@ -207,7 +211,8 @@ def test_labels_that_im2rec_lost_are_a_fault(rec):
 def test_the_same_name_for_several_records(rec):
     same = "0\t1\t0\ta.jpg\n1\t1\t0\ta.jpg\n"
     found = read(rec([packed(0, [1, 0]), packed(1, [1, 0])], same))
-    assert (found.images.names(), len(found.notes)) == (["a.jpg"], 1)
+    assert found.images.names() == ["a.jpg"]
+    assert found.notes[-1].endswith("named again with the same labels, kept once")
     assert faults(rec([packed(0, [1, 0]), packed(1, [0, 1])], same)) == [
         "x.rec: record 2 at byte 44: 'a.jpg' has: class_1; at x.rec: record 1 at byte 0 it has: class_0; "
         "should be there once, or with the same labels"

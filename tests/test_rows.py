@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mxml.errors import ListError
+from mxml import labelled_images
+from mxml.errors import SHOWN_FAULTS, ListError
 from mxml.sources import rows as rows_module
 from mxml.sources.rows import Rows, labels_beside
 
@@ -61,6 +62,40 @@ def test_a_repeat_with_other_labels_shows_both():
     )
 
 
+def test_spellings_of_one_path_are_one_image():
+    rows = Rows(SOURCE)
+    rows.add(1, "./b/a", ["red"])
+    rows.add(2, "b//a", ["red"])
+    labelled = rows.finish(Path())
+    assert labelled.images.names() == ["./b/a"], "as the source has it"
+    assert labelled.notes
+    rows.add(3, "b/c/../a", [])
+    with pytest.raises(ListError, match=r"^s.csv:3: 'b/c/../a' has: no label; on line 1 it has: red"):
+        rows.finish(Path())
+
+
+def test_every_repeat_is_counted_also_those_that_are_not_shown():
+    rows = Rows(SOURCE)
+    for number in range(50):
+        rows.add(number, f"{number}", [f"label {number}"])
+    for number in range(50):
+        rows.add(50 + number, f"{number}", [])
+    with pytest.raises(ListError) as caught:
+        rows.finish(Path())
+    assert (len(caught.value.faults), caught.value.total) == (SHOWN_FAULTS, 50)
+
+
+def test_the_table_is_the_same_however_it_is_built(monkeypatch):
+    monkeypatch.setattr(rows_module, "_BLOCK_ROWS", 2)
+    monkeypatch.setattr(rows_module, "_KNOWN_LABELS", 3)
+    rows = Rows(SOURCE, ("a", "b", "c"))
+    drawn = [("a", "c"), (), ("b",), ("a", "c"), ("c",)]
+    for number, present in enumerate(drawn):
+        rows.add(number, f"{number}", present, {"b"} - set(present))
+    table = rows.finish(Path()).images.labels.tolist()
+    assert table == [[1, -1, 1], [0, -1, 0], [0, 1, 0], [1, -1, 1], [0, -1, 1]]
+
+
 def test_names_and_labels_that_cannot_be_are_faults():
     rows = Rows(SOURCE)
     rows.add(1, "../a", ["red"])
@@ -89,7 +124,7 @@ def test_nothing_and_too_much_are_refused(monkeypatch):
     rows.add(1, "a", [])
     with pytest.raises(ListError, match=r"^s.csv: holds no labels$"):
         rows.finish(Path())
-    monkeypatch.setattr(rows_module, "MAX_CELLS", 3)
+    monkeypatch.setattr(labelled_images, "MAX_CELLS", 3)
     rows = Rows(SOURCE)
     rows.add(1, "a", ["1", "2"])
     rows.add(2, "b", ["1"])

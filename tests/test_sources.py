@@ -44,3 +44,29 @@ def test_other_files_are_refused(tmp_path):
         recognise(tmp_path / "labels.xml")
     with pytest.raises(ListError, match="is not there"):
         recognise(tmp_path / "labels.csv")
+    with pytest.raises(ListError, match="is not there"):
+        recognise(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "form"),
+    [
+        ("annotations/instances.json", '{"images": [{"id": 1}], "annotations": []}', "coco"),
+        ("tags.csv", "image,tags\na.jpg,red\n", "tags"),
+        ("labels.csv", "image,red\na.jpg,1\n", "csv"),
+        ("list.jsonl", '{"image": "a.jpg", "labels": []}\n', "jsonl"),
+        ("texts/a.txt", "red\n", "text-files"),
+        ("pack/x.lst", "0\t1\t0\ta.jpg\n", "lst"),
+    ],
+)
+def test_a_folder_that_has_the_labels_in_a_file_is_not_taken_for_labels_by_folders(tmp_path, file, content, form):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(b"")
+    assert recognise(tmp_path).NAME == "folders"
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content)
+    where = tmp_path / (file.partition("/")[0] if form == "text-files" else file)
+    with pytest.raises(ListError) as caught:
+        recognise(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: holds {where}, which looks like labels of the form {form} (")
+    assert str(caught.value).endswith("; give that as SOURCE, or say --from folders")

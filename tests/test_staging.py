@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from mxml.errors import ListError
@@ -49,6 +52,13 @@ def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
     assert tree(tmp_path) == {"tree/mine": "old", "file": "old"}
 
 
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ListError, match="pipe: is no regular file; nothing was written"):
+        write(tmp_path, {"a": "1", "pipe": "2"}, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_an_empty_folder_may_be_filled(tmp_path):
     (tmp_path / "tree").mkdir()
     assert write(tmp_path, {"tree/c": "3"}) == {"tree": "written"}
@@ -60,9 +70,27 @@ def test_a_failure_leaves_no_trace(tmp_path):
         (staging.path / "a").write_text("1")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ListError, match="File name too long"), staged(tmp_path / "new" / ("x" * 300), force=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ListError, match=r"file.*: cannot be written"), staged(tmp_path / "file" / "lists", force=True):
         pass
+
+
+def test_a_move_that_fails_takes_the_others_back(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("old")
+    replace = os.replace
+
+    def failing(source, target):
+        if str(target).endswith("/c"):
+            raise OSError(errno.EIO, "Input/output error", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(ListError, match=r"/c: cannot be written: Input/output error"):
+        write(tmp_path, {"a": "new", "b": "2", "c": "3"}, force=True)
+    assert tree(tmp_path) == {"a": "old"}

@@ -182,6 +182,25 @@ def test_names_that_the_disk_cannot_hold_are_refused(rec, root):
     assert fault.endswith("File name too long")
 
 
+def test_a_repeat_after_a_fault_is_no_fault(rec, root):
+    (fault,) = faults(rec(JPEG, b"none", JPEG, PNG, PNG, names=["a.jpg", "b.jpg", "./a.jpg", "c.png", "./c.png"]), root)
+    assert fault.startswith("x.rec: record 2 at byte ")
+
+
+def test_a_move_that_fails_takes_the_others_back(rec, root, monkeypatch):
+    path = rec(JPEG, PNG, names=["a/b/1.jpg", "2.png"])
+    replace = os.replace
+
+    def refuse(source, target):
+        if str(target).endswith("2.png"):
+            raise PermissionError(1, "Operation not permitted", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    (fault,) = faults(path, root)
+    assert fault.endswith("2.png: cannot be written: Operation not permitted")
+
+
 def test_a_broken_file_writes_nothing(rec, root):
     path = rec(JPEG, JPEG, names=["a.jpg", "b.jpg"])
     path.write_bytes(path.read_bytes()[:-4])
@@ -193,5 +212,6 @@ def test_a_broken_file_writes_nothing(rec, root):
 
 def test_lines_without_a_record_write_nothing(rec, root):
     assert faults(rec(JPEG, names=["a.jpg", "b.jpg"]), root) == [
-        "x.lst:2: has an index that is the id of no record in x.rec"
+        "x.lst:2: has an index that is the id of no record in x.rec; im2rec leaves out images that it cannot read: "
+        "take the line out"
     ]

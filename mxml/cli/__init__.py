@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import io
@@ -39,7 +40,9 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"No such command {cmd_name!r}{hint}", ctx)
         command: click.Command = importlib.import_module(f"mxml.cli.{COMMANDS[cmd_name][0]}").command
         return command
 
@@ -83,7 +86,7 @@ def _run(arguments: list[str]) -> int:
         command = error.ctx.command_path if error.ctx else "mxml"
         return _complain(f"{_one_line(error.format_message()).rstrip('.')}; see {command} --help", 2)
     except ListError as error:
-        return _complain("\n".join(map(printable, str(error).splitlines())), 1)
+        return _complain("\n".join(map(printable, str(error).split("\n"))), 1)
     except Interrupted as error:
         return _complain(printable(str(error)), 128 + error.signal_number)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +29,14 @@ _LONGEST_LABEL = 40
 
 @click.command("check")
 @click.argument("lists", nargs=-1, required=True, metavar="LST...")
-@click.option("--root", default="images", show_default=True, metavar="DIR", help="Folder that the paths are under.")
+@click.option(
+    "--root",
+    "roots",
+    default=("images",),
+    multiple=True,
+    metavar="DIR",
+    help="Folder that the paths are under; once for all lists, or once for each, in their order.  [default: images]",
+)
 @click.option("--labels", metavar="FILE", help="Label names, one a line.  [default: labels.txt beside the first list]")
 @click.option("--allow-absolute", is_flag=True, help="Let lists name images by absolute paths or outside the root.")
 @click.option("--decode-threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]")
@@ -43,7 +51,7 @@ _LONGEST_LABEL = 40
 )
 def command(
     lists: tuple[str, ...],
-    root: str,
+    roots: tuple[str, ...],
     labels: str | None,
     allow_absolute: bool,
     decode_threads: int | None,
@@ -57,25 +65,30 @@ def command(
     Exits with 1 where something would break training, such as faulty lines and images that cannot be read, also when
     --fix writes lists without it; with 0 where there are at most warnings.
     """
-    _check_outputs([*lists, *([labels] if labels else [])], lists, fixed, html)
+    if len(roots) not in (1, len(lists)):
+        raise click.UsageError(
+            f"--root is given {_times(len(roots))} for {_counted(len(lists), 'list')}; give it once for all lists, "
+            "or once for each"
+        )
+    _check_outputs([*lists, labels or _labels_beside(lists[0])], lists, fixed, html)
 
     from mxml.check import check_lists
-    from mxml.lst_file import write_lst
 
     with image_bar("checking") as progress:
         report = check_lists(
-            lists, root, labels, allow_absolute=allow_absolute, threads=decode_threads, progress=progress
+            lists,
+            roots if len(roots) > 1 else roots[0],
+            labels,
+            allow_absolute=allow_absolute,
+            threads=decode_threads,
+            progress=progress,
         )
-    written = []
-    for out, checked in zip(fixed, report.lists):
-        images = checked.fixed()
-        if len(images):
-            write_lst(out, images)
-        written.append({"list": checked.path, "out": out, "images": len(images), "left_out": checked.broken_lines})
+    written = _write_fixed(report, fixed)
     if html:
         from mxml import atomic
         from mxml.check_page import format_page
 
+        _make_folder_of(html)
         atomic.write_text(html, format_page(report))
     if as_json:
         click.echo(json.dumps({**report.to_dict(), "fixed": written, "html": html}, allow_nan=False))
@@ -88,16 +101,71 @@ def command(
 def _check_outputs(inputs: Sequence[str], lists: Sequence[str], fixed: Sequence[str], html: str | None) -> None:
     """Refuse, before images are opened, what could not be written in the end or would replace an input."""
     if fixed and len(fixed) != len(lists):
-        raise click.UsageError(f"--fix is given {len(fixed)} times for {len(lists)} lists; give it once for each")
-    taken = {os.path.realpath(path): path for path in inputs}
+        raise click.UsageError(
+            f"--fix is given {_times(len(fixed))} for {_counted(len(lists), 'list')}; give it once for each"
+        )
+    taken = {os.path.realpath(path): path for path in [*inputs, *map(_labels_beside, fixed)]}
     for out in [*fixed, *([html] if html else [])]:
         if os.path.realpath(out) in taken:
             raise click.UsageError(f"{out} would be written over {taken[os.path.realpath(out)]}; give it another name")
         taken[os.path.realpath(out)] = out
         if os.path.isdir(out):
             raise MxmlError(f"{out}: cannot be written: is a folder, should be a file")
-        if not os.path.isdir(os.path.dirname(out) or "."):
-            raise MxmlError(f"{out}: cannot be written: its folder is not there")
+        nearest = next(place for place in Path(out).absolute().parents if os.path.exists(place))
+        if not nearest.is_dir():
+            raise MxmlError(f"{out}: cannot be written: {nearest} is a file, should be a folder")
+
+
+def _labels_beside(path: str) -> str:
+    return os.path.join(os.path.dirname(path), "labels.txt")
+
+
+def _write_fixed(report: CheckReport, fixed: Sequence[str]) -> list[dict[str, Any]]:
+    """Write each list without what is broken, and the label names beside it where there are none; say what was done."""
+    from mxml.image_list import write_label_names
+    from mxml.lst_file import write_lst
+
+    written = []
+    for out, checked in zip(fixed, report.lists):
+        images = checked.fixed()
+        names = None
+        if len(images):
+            _make_folder_of(out)
+            write_lst(out, images)
+            if report.labels_file is not None:
+                beside = _labels_beside(out)
+                names = _state_of_names(beside, report.label_names)
+                if names == "written":
+                    write_label_names(beside, report.label_names)
+        written.append(
+            {
+                "list": checked.path,
+                "out": out,
+                "images": len(images),
+                "left_out": checked.broken_lines,
+                "label_names": names,
+            }
+        )
+    return written
+
+
+def _state_of_names(path: str, label_names: Sequence[str]) -> str:
+    """Say of a file of label names whether it has these (``there``), has others, or is still to be written."""
+    from mxml.image_list import read_label_names
+
+    if not os.path.lexists(path):
+        return "written"
+    try:
+        return "there" if read_label_names(path) == list(label_names) else "others"
+    except MxmlError:
+        return "others"
+
+
+def _make_folder_of(path: str) -> None:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MxmlError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 # ---- the report as text
@@ -136,6 +204,14 @@ def _lines(report: CheckReport, written: Sequence[dict[str, Any]], html: str | N
             lines.append(f"{fix['out']}: written without {fix['left_out']:,} of {_counted(total, 'line')}")
         else:
             lines.append(f"{fix['out']}: not written, none of the {_counted(total, 'line')} is good")
+        beside = _labels_beside(fix["out"])
+        if fix["label_names"] == "written":
+            lines.append(f"{beside}: written, the label names of {report.labels_file}")
+        elif fix["label_names"] == "others":
+            lines.append(
+                f"{beside}: has other label names; to train on {fix['out']}, give mxml train "
+                f"--labels {report.labels_file}"
+            )
     if html:
         lines.append(f"{html}: written")
     lines.append(_verdict(report, fixed=any(fix["images"] for fix in written)))
@@ -157,6 +233,9 @@ def _label_table(statistics: LabelStatistics, heads: Sequence[str]) -> list[str]
     lines = _table(rows)
     if hidden > 0:
         lines.append(f"... and {_counted(hidden, 'label')} that occur less often; --json has all")
+    lines.append(
+        f"pos_weight: images without the label for each with it in {heads[0]}, as PyTorch's BCEWithLogitsLoss takes it"
+    )
     if unknown:
         lines.append(
             "unknown labels, counted nowhere: "
@@ -186,11 +265,13 @@ def _guessing_table(statistics: LabelStatistics, heads: Sequence[str]) -> list[s
     ]
     # The list that a model is judged on, where there is one.
     head, guess = list(zip(heads, guesses))[:2][-1]
-    return [
-        *_table(rows),
-        f"guessing already has element accuracy {_figure(guess.element_accuracy, '.2f')} on {head}, but mAP "
-        f"{_figure(guess.mAP, '.2f')}: judge a model by mAP",
-    ]
+    lines = _table(rows)
+    if guess.element_accuracy > guess.mAP:
+        lines.append(
+            f"guessing already has element accuracy {guess.element_accuracy:.3f} on {head}, but mAP {guess.mAP:.3f}: "
+            "judge a model by mAP"
+        )
+    return lines
 
 
 def _finding_lines(severity: str, kind: str, texts: Sequence[str]) -> list[str]:
@@ -243,6 +324,10 @@ def _cut(label: str) -> str:
 
 def _figure(value: float | np.floating[Any], form: str) -> str:
     return "-" if value != value else f"{value:{form}}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _counted(count: int, what: str) -> str:

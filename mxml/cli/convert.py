@@ -47,7 +47,8 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
         return
     origin = ", ".join(map(str, sources))
-    count = f"{len(labelled.images):,} images, {len(labelled.label_names)} labels"
+    images, labels = len(labelled.images), len(labelled.label_names)
+    count = f"{images:,} image{'s' * (images != 1)}, {labels:,} label{'s' * (labels != 1)}"
     click.echo(printable(f"{origin}: {', '.join(forms)}; {count}"))
     for path, state in converted.files:
         click.echo(printable(f"{path}: {state}"))

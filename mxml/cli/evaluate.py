@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mxml.cli.options import Threshold, load_classifier, model_options
+from mxml.cli.options import Threshold, load_classifier, model_options, unreadable_images_named
 from mxml.errors import MxmlError, printable
 
 
@@ -47,7 +47,8 @@ def command(
     elif root is None:
         raise click.UsageError("--data needs --root, the folder that the list's paths are under")
     images = read_lst(data, root or "", classifier.num_classes, allow_absolute=allow_absolute)
-    with tqdm(total=len(images), desc="evaluating", unit=" img", leave=False, disable=None) as bar:
+    bar = tqdm(total=len(images), desc="evaluating", unit=" img", leave=False, disable=None)
+    with bar, unreadable_images_named():
         scores = classifier.scores(
             images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=decode_threads, step=bar.update
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def image_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what takes how many more images are done, and of how many; the bar appears with the first."""
+    """Yield what takes how many more images are done, and of how many; the bar appears with the first call."""
     from tqdm import tqdm
 
     bar: tqdm[Any] | None = None
@@ -18,7 +19,16 @@ def image_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     def advance(done: int, total: int) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(desc=text, total=total, unit=" img", leave=False, file=sys.stderr, disable=None, mininterval=0.3)
+            bar = tqdm(
+                desc=text,
+                total=total,
+                unit=" img",
+                leave=False,
+                file=sys.stderr,
+                disable=None,
+                mininterval=0.3,
+                **_assumed_size(),
+            )
         bar.update(done)
 
     try:
@@ -26,3 +36,11 @@ def image_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     finally:
         if bar is not None:
             bar.close()
+
+
+def _assumed_size() -> dict[str, int]:
+    """Return a size for terminals that say theirs is 0, as new pseudo-terminals do: tqdm would show nothing there."""
+    with contextlib.suppress(OSError, ValueError):
+        if 0 in os.get_terminal_size(sys.stderr.fileno()):
+            return {"ncols": 80, "nrows": 24}
+    return {}

@@ -53,13 +53,16 @@ def make_lst(
     SOURCE is a table or file of labels, or a folder; docs/formats.md shows every form. Several are read as one set.
     Without it: labels.csv in the image folder, or else the folders in it, named by their labels (red_dress/1.jpg).
 
-    Images in lists that are there already stay on their side when others are added.
+    Images in lists that are there already stay on their side when others are added. To keep a split that was given with
+    the labels, mxml convert each part --to lst.
     """
     from mxml.make_lists import make_lists
 
     if split is not None and val_share is not None:
         raise click.UsageError("--split and --val-share say the same; give one of them")
     if val_share is not None:
+        if not 0 < val_share < 1:
+            raise click.UsageError(f"--val-share {val_share:g} should lie between 0 and 1")
         split = (1 - val_share, val_share)
     split = split or (0.8, 0.2)
     if not 2 <= len(split) <= 3 or not all(0 < share < 1 for share in split) or abs(sum(split) - 1) > 1e-6:
@@ -86,7 +89,7 @@ def _unlisted(made: MadeLists) -> list[str]:
     if not made.unlisted:
         return []
     count = len(made.unlisted)
-    images = "1 image" if count == 1 else f"{count:,} images"
+    images = _counted(count, "image")
     examples = ", ".join(made.unlisted[:3]) + (", ..." if count > 3 else "")
     root = next(iter(made.parts.values())).root
     return [f"{images} under {root} {'is' if count == 1 else 'are'} not in {_origin(made)}: {examples}"]
@@ -122,7 +125,7 @@ def _as_text(made: MadeLists) -> str:
     total = sum(map(len, made.parts.values()))
     forms = ", ".join(dict.fromkeys(made.forms))
     lines = [
-        f"{printable(_origin(made))}: {forms}; {total:,} images, {len(labels)} labels",
+        f"{printable(_origin(made))}: {forms}; {_counted(total, 'image')}, {_counted(len(labels), 'label')}",
         "",
         row("label", list(made.parts)),
         *(row(name, [f"{count:,}" for count in counts]) for name, counts in labels[:_SHOWN_LABELS]),
@@ -130,7 +133,7 @@ def _as_text(made: MadeLists) -> str:
     if len(labels) > _SHOWN_LABELS:
         lines.append(f"... and {len(labels) - _SHOWN_LABELS:,} more labels")
     lines += [
-        row("images", [f"{len(images):,}" for images in made.parts.values()]),
+        row("(all)", [f"{len(images):,}" for images in made.parts.values()]),
         "",
         *(f"{printable(str(path))}: {state}" for path, state in made.files),
     ]
@@ -139,6 +142,10 @@ def _as_text(made: MadeLists) -> str:
     elif made.kept:
         lines.append(f"{made.kept:,} images kept their side; --new-split deals all of them out anew.")
     return "\n".join(lines)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _counts(made: MadeLists) -> list[list[int]]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mxml.errors import MxmlError
+from mxml.errors import ImageError, MxmlError
 
 if TYPE_CHECKING:
     from mxml.checkpoint import Checkpoint
@@ -155,6 +156,15 @@ def load_classifier(
     )
     classifier: Classifier = build()
     return build(labels=read_label_names(labels, classifier.num_classes)) if labels else classifier
+
+
+@contextlib.contextmanager
+def unreadable_images_named() -> Iterator[None]:
+    """Let the error about an image that cannot be read name the option that goes on past it."""
+    try:
+        yield
+    except ImageError as error:
+        raise MxmlError(f"{error}; --skip-bad goes on past such images") from error
 
 
 def _preprocess(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mxml.cli.options import Threshold, load_classifier, model_options
+from mxml.cli.options import Threshold, load_classifier, model_options, unreadable_images_named
 from mxml.errors import MxmlError, printable
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def command(
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
             images = ImageList.from_rows(chunk, np.full((len(chunk), classifier.num_classes), -1, dtype=np.int8))
-            scores = classifier.scores(
-                images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=decode_threads, step=bar.update
-            )
+            with unreadable_images_named():
+                scores = classifier.scores(
+                    images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=decode_threads, step=bar.update
+                )
             read += int(scores.readable.sum())
             reasons = {image.position: image.reason for image in scores.bad}
             for position, path in enumerate(chunk):

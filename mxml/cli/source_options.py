@@ -48,7 +48,7 @@ def source_options(command: Command) -> Command:
             "--classes", "classes_file", type=path, metavar="FILE", help="The labels to use, one a line, in order."
         ),
         click.option("--ignore-unknown", is_flag=True, help="Leave labels out that --classes does not list."),
-        click.option("--separator", metavar="TEXT", help="What stands between tags.  [default: found, one of | ; ,]"),
+        click.option("--separator", metavar="CHAR", help="What stands between tags.  [default: found, one of | ; ,]"),
         click.option(
             "--split-char",
             default="_",
@@ -94,9 +94,7 @@ def read_options(
         raise click.UsageError("--separator '' separates nothing; should be the text between two tags")
     if ignore_unknown and classes_file is None:
         raise click.UsageError("--ignore-unknown leaves out what --classes does not list; give --classes FILE")
-    if unpack:
-        _unpack(sources, root)
-    return {
+    arguments: dict[str, Any] = {
         "root": root,
         "form": form,
         "num_classes": num_classes,
@@ -104,17 +102,26 @@ def read_options(
         "ignore_unknown": ignore_unknown,
         "options": SourceOptions(**read),
     }
+    if unpack:
+        _unpack(sources, **arguments)
+    return arguments
 
 
-def _unpack(sources: Sequence[Path], root: Path | None) -> None:
+def _unpack(sources: Sequence[Path], root: Path | None, num_classes: int | None, **read: Any) -> None:
+    from mxml.sources import check_num_classes, read_sources
     from mxml.unpack import unpack_images
 
     records = [path for path in sources if path.suffix.lower() == ".rec"]
     if not records:
         raise click.UsageError("--unpack takes images out of a .rec; give one as SOURCE")
+    # Read once before, so that no image is written where the labels have a fault.
+    check_num_classes(read_sources(sources, root, **read)[0], num_classes, sources)
     for path in records:
+        folder = root or Path("images")
         with image_bar(f"unpacking {path.name}") as progress:
-            unpack_images(path, root or Path("images"), progress=progress)
+            unpacked = unpack_images(path, folder, progress=progress)
+        there = f", {unpacked.unchanged:,} were there" if unpacked.unchanged else ""
+        warn([f"{path}: {unpacked.written:,} images written under {folder}{there}"])
 
 
 def warn(notes: Sequence[str]) -> None:

@@ -5,6 +5,8 @@ A new form is a new module here, with what ``Source`` lists, and its name in FOR
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +29,11 @@ from mxml.sources import (
     text_files,
     voc_tree,
 )
+from mxml.sources.file_tree import IMAGE_SUFFIXES
 from mxml.sources.options import DEFAULTS, SourceOptions
+
+_ENTRIES_LOOKED_AT = 10_000
+_FOLDERS_LOOKED_INTO = 200
 
 
 class Source(Protocol):
@@ -38,6 +44,9 @@ class Source(Protocol):
 
     TITLE: str
     """What prose calls it."""
+
+    SUFFIXES: tuple[str, ...]
+    """How its files end; none where it is a folder."""
 
     def recognises(self, path: Path) -> bool:
         """Say whether ``path``, which is there, looks like this form; reads no more than its beginning."""
@@ -85,13 +94,46 @@ def by_name(name: str) -> Source:
 
 def recognise(path: Path) -> Source:
     """Return the form that ``path`` has; raise ListError for none."""
-    if not path.exists():
-        raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
+    _require(path)
     for source in FORMATS:
         if source.recognises(path):
+            if source is folder_names:
+                _refuse_labels_inside(path)
             return source
     known = ", ".join(source.NAME for source in FORMATS)
     raise ListError(f"{path}: holds labels in no form that is known here; --from says which it is: {known}")
+
+
+def _refuse_labels_inside(folder: Path) -> None:
+    """Raise ListError for a folder that has labels of another form in it: its folders' names are then hardly labels."""
+    inner = _entries(folder)
+    for entry in [*inner, *(entry for place in inner[:_FOLDERS_LOOKED_INTO] for entry in _entries(place))]:
+        for source in FORMATS:
+            if source is not folder_names and source.recognises(entry):
+                raise ListError(
+                    f"{folder}: holds {entry}, which looks like labels of the form {source.NAME} ({source.TITLE}); "
+                    "give that as SOURCE, or say --from folders"
+                )
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return some of what is in a folder beside images, sorted; nothing for a file."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in itertools.islice(entries, _ENTRIES_LOOKED_AT)
+                if not entry.name.startswith(".") and not entry.name.lower().endswith(IMAGE_SUFFIXES)
+            ]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if name != "labels.txt"]
+
+
+def _require(path: Path) -> None:
+    # Unlike Path.exists this is also right about a name that is longer than names may be.
+    if not os.path.exists(path):
+        raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
 
 
 def read_sources(
@@ -110,8 +152,7 @@ def read_sources(
     unless ``ignore_unknown``.
     """
     for path in paths:
-        if not path.exists():
-            raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
+        _require(path)
     forms = tuple(by_name(form) if form else recognise(path) for path in paths)
     roots = {source.default_root(path) for source, path in zip(forms, paths)} if root is None else {root}
     if len(roots) > 1:

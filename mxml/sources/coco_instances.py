@@ -19,6 +19,7 @@ from mxml.sources.rows import Rows
 
 NAME = "coco"
 TITLE = "COCO instances JSON"
+SUFFIXES: tuple[str, ...] = (".json",)
 
 _LISTS = {
     "images": ("id", "file_name", "unknown_category_ids"),

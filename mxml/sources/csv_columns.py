@@ -7,12 +7,13 @@ from pathlib import Path
 from mxml.errors import ListError
 from mxml.image_list import label_name_faults, quoted
 from mxml.labelled_images import LabelledImages
-from mxml.sources.csv_table import is_table, read_rows, write_rows
+from mxml.sources.csv_table import TABLE_SUFFIXES, is_table, read_rows, write_rows
 from mxml.sources.options import SourceOptions
 from mxml.sources.rows import Rows
 
 NAME = "csv"
 TITLE = "CSV or TSV with one column a label"
+SUFFIXES = TABLE_SUFFIXES
 
 VALUES = {
     **dict.fromkeys(("", "0", "0.0", "false"), 0),
@@ -21,7 +22,7 @@ VALUES = {
 }
 """What a cell may hold, in small letters and without outer blanks, and the label that it stands for."""
 
-_CACHED_ROWS = 100_000
+_CACHED_CELLS = 4 << 20
 
 
 def recognises(path: Path) -> bool:
@@ -60,7 +61,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
                 rows.fault(line, fault)
                 continue
             labels = _labels(values, label_names)
-            if len(known) < _CACHED_ROWS:
+            if (len(known) + 1) * len(values) <= _CACHED_CELLS:
                 known[values] = labels
         rows.add(line, row[0].strip(), *labels)
     return rows.finish(root)
@@ -78,7 +79,7 @@ def _row_fault(row: list[str], label_names: tuple[str, ...]) -> str | None:
         return f"has {len(row) - 1} labels, should be {len(label_names)} like the header"
     for name, value in zip(label_names, row[1:]):
         if value.strip().lower() not in VALUES:
-            return f"label {name!r} is {quoted(value)}, should be 0, 1, -1 (unknown), true, false or empty"
+            return f"label {quoted(name)} is {quoted(value)}, should be 0, 1, -1 (unknown), true, false or empty"
     return None
 
 

@@ -13,7 +13,7 @@ from mxml.image_list import quoted
 from mxml.sources.file_tree import IMAGE_SUFFIXES
 from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
-SUFFIXES = (".csv", ".tsv", ".tab")
+TABLE_SUFFIXES: tuple[str, ...] = (".csv", ".tsv", ".tab")
 
 _BEGINNING = 64 << 10
 _MAX_FIELD = csv.field_size_limit()
@@ -21,7 +21,7 @@ _MAX_FIELD = csv.field_size_limit()
 
 def is_table(path: Path) -> bool:
     """Say whether ``path`` is a file that calls itself CSV or TSV."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir()
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -33,18 +33,24 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """
     lines = read_lines(path)
     first = next(lines, "")
-    delimiter = delimiter_of(path, first)
-    reader = csv.reader(_ended(first, lines), delimiter=delimiter, strict=True)
+    declared = _declared_delimiter(first)
+    above = 1 if declared else 0
+    if declared:
+        first = next(lines, "")
+    reader = csv.reader(_ended(first, lines), delimiter=declared or delimiter_of(path, first), strict=True)
     is_header = True
     while True:
-        line = reader.line_num + 1
+        line = reader.line_num + 1 + above
         try:
             row = next(reader, None)
         except csv.Error as error:
+            if "new-line character" in str(error):
+                raise ListError(f"{path}:{line}: holds a carriage return, should have LF or CRLF line ends") from None
             raise ListError(f"{path}:{line}: is not CSV from here on ({error}); look for a stray quote") from None
         if row is None:
             return
-        if not row:
+        # Spreadsheets write empty rows at the end as separators alone.
+        if not any(row):
             continue
         if is_header and row[0].strip().lower().endswith(IMAGE_SUFFIXES):
             raise ListError(f"{path}:{line}: is an image's line ({quoted(row[0])}), should be a header above the first")
@@ -62,12 +68,20 @@ def first_rows(path: Path) -> list[list[str]]:
     text = beginning.decode("utf-8-sig", "replace")
     if len(beginning) > _BEGINNING:
         text = text[: text.rfind("\n") + 1]
-    delimiter = delimiter_of(path, text.partition("\n")[0])
+    declared = _declared_delimiter(text.partition("\n")[0].rstrip("\r"))
+    if declared:
+        text = text.partition("\n")[2]
+    delimiter = declared or delimiter_of(path, text.partition("\n")[0])
     rows: list[list[str]] = []
     with contextlib.suppress(csv.Error):
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            rows += [row] if row else []
+            rows += [row] if any(row) else []
     return rows
+
+
+def _declared_delimiter(line: str) -> str | None:
+    """Return what Excel's line ``sep=;`` above a header says; None for any other line."""
+    return line[4] if len(line) == 5 and line.lower().startswith("sep=") and line[4] in ",;\t|" else None
 
 
 def delimiter_of(path: Path, header: str) -> str:

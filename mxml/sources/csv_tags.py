@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import re
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from mxml.errors import ListError
 from mxml.image_list import format_label_names, quoted
 from mxml.labelled_images import LabelledImages
 from mxml.sources.csv_columns import VALUES
-from mxml.sources.csv_table import first_rows, is_table, read_rows, write_rows
+from mxml.sources.csv_table import TABLE_SUFFIXES, first_rows, is_table, read_rows, write_rows
 from mxml.sources.options import SourceOptions
 from mxml.sources.rows import rows_of_names
 
 NAME = "tags"
 TITLE = "CSV or TSV with one column of tags"
+SUFFIXES = TABLE_SUFFIXES
 
 SEPARATORS = "|;,"
 """What may stand between tags where nobody says what does; the first that occurs is taken."""
@@ -24,7 +24,6 @@ SEPARATORS = "|;,"
 _TAG_HEADERS = ("tags", "labels", "label", "tag", "categories")
 _UNKNOWN_HEADER = "unknown"
 _QUOTED_TAG = re.compile(rf'(^|[{SEPARATORS}]) *"(?:[^"]|"")*"')
-_CACHED_CELLS = 100_000
 _NUMBER = re.compile(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?")
 
 
@@ -65,14 +64,13 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     separator, notes = (options.separator, ()) if options.separator is not None else _find_separator(path)
     _check_separator(separator)
     rows = rows_of_names(path, options)
-    tags_of = functools.lru_cache(maxsize=_CACHED_CELLS)(functools.partial(_tags, separator=separator))
     for line, row in table:
         if len(row) != len(header):
             hint = "; tags that commas separate belong in quotes" if len(row) > len(header) else ""
             rows.fault(line, f"has {len(row)} cells, should have {len(header)} like the header{hint}")
             continue
         try:
-            rows.add(line, row[0].strip(), *map(tags_of, row[1:]))
+            rows.add(line, row[0].strip(), *(_tags(cell, separator) for cell in row[1:]))
         except csv.Error as error:
             rows.fault(line, f"the tags of {quoted(row[0])} hold a stray quote ({error}); double a quote within a tag")
     return rows.finish(root, notes)
@@ -108,20 +106,26 @@ def _check_separator(separator: str) -> None:
 
 
 def _find_separator(path: Path) -> tuple[str, tuple[str, ...]]:
-    """Return what separates the tags of a table, and a note that says so."""
-    found: set[str] = set()
+    """Return what separates the tags of a table, and notes that say so."""
+    examples: dict[str, str] = {}
     table = read_rows(path)
     next(table, None)
     for _, row in table:
         for cell in row[1:]:
             bare = _QUOTED_TAG.sub(r"\1", cell) if '"' in cell else cell
-            found.update(sign for sign in SEPARATORS if sign in bare)
-        if SEPARATORS[0] in found:
-            break
-    separator = next((sign for sign in SEPARATORS if sign in found), None)
-    if separator is None:
+            for sign in SEPARATORS:
+                if sign in bare:
+                    examples.setdefault(sign, cell)
+    found = [sign for sign in SEPARATORS if sign in examples]
+    if not found:
         return SEPARATORS[0], (f"{path}: nothing of {' '.join(SEPARATORS)} separates tags, so each cell is one tag",)
-    return separator, (f"{path}: tags are separated by {separator}",)
+    notes = [f"{path}: tags are separated by {found[0]}"]
+    if len(found) > 1:
+        notes.append(
+            f"{path}: some tags hold {found[1]}, such as those in {quoted(examples[found[1]])}; "
+            "--separator says what separates tags, and quotes keep a tag together"
+        )
+    return found[0], tuple(notes)
 
 
 def _tags(cell: str, separator: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from mxml.sources.rows import rows_of_names
 
 NAME = "folders"
 TITLE = "folders named by their labels"
+SUFFIXES: tuple[str, ...] = ()
 
 _LABEL_FILE = "labels.txt"
 _OTHER_FORMS = "; csv, jsonl and coco can hold it"
@@ -50,8 +51,14 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     for name in names:
         if "/" in name:
             rows.add(str(path / name), prefix + name, _labels_of(name, options))
-        else:
-            rows.fault(str(path / name), "is in no labelled folder, should be in one like red_dress")
+    loose = [name for name in names if "/" not in name]
+    if loose:
+        what = "1 image is" if len(loose) == 1 else f"{len(loose):,} images are"
+        rows.fault(
+            str(path),
+            f"{what} in no labelled folder, such as {quoted(loose[0])}, should be in one like red_dress; if a table or "
+            "file has the labels, give that as SOURCE",
+        )
     return rows.finish(root)
 
 
@@ -116,7 +123,8 @@ def _place(name: str, labels: Sequence[str], options: SourceOptions) -> tuple[st
         if held:
             return (
                 name,
-                f"the label {quoted(label)} of {quoted(name)} holds {held!r}, which divides labels{_OTHER_FORMS}",
+                f"the label {quoted(label)} of {quoted(name)} holds {held!r}, which divides labels"
+                f"{' unless --split-char says another' if held == split else ''}{_OTHER_FORMS}",
             )
     above, slash, file = name.rpartition("/")
     place = f"{above}{slash}{split.join(labels) or split}/{file}"

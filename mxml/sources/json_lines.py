@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mxml.errors import ListError
-from mxml.image_list import format_label_names, quoted
+from mxml.image_list import format_label_names, quoted, shown
 from mxml.labelled_images import LabelledImages
 from mxml.sources.json_stream import kind_of
 from mxml.sources.options import SourceOptions
@@ -17,6 +17,7 @@ from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 NAME = "jsonl"
 TITLE = "JSON Lines"
+SUFFIXES: tuple[str, ...] = (".jsonl", ".ndjson")
 
 _FORM = '{"image": "a.jpg", "labels": ["red", "dress"]}'
 
@@ -75,10 +76,17 @@ def _parse(line: str) -> tuple[str, list[str], list[str]]:
         raise ValueError(f"is {kind_of(entry)}, should be an object like {_FORM}")
     name = entry.get("image")
     if not isinstance(name, str):
-        raise ValueError(f'"image" is {kind_of(name) if "image" in entry else "missing"}, should be a path in quotes')
+        what = kind_of(name) if "image" in entry else f"missing{_keys(entry)}"
+        raise ValueError(f'"image" is {what}, should be a path in quotes')
     if "labels" not in entry:
-        raise ValueError(f'"labels" is missing, should be a list of names, [] for none; a line is like {_FORM}')
+        raise ValueError(
+            f'"labels" is missing{_keys(entry)}, should be a list of names, [] for none; a line is like {_FORM}'
+        )
     return name, _names(entry, "labels"), _names(entry, "unknown")
+
+
+def _keys(entry: dict[str, Any]) -> str:
+    return f" (the line has {shown(list(entry), 6)})" if entry else ""
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mxml.sources.rows import Rows
 
 NAME = "mmpretrain"
 TITLE = "mmpretrain JSON"
+SUFFIXES: tuple[str, ...] = (".json",)
 
 _IMAGE_KEYS = ("img_path", "gt_label", "unknown_label")
 
@@ -41,8 +43,9 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     named by the image's number in ``data_list``, counted from 1.
     """
     classes: Any = None
-    entries: list[tuple[str, tuple[int, ...], tuple[int, ...]] | str] = []
-    shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+    # Class numbers as int64: as objects they would take several times the file's size.
+    entries: list[tuple[str, bytes, bytes] | str] = []
+    shared: dict[bytes, bytes] = {}
     for kind, _, entry in read_objects(path, {"data_list": _IMAGE_KEYS}, {"metainfo": ("classes",)}):
         if kind == "metainfo":
             classes = entry.get("classes")
@@ -51,7 +54,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
         if fault:
             entries.append(fault)
         else:
-            present, unknown = _numbers(entry, "gt_label"), _numbers(entry, "unknown_label")
+            present, unknown = (array("q", _numbers(entry, key)).tobytes() for key in ("gt_label", "unknown_label"))
             entries.append(
                 (entry["img_path"], shared.setdefault(present, present), shared.setdefault(unknown, unknown))
             )
@@ -62,7 +65,8 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
         if isinstance(item, str):
             rows.fault(place, item)
             continue
-        image, present, unknown = item
+        image = item[0]
+        present, unknown = (np.frombuffer(numbers, np.int64).tolist() for numbers in item[1:])
         outside = [label for label in (*present, *unknown) if not 0 <= label < len(names)]
         if outside:
             rows.fault(place, f"has the label {outside[0]}, should be 0 to {len(names) - 1} for {len(names)} classes")

@@ -16,6 +16,7 @@ from mxml.text_lines import MAX_LINE_BYTES
 
 NAME = "lst"
 TITLE = "image list with one column a label"
+SUFFIXES: tuple[str, ...] = (".lst",)
 
 _MAX_LABELS = (MAX_LINE_BYTES - MAX_PATH_BYTES - len("-9223372036854775808\t")) // len("-1.000000\t")
 

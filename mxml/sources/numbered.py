@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.image_list import ImageList, counted, quoted, shown
-from mxml.labelled_images import describe
+from mxml.image_list import ImageList, counted, plain_path, quoted, shown
+from mxml.labelled_images import describe, require_room
 from mxml.sources.options import SourceOptions
-from mxml.sources.rows import MAX_CELLS, labels_beside
+from mxml.sources.rows import labels_beside
 
 MAX_CLASS_NUMBER = 100_000
 """Largest class number where nothing names the classes: a larger one is some other number."""
@@ -53,13 +53,17 @@ def column_names(path: Path, count: int, options: SourceOptions) -> tuple[tuple[
                 f"many, or a labels.txt beside it should name its own{hint}"
             )
         return options.classes, ()
-    notes: tuple[str, ...] = ()
     if count == 1:
-        notes = (
+        note = (
             f"{path}: one value of 0 or 1 an image was taken as one label, absent or present; if it is a class number, "
-            "put a labels.txt with the names of the classes beside it",
+            "put a labels.txt with the names of the classes beside it"
         )
-    return tuple(f"class_{number}" for number in range(count)), notes
+    else:
+        note = (
+            f"{path}: nothing names its labels, so they are class_0 to class_{count - 1}; a labels.txt beside it or "
+            "--classes FILE names them"
+        )
+    return tuple(f"class_{number}" for number in range(count)), (note,)
 
 
 def class_table(
@@ -93,10 +97,7 @@ def class_table(
     classes = numbers.astype(np.int64)
     if names is None:
         names = tuple(f"class_{number}" for number in range(int(classes.max()) + 1))
-    if len(classes) * len(names) > MAX_CELLS:
-        raise ListError(
-            f"{path}: {len(classes):,} images with {len(names):,} labels are too many; are they class numbers?"
-        )
+    require_room(path, len(classes), len(names))
     table = np.zeros((len(classes), len(names)), np.int8)
     table[np.arange(len(classes)), classes] = 1
     return table, names
@@ -107,10 +108,11 @@ def without_repeats(
 ) -> tuple[ImageList, tuple[str, ...]]:
     """Return the images with each name once, and notes; raise ListError, showing both, where a name's labels differ."""
     names = images.names()
-    if len(set(names)) == len(names):
+    plain = list(map(plain_path, names))
+    if len(set(plain)) == len(plain):
         return images, ()
     first: dict[str, int] = {}
-    pairs = [(first.setdefault(name, position), position) for position, name in enumerate(names)]
+    pairs = [(first.setdefault(name, position), position) for position, name in enumerate(plain)]
     firsts, again = np.array([pair for pair in pairs if pair[0] != pair[1]], np.int64).T
     differ = np.flatnonzero((images.labels[firsts] != images.labels[again]).any(axis=1))
     if len(differ):

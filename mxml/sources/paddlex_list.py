@@ -15,6 +15,7 @@ from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 NAME = "paddlex"
 TITLE = "PaddleX list with label.txt"
+SUFFIXES: tuple[str, ...] = (".txt",)
 
 _LABELS = "label.txt"
 _LISTS = ("train.txt", "val.txt", "test.txt")
@@ -24,7 +25,7 @@ _FIRST_LINE = re.compile(rb"[^\t]+\t *-?[0-9]+ *(, *(-?[0-9]+ *)?)*")
 _LABEL_LINE = re.compile(r"[ \t]*([0-9]{1,9})[ \t]+(.+)")
 _VALUES = ("0", "1", "-1")
 _FORM = "should be a path, a tab and the labels, such as: photos/1.jpg, a tab, 0,1,0"
-_CACHED_ROWS = 10_000
+_CACHED_CELLS = 4 << 20
 
 
 def recognises(path: Path) -> bool:
@@ -122,7 +123,7 @@ def _read_list(path: Path, root: Path, label_names: tuple[str, ...], options: So
     rows = Rows(path, label_names, path.with_name(_LABELS), options.allow_absolute)
 
     # Most images have the labels of an earlier one.
-    @lru_cache(maxsize=_CACHED_ROWS)
+    @lru_cache(maxsize=_CACHED_CELLS // len(label_names))
     def labels(text: str) -> tuple[list[str], list[str]] | str:
         values = [value.strip() for value in text.split(",")]
         if len(values) != len(label_names):

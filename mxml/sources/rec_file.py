@@ -29,6 +29,7 @@ from mxml.sources.options import SourceOptions
 
 NAME = "rec"
 TITLE = "RecordIO file of images and labels"
+SUFFIXES: tuple[str, ...] = (".rec",)
 
 _SUFFIXES = (
     (b"\xff\xd8\xff", ".jpg"),
@@ -174,7 +175,10 @@ def named_records(file: RecordFile, listed: Listed | None, faults: Faults) -> It
     missing = [] if listed is None else [place for number, place in listed.position.items() if number not in seen]
     if listed and missing:
         for place in listed.places(np.array(missing[:SHOWN_FAULTS])):
-            faults.add(f"{place}: has an index that is the id of no record in {file.path}")
+            faults.add(
+                f"{place}: has an index that is the id of no record in {file.path}; im2rec leaves out images that it "
+                "cannot read: take the line out"
+            )
         faults.count += max(0, len(missing) - SHOWN_FAULTS)
 
 

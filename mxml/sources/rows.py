@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,14 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.image_list import ImageList, label_name_faults, path_fault, quoted, read_label_names, shown
-from mxml.labelled_images import LabelledImages, describe
+from mxml.image_list import ImageList, label_name_faults, path_fault, plain_path, quoted, read_label_names, shown
+from mxml.labelled_images import LabelledImages, describe, require_room
 from mxml.sources.options import SourceOptions
 
-MAX_CELLS = 8 << 30
-"""Largest table of labels, images times labels, that is built: each cell is a byte of memory."""
-
-_MAX_KNOWN_ROWS = 100_000
+_KNOWN_LABELS = 1 << 20
+_BLOCK_ROWS = 1 << 10
 
 
 def labels_beside(path: Path) -> tuple[Path, tuple[str, ...]] | None:
@@ -56,12 +55,15 @@ class Rows:
         self._fixed_by = fixed_by
         self._allow_absolute = allow_absolute
         self._column = {name: position for position, name in enumerate(fixed or ())}
+        # By the plain path: two spellings of it are one image.
         self._row_of: dict[str, int] = {}
+        self._names: list[str] = []
         self._places: list[int | str] = []
-        # Sorted column numbers: present ones, then unknown ones as -1 - column.
-        self._rows: list[tuple[int, ...]] = []
-        # Most images have the same labels as an earlier one.
-        self._known_rows: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[int, ...]] = {}
+        # Sorted column numbers as int32: present ones, then unknown ones as -1 - column.
+        self._rows: list[bytes] = []
+        # Most images have the same labels as an earlier one; rows of many labels have not, and would take much memory.
+        self._known_rows: dict[tuple[tuple[str, ...], tuple[str, ...]], bytes] = {}
+        self._room_for_known = _KNOWN_LABELS
         self._repeats = 0
         self._faults: list[str] = []
         self._fault_count = 0
@@ -81,14 +83,19 @@ class Rows:
             row = self._row(place, name, *labels)
             if row is None:
                 return
-            if len(self._known_rows) < _MAX_KNOWN_ROWS:
+            size = 1 + len(labels[0]) + len(labels[1])
+            if size <= self._room_for_known:
+                self._room_for_known -= size
                 self._known_rows[labels] = row
-        first = self._row_of.setdefault(name, len(self._rows))
+        first = self._row_of.setdefault(plain_path(name), len(self._rows))
         if first == len(self._rows):
+            self._names.append(name)
             self._rows.append(row)
             self._places.append(place)
         elif self._rows[first] == row:
             self._repeats += 1
+        elif self._is_full():
+            self._fault_count += 1
         else:
             self.fault(
                 place,
@@ -99,7 +106,7 @@ class Rows:
     def fault(self, place: int | str, fault: str) -> None:
         """Count a fault, and keep its message while there is room to show it."""
         self._fault_count += 1
-        if len(self._faults) < SHOWN_FAULTS:
+        if not self._is_full():
             self._faults.append(f"{self.source}:{place}: {fault}" if isinstance(place, int) else f"{place}: {fault}")
 
     def refuse(self, error: ListError) -> None:
@@ -116,30 +123,25 @@ class Rows:
             raise ListError(f"{self.source}: holds no images")
         if not names:
             raise ListError(f"{self.source}: holds no labels")
-        if len(self._rows) * len(names) > MAX_CELLS:
-            raise ListError(
-                f"{self.source}: {len(self._rows):,} images with {len(names):,} labels are too many; "
-                "are the labels what they should be?"
-            )
+        require_room(self.source, len(self._rows), len(names))
         place_of = {name: position for position, name in enumerate(names)}
         final = np.array([place_of[name] for name in self._column], np.int64)
-        lengths = np.fromiter(map(len, self._rows), np.int64, len(self._rows))
-        rows = np.repeat(np.arange(len(self._rows)), lengths)
-        columns = np.fromiter((column for row in self._rows for column in row), np.int64, int(lengths.sum()))
         table = np.zeros((len(self._rows), len(names)), np.int8)
-        known = columns >= 0
-        table[rows[known], final[columns[known]]] = 1
-        table[rows[~known], final[-1 - columns[~known]]] = -1
+        for first in range(0, len(self._rows), _BLOCK_ROWS):
+            block = self._rows[first : first + _BLOCK_ROWS]
+            columns = np.frombuffer(b"".join(block), np.int32)
+            rows = np.repeat(np.arange(first, first + len(block)), [len(row) // columns.itemsize for row in block])
+            known = columns >= 0
+            table[rows[known], final[columns[known]]] = 1
+            table[rows[~known], final[-1 - columns[~known]]] = -1
         all_notes = list(notes)
         if self._repeats:
             times = "1 image is" if self._repeats == 1 else f"{self._repeats:,} images are"
             all_notes.append(f"{self.source}: {times} named again with the same labels, kept once")
-        images = ImageList.from_rows(list(self._row_of), table, root)
+        images = ImageList.from_rows(self._names, table, root)
         return LabelledImages(images, names, tuple(all_notes))
 
-    def _row(
-        self, place: int | str, name: str, present: tuple[str, ...], unknown: tuple[str, ...]
-    ) -> tuple[int, ...] | None:
+    def _row(self, place: int | str, name: str, present: tuple[str, ...], unknown: tuple[str, ...]) -> bytes | None:
         """Return the columns of an image's labels; None, with a fault noted, where they cannot be so."""
         columns = self._columns(place, present)
         masked = self._columns(place, unknown)
@@ -147,10 +149,10 @@ class Rows:
             return None
         both = columns & masked
         if both:
-            label = list(self._column)[min(both)]
+            label = next(label for label in present if self._column[label] in both)
             self.fault(place, f"the label {quoted(label)} of {quoted(name)} is both present and unknown")
             return None
-        return (*sorted(columns), *sorted(-1 - column for column in masked))
+        return array.array("i", [*sorted(columns), *sorted(-1 - column for column in masked)]).tobytes()
 
     def _columns(self, place: int | str, labels: Iterable[str]) -> set[int] | None:
         """Return the columns of labels; None, with a fault noted, where one is not among the fixed ones."""
@@ -169,9 +171,12 @@ class Rows:
             columns.add(column)
         return columns
 
-    def _described(self, row: tuple[int, ...]) -> str:
+    def _is_full(self) -> bool:
+        return len(self._faults) >= SHOWN_FAULTS
+
+    def _described(self, row: bytes) -> str:
         labels = np.zeros(len(self._column), np.int8)
-        for column in row:
+        for column in np.frombuffer(row, np.int32).tolist():
             labels[column if column >= 0 else -1 - column] = 1 if column >= 0 else -1
         return describe(labels, list(self._column))
 

@@ -15,6 +15,7 @@ from mxml.sources.options import DEFAULTS, SourceOptions
 
 NAME = "single-lst"
 TITLE = "image list with one class number an image"
+SUFFIXES: tuple[str, ...] = (".lst",)
 
 _HEAD_BYTES, _TAIL_BYTES = 48 << 10, 16 << 10
 

@@ -9,6 +9,7 @@ import filecmp
 import functools
 import itertools
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 NAME = "text-files"
 TITLE = "one text file of labels an image"
+SUFFIXES: tuple[str, ...] = ()
 
 _LABEL_FILE = "labels.txt"
 _NAMED_BY_IMAGE = tuple(f"{suffix}.txt" for suffix in IMAGE_SUFFIXES)
@@ -119,7 +121,7 @@ def _without_suffix(file: str) -> str:
 
 def _names_itself(name: str, root: Path) -> bool:
     """Say whether a text file without its ``.txt`` is called exactly as its image."""
-    return name.lower().endswith(IMAGE_SUFFIXES) or (root / name).is_file()
+    return name.lower().endswith(IMAGE_SUFFIXES) or os.path.isfile(root / name)
 
 
 class _Images:
@@ -132,7 +134,7 @@ class _Images:
 
     def called(self, name: str) -> str:
         """Return the image whose text is called ``name`` and .txt; raise ListError where that may be none or many."""
-        if (self._root / name).is_file():
+        if os.path.isfile(self._root / name):
             return name
         is_whole = name.lower().endswith(IMAGE_SUFFIXES)
         if not is_whole:
@@ -191,11 +193,16 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 def _labels(file: Path) -> list[str]:
     """Return the labels that a text file holds, one a line."""
     try:
-        size = file.stat().st_size
+        status = file.stat()
     except OSError as error:
         raise ListError(f"{file}: cannot be read: {error.strerror}") from error
-    if size > MAX_LINE_BYTES:
-        raise ListError(f"{file}: has {size:,} bytes, should be one label a line in at most {MAX_LINE_BYTES:,}")
+    # A pipe would be waited for.
+    if not stat.S_ISREG(status.st_mode):
+        raise ListError(f"{file}: is no regular file, should hold one label a line")
+    if status.st_size > MAX_LINE_BYTES:
+        raise ListError(
+            f"{file}: has {status.st_size:,} bytes, should be one label a line in at most {MAX_LINE_BYTES:,}"
+        )
     return [line.strip() for line in read_lines(file) if line.strip()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
 import re
 from collections.abc import Container, Sequence
@@ -23,6 +24,7 @@ from mxml.text_lines import read_lines
 
 NAME = "voc"
 TITLE = "PASCAL VOC tree"
+SUFFIXES: tuple[str, ...] = ()
 
 MAX_XML_BYTES = 4 << 20
 """Largest annotation that is read."""
@@ -173,11 +175,16 @@ def _sets_to_read(path: Path) -> tuple[Path, list[Path], list[str]]:
 
 def _is_class_file(file: Path, sets: Container[str]) -> bool:
     """Say whether a file is called CLASS_SET.txt after one of the sets, and holds a 1, 0 or -1 for images."""
-    ends = (file.stem[i + 1 :] for i, sign in enumerate(file.stem) if sign == "_")
-    if not any(end in sets for end in ends):
+    if not _labels_in_name(file, sets):
         return False
     lines = [line for line in islice(read_lines(file), _CLASS_LINES_SEEN) if line.strip()]
     return not lines or any(map(_class_line, lines))
+
+
+def _labels_in_name(file: Path, sets: Container[str]) -> list[str]:
+    """Return each CLASS for which a file is called CLASS_SET.txt after one of the sets."""
+    stem = file.stem
+    return [stem[:i].strip() for i, sign in enumerate(stem) if sign == "_" and stem[i + 1 :] in sets]
 
 
 def _class_line(text: str) -> tuple[str, str] | None:
@@ -215,13 +222,14 @@ class _ClassFiles:
 
 def _read_class_files(sets: Sequence[Path]) -> _ClassFiles:
     folder = sets[0].parent
+    stems = {file.stem for file in sets}
     labels: dict[str, dict[str, str]] = {}
     faults = []
-    for image_set in sets:
-        for file in sorted(folder.glob("*.txt")):
-            if not _is_class_file(file, {image_set.stem}):
-                continue
-            codes = labels.setdefault(file.stem[: -len(image_set.stem) - 1].strip(), {})
+    for file in sorted(folder.glob("*.txt")):
+        if not _is_class_file(file, stems):
+            continue
+        for label in _labels_in_name(file, stems):
+            codes = labels.setdefault(label, {})
             for line, text in enumerate(read_lines(file), 1):
                 fields = _class_line(text)
                 if fields:
@@ -245,6 +253,9 @@ def _read_annotation(tree: Path, own: str, place: str) -> _Annotation:
     from defusedxml.ElementTree import fromstring
 
     path = tree / _ANNOTATIONS / f"{own}.xml"
+    # A pipe would be waited for.
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ListError(f"{path}: is no regular file, should be one image's annotation")
     try:
         with open(path, "rb") as file:
             content = file.read(MAX_XML_BYTES + 1)
