@@ -46,6 +46,13 @@ class ExistingLists:
 
 def read_existing(folder: Path) -> ExistingLists:
     """Read the lists in ``folder``; raise ListError for one that cannot be read, and for lists that share images."""
+    try:
+        return _read_existing(folder)
+    except ListError as error:
+        raise ListError(f"{error.faults[0]}; mend what is there, or --new-split splits anew") from error
+
+
+def _read_existing(folder: Path) -> ExistingLists:
     lists: dict[str, ImageList] = {}
     part_of: dict[str, str] = {}
     for part in PARTS:
@@ -55,9 +62,7 @@ def read_existing(folder: Path) -> ExistingLists:
         lists[part] = read_lst(file, allow_absolute=True, any_values=True)
         for name in map(plain_path, lists[part].names()):
             if part_of.setdefault(name, part) != part:
-                raise ListError(
-                    f"{file}: has {quoted(name)}, which {part_of[name]}.lst beside it has too; --new-split splits anew"
-                )
+                raise ListError(f"{file}: has {quoted(name)}, which {part_of[name]}.lst beside it has too")
     names = folder / "labels.txt"
     return ExistingLists(lists, tuple(read_label_names(names)) if names.is_file() else None)
 

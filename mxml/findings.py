@@ -67,9 +67,9 @@ class Finding:
     """One thing that is wrong.
 
     ``severity`` is ``error`` (would break training) or ``warning``; ``kind`` is one of ERRORS or WARNINGS; ``text`` is
-    one line that opens with the list's path (of the label names', where it is about these alone), and the line in it
-    where there is one; ``images`` are the names of the
-    images concerned, as the lists have them, at most a handful where it concerns a label or a whole list.
+    one line that opens with the list's path, or with the label names' where it is about these alone, and the line there
+    if it is about one; ``images`` are the names of the images concerned, as the lists have them, at most a handful
+    where it concerns a label or a whole list.
     """
 
     severity: str

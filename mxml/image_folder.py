@@ -26,10 +26,8 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
     if missing:
         where = _Guess(root, found)
         if len(missing) == len(names) > 1:
-            raise ListError(
-                f"{origin}: none of its {len(names):,} images is there, such as {root / missing[0]}"
-                f"{where.of(missing[0]) or '; --root names the folder that the paths are under'}"
-            )
+            hint = where.of(missing[0], all_missing=True) or "; --root names the folder that the paths are under"
+            raise ListError(f"{origin}: none of its {len(names):,} images is there, such as {root / missing[0]}{hint}")
         faults = [
             f"{origin}: names {quoted(name)}, but {root / name} is not there{where.of(name)}"
             for name in missing[:SHOWN_FAULTS]
@@ -51,14 +49,16 @@ class _Guess:
             for key in {file, posixpath.splitext(file)[0]}:
                 self._by_file.setdefault(key, []).append(name)
 
-    def of(self, name: str) -> str:
-        """Return the rest of a message, or nothing."""
+    def of(self, name: str, all_missing: bool = False) -> str:
+        """Return the rest of a message, or nothing; where all images are missing, the root is likely wrong."""
         slashed = name.replace("\\", "/")
         if slashed != name:
             return "; paths have / between their parts"
-        first, _, rest = name.partition("/")
-        if first == self._root.resolve().name and rest.casefold() in self._by_path:
-            return f"; the paths begin with {first}/, so --root should be {self._root.parent}"
+        # By its text: pathlib takes the folder above "." for "." again.
+        above = Path(os.path.normpath(self._root / ".."))
+        first = name.partition("/")[0]
+        if first == self._root.resolve().name and os.path.isfile(above / name):
+            return f"; the paths begin with {first}/, so --root should be {above}"
         if name.casefold() in self._by_path:
             return f"; {quoted(self._by_path[name.casefold()])} is there"
         like = self._by_file.get(posixpath.basename(name), [])
@@ -66,4 +66,6 @@ class _Guess:
             return ""
         if not name.lower().endswith(IMAGE_SUFFIXES):
             return f"; {quoted(like[0])} is there, and paths need their suffix"
+        if all_missing and like[0].endswith(f"/{name}"):
+            return f"; {quoted(like[0])} is there, so --root should be {self._root / like[0][: -len(name) - 1]}"
         return f"; {quoted(like[0])} is there"

@@ -128,14 +128,16 @@ def decode(
 def jpeg_damage(data: bytes) -> str | None:
     """Say what is damaged inside a JPEG that decodes nevertheless; None where nothing is.
 
-    Damage that leaves the coded data readable, such as another colour's bits, shows in nothing but the picture.
+    Damage that leaves the coded data readable, such as another colour's bits, shows in nothing but the picture. Of the
+    rare kinds of subsampling that TurboJPEG does not take, nothing is said.
     """
     import simplejpeg  # OpenCV hands on no warnings of libjpeg, but prints them
 
     try:
         simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
-        return str(error)
+        # What TurboJPEG refuses by itself opens with its function's name; what libjpeg says of the data does not.
+        return None if str(error).startswith("tj") else str(error)
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -84,17 +84,19 @@ def make_lists(
     everywhere.
 
     The files appear together or not at all. Raises ListError for faults in a source, a number of labels other than
-    ``num_classes``, images that are missing under ``root``, and files with other content already there, unless
-    ``force`` lets them be replaced.
+    ``num_classes``, images that are missing under ``root``, lists in ``out`` whose split cannot be kept, a part that
+    would be empty, and files with other content already there, unless ``force`` lets them be replaced; MxmlError for a
+    ``group_by`` that is no regular expression or finds nothing.
     """
     if not sources:
         root = root or Path("images")
         sources = (default_source(root),)
     _check_shares(split)
-    _refuse_sources_as_outputs(sources, out)
+    outputs = {os.path.realpath(out / name) for name in (*(f"{part}.lst" for part in PARTS), "labels.txt")}
+    _refuse_sources_as_outputs(sources, outputs)
     refuse_left_over(out, len(split))
     existing = ExistingLists({}, None) if new_split else read_existing(out)
-    labelled, forms = read_sources(sources, root, form, classes_file, ignore_unknown, options)
+    labelled, forms = read_sources(sources, root, form, classes_file, ignore_unknown, options, outputs)
     check_num_classes(labelled, num_classes, sources)
     images = labelled.images
     names = images.names()
@@ -112,8 +114,8 @@ def make_lists(
         )
     positions = stratified_split(images.labels, split, seed, groups, kept)
     parts = dict(zip(PARTS, (_numbered(images, names, part) for part in positions)))
-    _refuse_empty(parts, split, groups, near_duplicates)
     kept_count = int((kept >= 0).sum())
+    _refuse_empty(parts, split, kept_count, groups, group_by is not None, near_duplicates)
     if kept_count:
         notes += _notes_on_kept(existing, names, origin, parts, split, kept_count)
         notes += _parted_groups(groups, positions)
@@ -141,8 +143,7 @@ def _check_shares(split: Sequence[float]) -> None:
         )
 
 
-def _refuse_sources_as_outputs(sources: Sequence[Path], out: Path) -> None:
-    outputs = {os.path.realpath(out / name) for name in (*(f"{part}.lst" for part in PARTS), "labels.txt")}
+def _refuse_sources_as_outputs(sources: Sequence[Path], outputs: Container[str]) -> None:
     for path in sources:
         if os.path.realpath(path) in outputs:
             raise ListError(f"{path}: is to be read, and would be written over; --out names another folder")
@@ -159,17 +160,28 @@ def _misspelt(labelled: LabelledImages) -> list[str]:
 
 
 def _refuse_empty(
-    parts: Mapping[str, ImageList], split: Sequence[float], groups: np.ndarray | None, near_duplicates: bool
+    parts: Mapping[str, ImageList],
+    split: Sequence[float],
+    kept_count: int,
+    groups: np.ndarray | None,
+    grouped_by_name: bool,
+    near_duplicates: bool,
 ) -> None:
     count = sum(map(len, parts.values()))
     for part, share in zip(parts, split):
         if len(parts[part]):
             continue
+        if kept_count:
+            raise ListError(
+                f"{part}.lst would be empty, as {kept_count:,} of {count:,} images keep their side in the lists that "
+                "are there; --new-split deals all of them out anew"
+            )
         apart = count if groups is None else len(np.unique(groups))
         what, remedy = f"{count:,} images", ""
         if apart < count:
-            what += f", in {apart:,} groups that stay together,"
-            remedy = "; --ignore-duplicates takes images that look alike for different ones" * near_duplicates
+            what += f", in {apart:,} groups that stay together," if apart > 1 else ", in 1 group that stays together,"
+            remedy += "; another --group-by finds smaller groups" * grouped_by_name
+            remedy += "; --ignore-duplicates takes images that look alike for different ones" * near_duplicates
         raise ListError(f"{what} are too few for a share of {share:g} in {part}.lst{remedy}")
 
 
@@ -214,7 +226,11 @@ def _notes_on_kept(
     notes = []
     gone = existing.missing_from(names)
     if gone:
-        what = "1 image of the lists that were there is" if gone == 1 else f"{gone:,} images of those lists are"
+        what = (
+            "1 image of the lists that were there is"
+            if gone == 1
+            else f"{gone:,} images of the lists that were there are"
+        )
         notes.append(f"{what} not in {origin}, and left out")
     for (part, chosen), asked in zip(parts.items(), split):
         share = len(chosen) / len(names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -44,8 +46,23 @@ def test_whether_new_lists_hold_all_of_the_old(folder):
 def test_lists_that_share_an_image_or_would_be_left_over_are_refused(folder):
     refuse_left_over(folder, 2)
     (folder / "test.lst").write_text("0\t1\t1\tb.jpg\n")
-    with pytest.raises(ListError, match=r"test\.lst: has 'b.jpg', which train.lst beside it has too; --new-split"):
+    with pytest.raises(ListError, match=r"test\.lst: has 'b.jpg', which train.lst beside it has too; .*--new-split"):
         read_existing(folder)
     refuse_left_over(folder, 3)
     with pytest.raises(ListError, match=r"test\.lst: is there from a split into 3, and would be left over .* into 2"):
         refuse_left_over(folder, 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "fault"),
+    [
+        ("val.lst", "junk\nmore junk\n", r"val\.lst:1: is 'junk', should be one line an image: .*"),
+        ("labels.txt", "red\nred\n", r"labels\.txt:2: the label name 'red' is already number 1, should be unique"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_the_way_past_it(folder, file, content, fault):
+    (folder / file).write_text(content)
+    with pytest.raises(ListError) as caught:
+        read_existing(folder)
+    (text,) = caught.value.faults
+    assert re.fullmatch(rf".*/{fault}; mend what is there, or --new-split splits anew", text)

@@ -56,5 +56,13 @@ def test_where_nothing_is_there_it_is_said_once(images):
     )
     with pytest.raises(ListError, match=r"such as .*/a\.jpg; --root names the folder that the paths are under$"):
         compare_with_folder(listed(images, "a.jpg", "b.jpg"), "s.csv")
+    with pytest.raises(ListError, match=f"'sub/x.png' is there, so --root should be {images}/sub$"):
+        compare_with_folder(listed(images, "x.png", "Car.JPG"), "s.csv")
     with pytest.raises(ListError, match="none: is no folder"):
         compare_with_folder(listed(images.parent / "none", "a.jpg"), "s.csv")
+
+
+def test_the_folder_above_the_one_that_one_is_in_has_a_name(images, monkeypatch):
+    monkeypatch.chdir(images)
+    with pytest.raises(ListError, match=r"; the paths begin with images/, so --root should be \.\.$"):
+        compare_with_folder(listed(".", "images/579.jpg", "images/sub/x.png"), "s.csv")

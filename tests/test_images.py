@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mxml.errors import ImageError
-from mxml.images import Limits, decode, load, read_header
+from mxml.images import Limits, decode, jpeg_damage, load, read_header
 from mxml.runtime import load_cv2
 
 cv2 = load_cv2()
@@ -229,6 +229,19 @@ def test_other_files_are_called_what_they_are(data, reason):
         decode(data, path="a/b.jpg")
     assert caught.value.path == "a/b.jpg"
     assert "\n" not in str(caught.value)
+
+
+def test_a_jpeg_with_rare_subsampling_is_not_damaged():
+    grey = np.full((8, 24, 3), 128, np.uint8)
+    data = bytearray(encode(grey, ".jpg", cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444))
+    data[data.index(b"\xff\xc0") + 11] = 0x31  # luma three times as wide as colour
+    scan = data.index(b"\xff\xda")
+    start = scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+    # By the standard's Huffman codes: three empty blocks of luma (00 1010 each), two of colour (00 00 each), padding.
+    data[start:] = b"\x28\xa2\x80\x3f\xff\xd9"
+    assert np.array_equal(decode(bytes(data)), grey)
+    assert jpeg_damage(bytes(data)) is None
+    assert jpeg_damage(encode(grey, ".jpg")[:-8] + b"\xff\xd9") is not None
 
 
 def test_damaged_pixels_are_an_error(picture):

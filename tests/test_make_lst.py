@@ -142,6 +142,13 @@ def test_lists_that_lose_images_or_change_labels_need_force(place):
         "1 image of the lists that were there is not in images/labels.csv, and left out" in make_lists(force=True).notes
     )
     table.write_text(whole)
+    make_lists()
+    table.write_text("".join(line for line in whole.splitlines(keepends=True) if "5.jpg" not in line))
+    assert (
+        "3 images of the lists that were there are not in images/labels.csv, and left out"
+        in make_lists(force=True).notes
+    )
+    table.write_text(whole)
     assert make_lists().label_names == ("red", "dress")
     assert set(sides(place)) == {f"{i}.jpg" for i in range(30)}
     table.write_text(whole.replace("1.jpg,1,0", "1.jpg,0,0", 1))
@@ -185,11 +192,38 @@ def test_groups_too_large_for_a_part_are_said_to_be(place):
     for i in range(30):
         write_picture(place / "images" / f"{i}.jpg", 1, quality=50 + i)
     with pytest.raises(
-        ListError, match=r"^30 images, in 1 groups? that stay together, are too few .*--ignore-duplicates"
+        ListError, match=r"^30 images, in 1 group that stays together, are too few .* val\.lst; --ignore-duplicates"
     ):
         make_lists()
+    with pytest.raises(
+        ListError, match=r"in 1 group that stays together, .* val\.lst; another --group-by finds smaller"
+    ):
+        make_lists(group_by="jpg", near_duplicates=False)
     assert not (place / "lists").exists()
     assert len(make_lists(near_duplicates=False).parts["val"]) == 6
+
+
+def test_a_third_part_that_no_image_is_left_for_is_said_to_be_empty(place):
+    make_lists()
+    with pytest.raises(ListError) as caught:
+        make_lists(split=(0.8, 0.1, 0.1))
+    assert caught.value.faults == (
+        "test.lst would be empty, as 30 of 30 images keep their side in the lists that are there; "
+        "--new-split deals all of them out anew",
+    )
+    assert len(make_lists(split=(0.8, 0.1, 0.1), new_split=True, force=True).parts["test"]) == 3
+
+
+@pytest.mark.parametrize("out", ["images", "images/lists"])
+def test_lists_inside_the_folder_of_labelled_folders_are_no_other_labels(place, out):
+    (place / "images/labels.csv").unlink()
+    for i in range(30):
+        (place / f"images/{i % 3}").mkdir(exist_ok=True)
+        os.rename(place / f"images/{i}.jpg", place / f"images/{i % 3}/{i}.jpg")
+    assert make_lists(out=Path(out)).forms == ("folders",)
+    assert make_lists(out=Path(out)).unchanged
+    with pytest.raises(ListError, match=rf"^images: holds {out}/train\.lst, which looks like labels of the form lst"):
+        make_lists()
 
 
 def test_another_seed_moves_nothing_that_is_in_a_list(place):

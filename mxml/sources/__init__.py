@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -92,24 +92,28 @@ def by_name(name: str) -> Source:
     return next(source for source in FORMATS if name == source.NAME)
 
 
-def recognise(path: Path) -> Source:
-    """Return the form that ``path`` has; raise ListError for none."""
+def recognise(path: Path, outputs: Container[str] = ()) -> Source:
+    """Return the form that ``path`` has; raise ListError for none.
+
+    A folder of folders with labels of another form in it is refused, unless these are among ``outputs``, the real paths
+    of files that are written from it.
+    """
     _require(path)
     for source in FORMATS:
         if source.recognises(path):
             if source is folder_names:
-                _refuse_labels_inside(path)
+                _refuse_labels_inside(path, outputs)
             return source
     known = ", ".join(source.NAME for source in FORMATS)
     raise ListError(f"{path}: holds labels in no form that is known here; --from says which it is: {known}")
 
 
-def _refuse_labels_inside(folder: Path) -> None:
+def _refuse_labels_inside(folder: Path, outputs: Container[str]) -> None:
     """Raise ListError for a folder that has labels of another form in it: its folders' names are then hardly labels."""
     inner = _entries(folder)
     for entry in [*inner, *(entry for place in inner[:_FOLDERS_LOOKED_INTO] for entry in _entries(place))]:
         for source in FORMATS:
-            if source is not folder_names and source.recognises(entry):
+            if source is not folder_names and source.recognises(entry) and os.path.realpath(entry) not in outputs:
                 raise ListError(
                     f"{folder}: holds {entry}, which looks like labels of the form {source.NAME} ({source.TITLE}); "
                     "give that as SOURCE, or say --from folders"
@@ -143,17 +147,18 @@ def read_sources(
     classes_file: Path | None = None,
     ignore_unknown: bool = False,
     options: SourceOptions = DEFAULTS,
+    outputs: Container[str] = (),
 ) -> tuple[LabelledImages, tuple[Source, ...]]:
     """Read one or several sources as one set; return it, and the form of each.
 
     ``root`` is the image folder, what the forms say by default where it is None; ``form`` is the NAME of all sources'
-    form, recognised where it is None; ``classes_file`` lists the labels wanted, in order. Raises ListError for faults
-    in a source, for an image that two of them label differently, and for labels that are not in ``classes_file``
-    unless ``ignore_unknown``.
+    form, recognised where it is None, as ``recognise`` does with ``outputs``; ``classes_file`` lists the labels wanted,
+    in order. Raises ListError for faults in a source, for an image that two of them label differently, and for labels
+    that are not in ``classes_file`` unless ``ignore_unknown``.
     """
     for path in paths:
         _require(path)
-    forms = tuple(by_name(form) if form else recognise(path) for path in paths)
+    forms = tuple(by_name(form) if form else recognise(path, outputs) for path in paths)
     roots = {source.default_root(path) for source, path in zip(forms, paths)} if root is None else {root}
     if len(roots) > 1:
         raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; --root says under which folder")
