@@ -43,7 +43,7 @@ class CheckReport:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Return the findings that would break training."""
+        """Return the findings that training would stop at or do without."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 
 from mxml.duplicates import Duplicates
 from mxml.errors import ListError
-from mxml.image_list import ImageList, read_label_names
+from mxml.image_list import ImageList, read_label_names, require_same_names
 from mxml.image_scan import ImageScan
 from mxml.lst_file import GoodLines, read_good_lines
 
@@ -86,11 +86,14 @@ def read_lists(
     """Return the good lines of each list, as many labels in each as in the first; the labels' names, and their file.
 
     The names are those of the file ``labels``; unless it is given of labels.txt beside the first list, and class_0 and
-    so on where there is none. Raises ListError where a list has no good line of that many labels.
+    so on where there is none. Raises ListError where a list has no good line of that many labels, and where labels.txt
+    beside another list names other ones.
     """
     beside = Path(paths[0]).parent / "labels.txt"
     if labels is None and beside.exists():
         labels = beside
+        for path in paths[1:]:
+            require_same_names(path, read_label_names(beside), beside)
     names = None if labels is None else read_label_names(labels)
     width = None if names is None else len(names)
     try:

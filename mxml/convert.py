@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mxml.errors import ListError
 from mxml.labelled_images import LabelledImages
-from mxml.sources import Source, by_name, check_num_classes, read_sources
+from mxml.sources import FORMATS, Source, by_name, check_num_classes, read_sources
 from mxml.sources.options import DEFAULTS, SourceOptions
 from mxml.staging import staged
 
@@ -57,4 +57,23 @@ def convert(
         raise ListError(f"{out}: is to be read, and would be written over; --out names another file")
     with staged(out.parent, force) as staging:
         by_name(to).write(labelled, staging.path / out.name, options)
+        _refuse_other_names(staging.path / "labels.txt", out)
     return Converted(labelled, forms, staging.files)
+
+
+def _refuse_other_names(new: Path, out: Path) -> None:
+    """Raise ListError where label names would replace others that a file beside ``out`` is read with."""
+    old = out.parent / "labels.txt"
+    if not new.is_file() or not old.is_file() or new.read_bytes() == old.read_bytes():
+        return
+    suffixes = tuple(suffix for form in FORMATS for suffix in form.SUFFIXES)
+    users = [
+        file
+        for file in sorted(out.parent.iterdir())
+        if file.name.endswith(suffixes) and file != old and file.stem != out.stem
+    ]
+    if users:
+        raise ListError(
+            f"{old}: names other labels, or in another order, and {users[0]} is read with it; --classes {old} writes "
+            "these labels in the same order, and another folder keeps the two apart"
+        )

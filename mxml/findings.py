@@ -29,7 +29,7 @@ ERRORS = {
     "too-large": "images over the size limit",
     "no-image-left": "lists without a usable image",
 }
-"""The kinds of findings that would break training, and what they are about."""
+"""The kinds of findings that training would stop at or do without, and what they are about."""
 WARNINGS = {
     "labels-disagree": "images that occur more than once, with different labels",
     "labels-look-alike": "labels that may be one, spelt in two ways",
@@ -66,10 +66,10 @@ _NOTABLE_CHANGE = 0.2
 class Finding:
     """One thing that is wrong.
 
-    ``severity`` is ``error`` (would break training) or ``warning``; ``kind`` is one of ERRORS or WARNINGS; ``text`` is
-    one line that opens with the list's path, or with the label names' where it is about these alone, and the line there
-    if it is about one; ``images`` are the names of the images concerned, as the lists have them, at most a handful
-    where it concerns a label or a whole list.
+    ``severity`` is ``error`` (training would stop at it, or do without) or ``warning``; ``kind`` is one of ERRORS or
+    WARNINGS; ``text`` is one line that opens with the list's path, or with the label names' where it is about these
+    alone, and the line there if it is about one; ``images`` are the names of the images concerned, as the lists have
+    them, at most a handful where it concerns a label or a whole list.
     """
 
     severity: str

@@ -33,7 +33,10 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
             for name in missing[:SHOWN_FAULTS]
         ]
         raise ListError(faults, len(missing))
-    return tuple(sorted(found.difference(map(plain_path, names))))
+    named = {plain_path(name) for name in names}
+    # Absolute names may be of images under the root.
+    named |= {os.path.relpath(name, root.resolve()) for name in named if os.path.isabs(name)}
+    return tuple(sorted(found - named))
 
 
 class _Guess:

@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,27 @@ def read_label_names(path: str | os.PathLike[str], num_classes: int | None = Non
     if num_classes is not None and len(names) != num_classes:
         raise ListError(f"{os.fspath(path)}: has {counted(len(names))}, should be {num_classes}: {shown(names)}")
     return names
+
+
+def require_same_names(
+    list_path: str | os.PathLike[str], names: Sequence[str], names_file: str | os.PathLike[str]
+) -> None:
+    """Raise ListError where a labels.txt beside a list names its columns otherwise than ``names``, from ``names_file``.
+
+    The columns of the two lists then stand for different labels, and neither figures nor training would be right.
+    """
+    beside = Path(list_path).parent / "labels.txt"
+    if not beside.is_file():
+        return
+    own = read_label_names(beside)
+    if own == list(names):
+        return
+    column = next((i for i, pair in enumerate(zip(own, names)) if pair[0] != pair[1]), min(len(own), len(names)))
+    here, there = (quoted(some[column]) if column < len(some) else "nothing" for some in (own, names))
+    raise ListError(
+        f"{beside}: names other labels than {os.fspath(names_file)}: number {column + 1} is {here} here and {there} "
+        f"there; make both lists with the same labels, as mxml convert --classes {os.fspath(names_file)} does"
+    )
 
 
 def format_label_names(names: Sequence[str]) -> bytes:

@@ -109,15 +109,21 @@ def make_lists(
     kept = existing.sides(names)
     if existing.lists and not (kept >= 0).any():
         raise ListError(
-            f"{out}: has lists that name none of these images, so that no side can be kept: were they made with "
-            "another --root? --new-split deals all images out anew"
+            f"{out}: has lists that name none of these images, so that no side can be kept; give the sources of those "
+            "images as well to add to them, or the --root that they were made with; --new-split replaces them"
+        )
+    gone = existing.missing_from(names)
+    if gone and not force:
+        raise ListError(
+            f"{origin}: lacks {gone:,} of the images that the lists in {out} have; give their sources as well to add "
+            "to them, or --force leaves them out"
         )
     positions = stratified_split(images.labels, split, seed, groups, kept)
     parts = dict(zip(PARTS, (_numbered(images, names, part) for part in positions)))
     kept_count = int((kept >= 0).sum())
     _refuse_empty(parts, split, kept_count, groups, group_by is not None, near_duplicates)
     if kept_count:
-        notes += _notes_on_kept(existing, names, origin, parts, split, kept_count)
+        notes += _notes_on_kept(gone, len(names), origin, parts, split, kept_count)
         notes += _parted_groups(groups, positions)
     with staged(out, force or existing.all_in(parts, labelled.label_names)) as staging:
         for part, chosen in parts.items():
@@ -215,8 +221,8 @@ def _joined_with_duplicates(
 
 
 def _notes_on_kept(
-    existing: ExistingLists,
-    names: Sequence[str],
+    gone: int,
+    count: int,
     origin: str,
     parts: Mapping[str, ImageList],
     split: Sequence[float],
@@ -224,7 +230,6 @@ def _notes_on_kept(
 ) -> list[str]:
     """Return notes on where the lists that were there make the new ones other than a person might expect."""
     notes = []
-    gone = existing.missing_from(names)
     if gone:
         what = (
             "1 image of the lists that were there is"
@@ -233,8 +238,8 @@ def _notes_on_kept(
         )
         notes.append(f"{what} not in {origin}, and left out")
     for (part, chosen), asked in zip(parts.items(), split):
-        share = len(chosen) / len(names)
-        if abs(share - asked) > max(_NOTABLE_SHARE, 2 / len(names)):
+        share = len(chosen) / count
+        if abs(share - asked) > max(_NOTABLE_SHARE, 2 / count):
             notes.append(
                 f"{part}.lst has {share:.1%} of the images, and {asked:.1%} were asked for: {kept_count:,} images kept "
                 "their side; --new-split deals all of them out anew"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mxml.errors import ListError
-from mxml.image_list import ImageList, read_label_names
+from mxml.image_list import ImageList, read_label_names, require_same_names
 from mxml.lst_file import read_lst
 from mxml.sidecar import DataSource
 from mxml.train_config import TrainConfig
@@ -54,7 +54,9 @@ def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
         return read_label_names(config.labels, num_classes)
     beside = Path(config.data_train).with_name("labels.txt")
     if beside.exists():
-        return read_label_names(str(beside), num_classes)
+        names = read_label_names(str(beside), num_classes)
+        require_same_names(config.data_val, names, beside)
+        return names
     return [f"class_{index}" for index in range(num_classes)]
 
 

@@ -640,7 +640,7 @@ def test_errors_exit_with_1_and_warnings_with_0(folder):
     assert both.returncode == 1 and both.stderr == ""
     assert "error: lines that cannot be read (faulty-line, 1)\n  train.lst:2: " in both.stdout
     assert "  train.lst:7: t5.png: " in both.stdout
-    assert both.stdout.splitlines()[-1].startswith("2 errors, 1 warning: the lists would break training; ")
+    assert both.stdout.splitlines()[-1].startswith("2 errors, 1 warning: training would stop at these or do without; ")
     assert "--fix OUT.lst" in both.stdout.splitlines()[-1]
     val = folder.mxml("val.lst")
     assert val.returncode == 0 and val.stdout.splitlines()[-1] == "no errors, no warnings: the lists can be trained on"
@@ -835,3 +835,13 @@ def test_the_real_photographs_are_checked(shared):
     assert disagreeing >= {("47.jpg", "387.jpg"), ("385.jpg", "59.jpg")}
     assert ("39.jpg", "43.jpg") not in disagreeing
     assert kinds(report) == {"labels-disagree", "near-duplicates-across-lists", "near-duplicates"}
+
+
+def test_lists_whose_columns_have_other_names_are_not_compared(folder):
+    other = folder.path / "other"
+    other.mkdir()
+    (folder.path / "train.lst").write_text("0\t1\t0\t0\t0\ta.png\n")
+    (other / "val.lst").write_text("0\t1\t0\t0\t0\ta.png\n")
+    (other / "labels.txt").write_text("\n".join(reversed(NAMES)) + "\n")
+    with pytest.raises(ListError, match=r"other/labels\.txt: names other labels than .*labels\.txt: number 1 is"):
+        check_lists([folder.path / "train.lst", other / "val.lst"], folder.path)

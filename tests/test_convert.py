@@ -242,3 +242,21 @@ def test_the_command_refuses_in_one_line(tmp_path, mxml):
     assert mxml("--to", "csv", "--out", "x").returncode == 2
     done = mxml("labels.csv", "--num-classes", "3", "--to", "lst", "--out", "x.lst")
     assert done.stderr == "mxml: labels.csv: has 2 labels, should be 3: red, hat\n"
+
+
+def test_label_names_that_another_file_is_read_with_are_never_replaced(tmp_path, mxml):
+    (tmp_path / "train.csv").write_text("image,red,hat\na.jpg,1,0\n")
+    (tmp_path / "val.csv").write_text("image,hat,red\nb.jpg,1,0\n")
+    assert mxml("train.csv", "--to", "lst", "--out", "o/train.lst").returncode == 0
+    for force in ([], ["--force"]):
+        done = mxml("val.csv", "--to", "lst", "--out", "o/val.lst", *force)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "mxml: o/labels.txt: names other labels, or in another order, and o/train.lst is read with it; --classes "
+            "o/labels.txt writes these labels in the same order, and another folder keeps the two apart\n",
+        )
+        assert not (tmp_path / "o/val.lst").exists()
+    assert mxml("val.csv", "--to", "lst", "--out", "o/val.lst", "--classes", "o/labels.txt").returncode == 0
+    assert (tmp_path / "o/val.lst").read_text() == "0\t0.000000\t1.000000\tb.jpg\n"
+    assert mxml("val.csv", "--to", "lst", "--out", "p/x.lst").returncode == 0
+    assert mxml("train.csv", "--to", "lst", "--out", "p/x.lst", "--force").returncode == 0, "its own names may change"

@@ -69,7 +69,9 @@ def test_without_a_separator_a_cell_is_one_tag(table):
     path = table("image,tags\na.jpg,dark red\nb.jpg,blue\n")
     labelled = csv_tags.read(path, path.parent, OPTIONS)
     assert said(labelled) == (["blue", "dark red"], [("a.jpg", [0, 1]), ("b.jpg", [1, 0])])
-    assert labelled.notes == (f"{path}: nothing of | ; , separates tags, so each cell is one tag",)
+    assert labelled.notes == (
+        f"{path}: nothing of | ; , separates tags, so each cell is one tag; --separator ' ' parts them at blanks",
+    )
 
 
 def test_a_given_separator_is_the_only_one(table):
@@ -185,7 +187,7 @@ def test_other_files_are_not_recognised(table, tmp_path):
         ("image,tags\na.jpg,\n", "tags.csv: holds no labels"),
         (
             "image,tags\na.jpg,red,hat\n",
-            "tags.csv:2: has 3 cells, should have 2 like the header; tags that commas separate belong in quotes",
+            "tags.csv:2: has 3 cells, should have 2 like the header; tags that are separated as the columns are ",
         ),
         ("image,tags,unknown\na.jpg,red\n", "tags.csv:2: has 2 cells, should have 3 like the header"),
         ("image,tags\n../a.jpg,red\n", "tags.csv:2: the path '../a.jpg' leaves the image root"),

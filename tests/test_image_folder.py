@@ -26,6 +26,7 @@ def listed(root, *names):
 def test_what_a_set_does_not_name_is_returned(images):
     assert compare_with_folder(listed(images, "./579.jpg"), "s") == ("sub/Car.JPG", "sub/x.png")
     assert compare_with_folder(listed(images, "sub/x.png", "579.jpg", "sub/Car.JPG"), "s") == ()
+    assert compare_with_folder(listed(images, f"{images}/579.jpg"), "s") == ("sub/Car.JPG", "sub/x.png")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mxml.errors import ListError
-from mxml.image_list import ImageList, read_label_names, shown, write_label_names
+from mxml.image_list import ImageList, read_label_names, require_same_names, shown, write_label_names
 
 one_line_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"), min_size=1).filter(
     lambda text: text == text.strip()
@@ -85,3 +85,17 @@ def test_label_names_that_could_not_be_read_back_are_not_written(tmp_path, names
 
 def test_names_in_messages_are_cut():
     assert shown(["red", "x" * 100]) == "red, " + "x" * 57 + "..."
+
+
+def test_lists_with_other_label_names_beside_them_are_refused(tmp_path):
+    (tmp_path / "labels.txt").write_text("red\nhat\n")
+    require_same_names(tmp_path / "val.lst", ["red", "hat"], "train/labels.txt")
+    require_same_names(tmp_path / "none" / "val.lst", ["x"], "train/labels.txt")
+    with pytest.raises(ListError) as caught:
+        require_same_names(tmp_path / "val.lst", ["red", "tie"], "train/labels.txt")
+    assert str(caught.value) == (
+        f"{tmp_path}/labels.txt: names other labels than train/labels.txt: number 2 is 'hat' here and 'tie' there; "
+        "make both lists with the same labels, as mxml convert --classes train/labels.txt does"
+    )
+    with pytest.raises(ListError, match="number 2 is 'hat' here and nothing there"):
+        require_same_names(tmp_path / "val.lst", ["red"], "train/labels.txt")

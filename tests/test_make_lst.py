@@ -136,7 +136,7 @@ def test_lists_that_lose_images_or_change_labels_need_force(place):
     table = place / "images/labels.csv"
     whole = table.read_text()
     table.write_text(whole.replace("9.jpg,1,1\n", "", 1))
-    with pytest.raises(ListError, match="--force replaces them"):
+    with pytest.raises(ListError, match=r"^images/labels.csv: lacks 1 of the images .* or --force leaves them out$"):
         make_lists()
     assert (
         "1 image of the lists that were there is not in images/labels.csv, and left out" in make_lists(force=True).notes
@@ -163,7 +163,9 @@ def test_lists_that_lose_images_or_change_labels_need_force(place):
 def test_lists_of_other_images_are_no_sides_to_keep(place):
     make_lists()
     before = written(place)
-    with pytest.raises(ListError, match=r"^lists: has lists that name none of these images.* another --root\?"):
+    with pytest.raises(
+        ListError, match=r"^lists: has lists that name none of these images.* the --root that they were"
+    ):
         table = (place / "images/labels.csv").read_text()
         (place / "labels.csv").write_text("\n".join(f"images/{line}" for line in table.splitlines()))
         make_lists([Path("labels.csv")], root=Path("."), force=True)
@@ -448,6 +450,7 @@ def test_the_command_refuses_in_one_line(place, mxml):
         ["--split", "0.5,0.6"],
         ["--split", "0.8,0.2", "--val-share", "0.2"],
         ["--ignore-unknown"],
+        ["--root", "images", "--root", "images"],
         ["--unpack"],
         ["--separator", ""],
         ["--from", "nothing"],
@@ -469,3 +472,26 @@ def test_the_shipped_lists_are_what_the_command_makes(checkout, tmp_path):
     assert not made.notes, "no picture of the sample looks like another"
     for name in ("train.lst", "val.lst", "labels.txt"):
         assert (tmp_path / name).read_bytes() == (checkout / "lists" / name).read_bytes()
+
+
+def test_images_are_added_by_giving_all_sources(place, mxml):
+    make_lists()
+    before = sides(place)
+    write_picture(place / "images/new.jpg", 50)
+    (place / "new.csv").write_text("image,red,dress\nnew.jpg,1,1\n1.jpg,1,0\n")
+    done = mxml("new.csv")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "mxml: new.csv: lacks 29 of the images that the lists in lists have; give their sources as well to add to "
+        "them, or --force leaves them out\n"
+    )
+    assert mxml("images/labels.csv", "new.csv").returncode == 0
+    assert {name: side for name, side in sides(place).items() if name != "new.jpg"} == before
+
+
+def test_a_seed_that_changes_nothing_is_said_to(place, mxml):
+    make_lists()
+    done = mxml("--seed", "7")
+    assert done.stdout.splitlines()[-1] == "The lists are unchanged."
+    assert done.stderr.startswith("note: --seed deals out only images that are in none of these lists yet")
+    assert mxml().stderr == ""

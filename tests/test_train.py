@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, f1_score, hamming_loss, log
 
 import mxml
 from mxml import checkpoint, losses, params_file, train
-from mxml.errors import CheckpointError, Interrupted, MxmlError, TrainingError
+from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, TrainingError
 from mxml.history import best_epoch
 from mxml.lst_file import read_lst
 from mxml.runtime import load_mxnet
@@ -372,3 +372,12 @@ def test_training_goes_on_from_an_own_checkpoint_with_other_classes(folder):
     train.fit(tiny.config(folder, "two", model=str(folder / "run"), epoch=1, num_epoch=2))
     assert checkpoint.load(str(folder / "two")).arg_params["fc_weight"].shape == (2, 8)
     assert checkpoint.epochs_on_disk(str(folder / "two")) == [2]
+
+
+def test_a_validation_list_with_other_label_names_is_refused(folder):
+    (folder / "lists" / "labels.txt").write_text("red\ngreen\nblue\n")
+    (folder / "other").mkdir()
+    (folder / "other" / "val.lst").write_bytes((folder / "lists" / "val.lst").read_bytes())
+    (folder / "other" / "labels.txt").write_text("red\nblue\ngreen\n")
+    with pytest.raises(ListError, match=r"other/labels\.txt: names other labels than .*: number 2 is 'blue' here"):
+        train.fit(tiny.config(folder, num_epoch=1, data_val=str(folder / "other" / "val.lst")))

@@ -62,8 +62,8 @@ def command(
     """Say what is wrong with lists and their images, and what their labels look like.
 
     Opens every image that the lists name. The first list is the one to train on; the others are compared with it.
-    Exits with 1 where something would break training, such as faulty lines and images that cannot be read, also when
-    --fix writes lists without it; with 0 where there are at most warnings.
+    Exits with 1 where training would stop or do without images, for faulty lines and images that cannot be read, also
+    when --fix writes lists without them; with 0 where there are at most warnings.
     """
     if len(roots) not in (1, len(lists)):
         raise click.UsageError(
@@ -293,7 +293,9 @@ def _verdict(report: CheckReport, fixed: bool) -> str:
             remedy = "mend them"
         else:
             remedy = "mend them, or let --fix OUT.lst write each list without them"
-        return f"{_counted(len(report.errors), 'error')}, {warnings}: the lists would break training; {remedy}"
+        return (
+            f"{_counted(len(report.errors), 'error')}, {warnings}: training would stop at these or do without; {remedy}"
+        )
     if report.warnings:
         return f"no errors, {warnings}: the lists can be trained on; look at the warnings first"
     return "no errors, no warnings: the lists can be trained on"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from mxml.cli.image_bar import image_bar
 from mxml.cli.options import Numbers
@@ -29,7 +30,11 @@ _SHOWN_LABELS = 100
     help="Shares of train.lst, val.lst and perhaps test.lst, such as 0.8,0.1,0.1.  [default: 0.8,0.2]",
 )
 @click.option("--val-share", type=float, help="The same as --split with one minus this share, and this share.")
-@click.option("--new-split", is_flag=True, help="Deal out all images anew, also those in lists that are there.")
+@click.option(
+    "--new-split",
+    is_flag=True,
+    help="Deal out all images anew, also those in lists that are there (--force replaces these).",
+)
 @click.option("--group-by", metavar="REGEX", help="Keep images together in whose names this finds the same text.")
 @click.option("--ignore-duplicates", is_flag=True, help="Don't open the images to keep near-duplicates together.")
 @click.option("--seed", default=42, show_default=True, type=int, help="Decides which images go where.")
@@ -81,7 +86,10 @@ def make_lst(
             force=force,
             progress=progress,
         )
-    warn([*made.notes, *_unlisted(made)])
+    notes = [*made.notes, *_unlisted(made)]
+    if made.kept and click.get_current_context().get_parameter_source("seed") == ParameterSource.COMMANDLINE:
+        notes.append("--seed deals out only images that are in none of these lists yet; --new-split deals out all")
+    warn(notes)
     click.echo(json.dumps(_as_dict(made), ensure_ascii=False) if as_json else _as_text(made))
 
 
@@ -140,7 +148,7 @@ def _as_text(made: MadeLists) -> str:
     if made.unchanged:
         lines.append("The lists are unchanged.")
     elif made.kept:
-        lines.append(f"{made.kept:,} images kept their side; --new-split deals all of them out anew.")
+        lines.append(f"{_counted(made.kept, 'image')} kept their side; --new-split deals all of them out anew.")
     return "\n".join(lines)
 
 

@@ -39,7 +39,9 @@ def source_options(command: Command) -> Command:
         ),
         click.option(
             "--root",
+            "roots",
             type=path,
+            multiple=True,
             metavar="DIR",
             help="Image folder.  [default: where the form keeps its images, else images]",
         ),
@@ -79,7 +81,7 @@ def source_options(command: Command) -> Command:
 def read_options(
     sources: Sequence[Path],
     *,
-    root: Path | None,
+    roots: Sequence[Path],
     form: str | None,
     classes_file: Path | None,
     ignore_unknown: bool,
@@ -94,6 +96,9 @@ def read_options(
         raise click.UsageError("--separator '' separates nothing; should be the text between two tags")
     if ignore_unknown and classes_file is None:
         raise click.UsageError("--ignore-unknown leaves out what --classes does not list; give --classes FILE")
+    if len(roots) > 1:
+        raise click.UsageError("--root is given twice; all images are named under one folder")
+    root = roots[0] if roots else None
     arguments: dict[str, Any] = {
         "root": root,
         "form": form,

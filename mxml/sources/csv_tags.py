@@ -66,7 +66,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     rows = rows_of_names(path, options)
     for line, row in table:
         if len(row) != len(header):
-            hint = "; tags that commas separate belong in quotes" if len(row) > len(header) else ""
+            hint = "; tags that are separated as the columns are belong in quotes" if len(row) > len(header) else ""
             rows.fault(line, f"has {len(row)} cells, should have {len(header)} like the header{hint}")
             continue
         try:
@@ -108,17 +108,21 @@ def _check_separator(separator: str) -> None:
 def _find_separator(path: Path) -> tuple[str, tuple[str, ...]]:
     """Return what separates the tags of a table, and notes that say so."""
     examples: dict[str, str] = {}
+    blanks = False
     table = read_rows(path)
     next(table, None)
     for _, row in table:
         for cell in row[1:]:
             bare = _QUOTED_TAG.sub(r"\1", cell) if '"' in cell else cell
+            blanks = blanks or " " in cell.strip()
             for sign in SEPARATORS:
                 if sign in bare:
                     examples.setdefault(sign, cell)
     found = [sign for sign in SEPARATORS if sign in examples]
     if not found:
-        return SEPARATORS[0], (f"{path}: nothing of {' '.join(SEPARATORS)} separates tags, so each cell is one tag",)
+        hint = "; --separator ' ' parts them at blanks" if blanks else ""
+        note = f"{path}: nothing of {' '.join(SEPARATORS)} separates tags, so each cell is one tag{hint}"
+        return SEPARATORS[0], (note,)
     notes = [f"{path}: tags are separated by {found[0]}"]
     if len(found) > 1:
         notes.append(
