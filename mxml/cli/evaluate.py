@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mxml.cli.image_bar import open_bar
 from mxml.cli.options import Threshold, load_classifier, model_options, unreadable_images_named
 from mxml.errors import MxmlError, printable
 
@@ -31,8 +32,6 @@ def command(
     **model: Any,
 ) -> None:
     """Judge a checkpoint on a list: mAP, F1s, Hamming, ranking figures and each label's own."""
-    from tqdm import tqdm
-
     from mxml.lst_file import read_lst
     from mxml.metrics import multilabel_metrics
 
@@ -47,8 +46,7 @@ def command(
     elif root is None:
         raise click.UsageError("--data needs --root, the folder that the list's paths are under")
     images = read_lst(data, root or "", classifier.num_classes, allow_absolute=allow_absolute)
-    bar = tqdm(total=len(images), desc="evaluating", unit=" img", leave=False, disable=None)
-    with bar, unreadable_images_named():
+    with open_bar("evaluating", len(images)) as bar, unreadable_images_named():
         scores = classifier.scores(
             images, batch_size=batch_size, skip_bad=skip_bad, decode_threads=decode_threads, step=bar.update
         )

@@ -1,4 +1,4 @@
-"""A bar on stderr that counts images."""
+"""Bars on stderr that count images."""
 
 from __future__ import annotations
 
@@ -6,29 +6,38 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+def open_bar(text: str, total: int, done: int = 0) -> tqdm[Any]:
+    """Return a bar that shows how many of ``total`` images are done, on a terminal only, and leaves nothing behind."""
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=text,
+        total=total,
+        initial=done,
+        unit=" img",
+        leave=False,
+        file=sys.stderr,
+        disable=None,
+        mininterval=0.3,
+        **_assumed_size(),
+    )
 
 
 @contextlib.contextmanager
 def image_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """Yield what takes how many more images are done, and of how many; the bar appears with the first call."""
-    from tqdm import tqdm
-
     bar: tqdm[Any] | None = None
 
     def advance(done: int, total: int) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(
-                desc=text,
-                total=total,
-                unit=" img",
-                leave=False,
-                file=sys.stderr,
-                disable=None,
-                mininterval=0.3,
-                **_assumed_size(),
-            )
+            bar = open_bar(text, total)
         bar.update(done)
 
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mxml.cli.image_bar import open_bar
 from mxml.cli.options import Threshold, load_classifier, model_options, unreadable_images_named
 from mxml.errors import MxmlError, printable
 
@@ -59,7 +60,7 @@ def command(
     drawings = None if save_img is None else _Drawings(save_img)
     thresholds = classifier.thresholds if threshold is None else threshold
     read = 0
-    with tqdm(total=len(paths), desc="predicting", unit=" img", leave=False, disable=None) as bar:
+    with open_bar("predicting", len(paths)) as bar:
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
             images = ImageList.from_rows(chunk, np.full((len(chunk), classifier.num_classes), -1, dtype=np.int8))

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from mxml.cli.image_bar import open_bar
 from mxml.errors import MxmlError, printable
 from mxml.train import Progress
 
@@ -90,16 +91,7 @@ class ConsoleProgress(Progress):
 
     def _open_bar(self, text: str, images: int, done: int) -> None:
         self._close_bar()
-        self._bar = tqdm(
-            total=images,
-            initial=done,
-            desc=text,
-            unit=" img",
-            leave=False,
-            file=sys.stderr,
-            disable=None,
-            mininterval=0.3,
-        )
+        self._bar = open_bar(text, images, done)
 
     def _close_bar(self) -> None:
         if self._bar is not None:
