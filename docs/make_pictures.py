@@ -26,6 +26,7 @@ from mxml.results import ImagePrediction
 DOCS = Path(__file__).resolve().parent
 sys.path.append(str(DOCS.parent / "tests"))
 
+# The tests' folder has to be on the path before.
 from browser import Browser, find_chromium  # noqa: E402
 
 COLUMNS, ROWS = 3, 2

@@ -91,7 +91,7 @@ def make_lists(
     if not sources:
         root = root or Path("images")
         sources = (default_source(root),)
-    _check_shares(split)
+    check_shares(split)
     outputs = {os.path.realpath(out / name) for name in (*(f"{part}.lst" for part in PARTS), "labels.txt")}
     _refuse_sources_as_outputs(sources, outputs)
     refuse_left_over(out, len(split))
@@ -141,7 +141,8 @@ def make_lists(
     )
 
 
-def _check_shares(split: Sequence[float]) -> None:
+def check_shares(split: Sequence[float]) -> None:
+    """Raise ListError for shares that no train, validation and test lists can have."""
     if not 2 <= len(split) <= len(PARTS) or not all(0 < share < 1 for share in split) or abs(sum(split) - 1) > 1e-6:
         raise ListError(
             f"the split {','.join(f'{share:g}' for share in split)} should be two or three shares that add up to 1, "

@@ -72,6 +72,7 @@ class RecordFile:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 kind = "a folder" if os.path.isdir(path) else "no regular file"
                 raise ListError(f"{self.path}: is {kind}, should be a RecordIO file")
+            # The object is the context manager, and closes it.
             self._file = open(path, "rb")  # noqa: SIM115
             self._size = os.fstat(self._file.fileno()).st_size
         except OSError as error:

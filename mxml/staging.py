@@ -32,19 +32,29 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
     a folder that is there is an error if it holds anything. Whatever fails, ``folder`` is as it was before. Raises
     ListError for that, and for what cannot be written.
     """
+    with temporary_folder_in(folder) as temporary:
+        staging = Staging(temporary / "new")
+        staging.path.mkdir()
+        yield staging
+        states = [(_state(entry, folder / entry.name), entry) for entry in sorted(staging.path.iterdir())]
+        _refuse_others([folder / entry.name for state, entry in states if state == "replaced"], force)
+        changed = [entry for state, entry in states if state != "unchanged"]
+        _flush(changed)
+        _move(changed, folder, temporary / "old")
+        staging.files = tuple((folder / entry.name, state) for state, entry in states)
+
+
+@contextlib.contextmanager
+def temporary_folder_in(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder within ``folder``, which is made, and on a failure removed again if it was.
+
+    Raises ListError for what the operating system refuses, also within the ``with`` statement.
+    """
     made: list[Path] = []
     try:
         made = make_folders(folder)
         with tempfile.TemporaryDirectory(prefix=".mxml.", suffix=".tmp", dir=folder) as temporary:
-            staging = Staging(Path(temporary, "new"))
-            staging.path.mkdir()
-            yield staging
-            states = [(_state(entry, folder / entry.name), entry) for entry in sorted(staging.path.iterdir())]
-            _refuse_others([folder / entry.name for state, entry in states if state == "replaced"], force)
-            changed = [entry for state, entry in states if state != "unchanged"]
-            _flush(changed)
-            _move(changed, folder, Path(temporary, "old"))
-            staging.files = tuple((folder / entry.name, state) for state, entry in states)
+            yield Path(temporary)
     except OSError as error:
         remove_empty(made)
         raise ListError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from mxml.image_list import quoted
 from mxml.record_file import ImageHeader, Record, RecordFile, record_place
 from mxml.sources.file_tree import IMAGE_SUFFIXES
 from mxml.sources.rec_file import Faults, named_records, read_listed
-from mxml.staging import make_folders, remove_empty
+from mxml.staging import make_folders, remove_empty, temporary_folder_in
 
 
 class Unpacked(NamedTuple):
@@ -33,25 +32,16 @@ def unpack_images(path: Path, root: Path, *, progress: Callable[[int, int], None
     many. Raises ListError, and writes nothing, for a file that is there with other content, for a name that ends in
     no image's suffix or leads out of ``root``, through symbolic links too, and for a record that holds no whole image.
     """
-    made: list[Path] = []
-    try:
-        with RecordFile(path) as file:
-            total = sum(1 for _ in file)
-            made = make_folders(root)
-            with tempfile.TemporaryDirectory(prefix=".mxml.", suffix=".tmp", dir=root) as temporary:
-                unpacking = _Unpacking(file, root, Path(temporary))
-                for record, header, name in named_records(file, read_listed(path, False), unpacking.faults):
-                    unpacking.add(record, header, name)
-                    if progress:
-                        progress(1, total)
-                unpacking.faults.raise_any()
-                return unpacking.finish()
-    except OSError as error:
-        remove_empty(made)
-        raise ListError(f"{error.filename or root}: cannot be written: {error.strerror or error}") from error
-    except BaseException:
-        remove_empty(made)
-        raise
+    with RecordFile(path) as file:
+        total = sum(1 for _ in file)
+        with temporary_folder_in(root) as temporary:
+            unpacking = _Unpacking(file, root, temporary)
+            for record, header, name in named_records(file, read_listed(path, False), unpacking.faults):
+                unpacking.add(record, header, name)
+                if progress:
+                    progress(1, total)
+            unpacking.faults.raise_any()
+            return unpacking.finish()
 
 
 class _Unpacking:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from mxml.cli.image_bar import image_bar
 from mxml.cli.options import Numbers
 from mxml.cli.source_options import read_options, source_options, warn
-from mxml.errors import printable
+from mxml.errors import ListError, printable
 
 if TYPE_CHECKING:
     from mxml.make_lists import MadeLists
@@ -61,7 +61,7 @@ def make_lst(
     Images in lists that are there already stay on their side when others are added. To keep a split that was given with
     the labels, mxml convert each part --to lst.
     """
-    from mxml.make_lists import make_lists
+    from mxml.make_lists import check_shares, make_lists
 
     if split is not None and val_share is not None:
         raise click.UsageError("--split and --val-share say the same; give one of them")
@@ -70,8 +70,10 @@ def make_lst(
             raise click.UsageError(f"--val-share {val_share:g} should lie between 0 and 1")
         split = (1 - val_share, val_share)
     split = split or (0.8, 0.2)
-    if not 2 <= len(split) <= 3 or not all(0 < share < 1 for share in split) or abs(sum(split) - 1) > 1e-6:
-        raise click.UsageError("--split should be two or three shares that add up to 1, such as 0.8,0.1,0.1")
+    try:
+        check_shares(split)
+    except ListError as error:
+        raise click.UsageError(str(error)) from error
     arguments = read_options(sources, **source)
     with image_bar("looking for duplicates") as progress:
         made = make_lists(
