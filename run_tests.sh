@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set everything up on a machine that has only a Python 3.9 to 3.12, and run every check: lint, types, documents, tests.
+# Set everything up on a machine that has only a Python 3.9 to 3.12, and run every check: lint, types, layers, documents, tests.
 #
 #   sh run_tests.sh [PYTEST-OPTION...]
 set -eu
@@ -15,5 +15,6 @@ export PATH
 ruff check .
 ruff format --check .
 mypy
+lint-imports --no-cache
 python docs/generate_cli.py --check
 exec python -m pytest "$@"

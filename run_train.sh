@@ -28,7 +28,7 @@ prefix=model
 . "$root/scripts/environment.sh"
 
 python=$(find_python) || exit 1
-choice=$(PYTHONPATH=$root "$python" -c 'from mxml.runtime import choose_extra; print(*choose_extra())') || exit 1
+choice=$(PYTHONPATH=$root "$python" -c 'from mxml.runtime.gpus import choose_extra; print(*choose_extra())') || exit 1
 extra=${choice%% *}
 say "mxml: ${choice#* }"
 install "$extra" "$extra" || exit 1

@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mxml" / "__init__.py").read_text(), re.M).group(1)
 
-# What mxnet-cu112 1.9.1 loads beside the driver's own libcuda.so.1; mxml.runtime opens them before the import.
+# What mxnet-cu112 1.9.1 loads beside the driver's own libcuda.so.1; mxml.runtime.imports opens them before the import.
 CUDA_LIBRARIES = [
     "nvidia-cuda-runtime-cu11==11.8.89",
     "nvidia-cublas-cu11==11.11.3.6",
@@ -31,7 +31,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",
     packages=find_packages(include=["mxml", "mxml.*"]),
-    package_data={"mxml": ["check_page.html", "check_page.css", "check_page.js"]},
+    package_data={"mxml.prepare": ["check_page.html", "check_page.css", "check_page.js"]},
     install_requires=[
         "click>=8.1,<9",
         "defusedxml>=0.7,<1",
@@ -51,7 +51,7 @@ setup(
     extras_require={
         "cpu": ["mxnet==1.9.1; sys_platform == 'linux' and platform_machine == 'x86_64'"],
         "gpu": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
-        "test": ["hypothesis>=6.100,<7", "mypy>=1.10,<3", "pytest>=8,<10", "ruff>=0.6,<1"],
+        "test": ["hypothesis>=6.100,<7", "import-linter>=2.0,<3", "mypy>=1.10,<3", "pytest>=8,<10", "ruff>=0.6,<1"],
     },
     entry_points={"console_scripts": ["mxml = mxml.cli:main"]},
     classifiers=[

@@ -72,8 +72,8 @@ def mxml_scan_alone(arguments: argparse.Namespace) -> dict[str, Any]:
 def time_scan(data: Path, threads: int | None) -> dict[str, Any]:
     import numpy as np
 
-    from mxml.image_list import ImageList
-    from mxml.image_scan import scan_images
+    from mxml.data.image_list import ImageList
+    from mxml.prepare.image_scan import scan_images
 
     names = sorted(path.name for path in (data / "images").iterdir())
     images = ImageList.from_rows(names, np.ones((len(names), 1)), data / "images")
@@ -124,8 +124,8 @@ def time_search(count: int, crowds: bool) -> dict[str, Any]:
     """
     import numpy as np
 
-    from mxml.duplicates import find_duplicates
-    from mxml.image_scan import ImageScan
+    from mxml.prepare.duplicates import find_duplicates
+    from mxml.prepare.image_scan import ImageScan
 
     chance = np.random.default_rng(0)
     order = chance.permutation(count)
@@ -185,10 +185,10 @@ def found_in(data: Path) -> str:
     import harness
     import numpy as np
 
-    from mxml.duplicates import find_duplicates
-    from mxml.image_list import ImageList, read_label_names
-    from mxml.image_scan import scan_images
-    from mxml.lst_file import read_lst
+    from mxml.data.image_list import ImageList, read_label_names
+    from mxml.data.lst_file import read_lst
+    from mxml.prepare.duplicates import find_duplicates
+    from mxml.prepare.image_scan import scan_images
 
     lists = {name: read_lst(data / f"{name}.lst") for name in ("train", "val")}
     labels = np.concatenate([images.labels for images in lists.values()])

@@ -101,8 +101,8 @@ def measure(read: Callable[[Path], int], path: Path) -> dict[str, float]:
 
 
 def mxml_reader() -> Callable[[Path], int]:
-    from mxml.sources import coco_instances
-    from mxml.sources.options import SourceOptions
+    from mxml.data.formats import coco_instances
+    from mxml.data.formats.options import SourceOptions
 
     return lambda path: int((coco_instances.read(path, path.parent, SourceOptions()).images.labels == 1).sum())
 

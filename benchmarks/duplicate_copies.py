@@ -20,9 +20,9 @@ import harness
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from mxml.duplicates import find_duplicates
-from mxml.image_list import ImageList
-from mxml.image_scan import scan_images
+from mxml.data.image_list import ImageList
+from mxml.prepare.duplicates import find_duplicates
+from mxml.prepare.image_scan import scan_images
 
 Change = Callable[[Image.Image], bytes]
 

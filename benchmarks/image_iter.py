@@ -32,9 +32,9 @@ def paths() -> list[str]:
 
 
 def mxml_iter():
-    from mxml.image_iter import ImageIter
-    from mxml.lst_file import read_lst
-    from mxml.transforms import Augment, preset
+    from mxml.data.image_iter import ImageIter
+    from mxml.data.lst_file import read_lst
+    from mxml.images.transforms import Augment, preset
 
     images = read_lst(DATA / "train.lst", DATA / "images")
     batches = ImageIter(
@@ -53,7 +53,7 @@ def mxml_iter():
 
 
 def mxnet_iter():
-    from mxml.runtime import load_mxnet
+    from mxml.runtime.imports import load_mxnet
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))  # MXNet's own choice
 

@@ -32,10 +32,10 @@ def measure(folder: Path, full: bool) -> dict[str, float]:
     """Time one pass over the photographs, after one batch to warm up."""
     import numpy as np
 
-    from mxml import network_input
-    from mxml.image_iter import ImageIter
-    from mxml.image_list import ImageList
-    from mxml.transforms import Augment, preset
+    from mxml.data.image_iter import ImageIter
+    from mxml.data.image_list import ImageList
+    from mxml.images import network_input
+    from mxml.images.transforms import Augment, preset
 
     if full:
         network_input._reduction = lambda scale: 1

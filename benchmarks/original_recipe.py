@@ -27,8 +27,8 @@ def measure(list_path: str, epochs: int) -> dict[str, float]:
     """Fit for one epoch to warm up and ``epochs`` more, and return the images a second of these."""
     # mxml would otherwise choose; this is MXNet's own choice.
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // 2))
-    from mxml import losses
-    from mxml.runtime import load_mxnet
+    from mxml.model import losses
+    from mxml.runtime.imports import load_mxnet
 
     mx = load_mxnet()
     pretrained, arg_params, aux_params = mx.model.load_checkpoint(str(SQUEEZENET), 0)

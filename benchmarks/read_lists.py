@@ -72,13 +72,13 @@ def measure(read: Callable[[str], int], path: str) -> dict[str, float]:
 
 
 def mxml_reader() -> Callable[[str], int]:
-    from mxml.lst_file import read_lst
+    from mxml.data.lst_file import read_lst
 
     return lambda path: len(read_lst(path, "photos", CLASSES))
 
 
 def mxnet_reader() -> Callable[[str], int]:
-    from mxml.runtime import load_mxnet
+    from mxml.runtime.imports import load_mxnet
 
     mx = load_mxnet()
     mx.nd.array([1.0])  # what MXNet loads at its first array is not part of the reading

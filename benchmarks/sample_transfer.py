@@ -20,9 +20,9 @@ from typing import Any
 
 import harness
 
-from mxml.params_file import write_params
-from mxml.runtime import load_mxnet
-from mxml.symbols import load_symbol
+from mxml.model.params_file import write_params
+from mxml.model.symbols import load_symbol
+from mxml.runtime.imports import load_mxnet
 
 MODELS, LISTS, IMAGES = harness.ROOT / "models", harness.ROOT / "lists", harness.ROOT / "images"
 # As run_train.sh has them.

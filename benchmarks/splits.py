@@ -199,7 +199,7 @@ def random_group_splitter(groups: np.ndarray | None) -> tuple[str, Splitter]:
 
 
 def mxml_splitter(groups: np.ndarray | None) -> tuple[str, Splitter]:
-    from mxml.splits import stratified_split
+    from mxml.prepare.splits import stratified_split
 
     name = "mxml" if groups is None else "mxml, groups"
     return name, lambda labels, seed: stratified_split(labels, SHARES, seed, groups)
@@ -253,7 +253,7 @@ def _skmultilearn_version() -> str:
 
 def time_a_million(width: int, how: str) -> dict[str, float]:
     """Time one split of 1,000,000 images: alone, in groups, or with nine tenths of them kept."""
-    from mxml.splits import stratified_split
+    from mxml.prepare.splits import stratified_split
 
     count, chance = 1_000_000, np.random.RandomState(0)
     frequencies = 0.5 / np.arange(1, width + 1)

@@ -34,7 +34,7 @@ RATE = "images_per_second"
 
 def export_resnet18(folder: Path) -> str:
     """Write gluon's ResNet-18 with random parameters as a pretrained network would be, and return its prefix."""
-    from mxml.runtime import load_mxnet
+    from mxml.runtime.imports import load_mxnet
 
     mx = load_mxnet()
     network = mx.gluon.model_zoo.vision.resnet18_v1()
@@ -47,7 +47,7 @@ def export_resnet18(folder: Path) -> str:
 
 def config_for(network: str, folder: Path, list_path: str, epochs: int) -> Any:
     """Return the mxml run that torch_training.py repeats in PyTorch; it validates on eight images."""
-    from mxml.train_config import TrainConfig
+    from mxml.training.config import TrainConfig
 
     val = folder / "val.lst"
     val.write_text("".join((DATA / "val.lst").read_text().splitlines(keepends=True)[:8]))
@@ -69,8 +69,8 @@ def config_for(network: str, folder: Path, list_path: str, epochs: int) -> Any:
 
 def mxml_from_files(config: Any) -> float:
     """Fit as the command line does and return the images a second of the epochs after the first."""
-    from mxml.runtime import load_mxnet
-    from mxml.train import Progress, fit
+    from mxml.runtime.imports import load_mxnet
+    from mxml.training.fit import Progress, fit
 
     mx = load_mxnet()
 
@@ -93,12 +93,12 @@ def mxml_from_files(config: Any) -> float:
 
 def mxml_in_memory(config: Any) -> float:
     """Take fit's steps on batches that are ready and return the images a second."""
-    from mxml.image_iter import ImageIter
-    from mxml.lst_file import read_lst
-    from mxml.runtime import load_mxnet
-    from mxml.starting_point import of_pretrained
-    from mxml.train import preprocess_of
-    from mxml.trainer import Trainer
+    from mxml.data.image_iter import ImageIter
+    from mxml.data.lst_file import read_lst
+    from mxml.runtime.imports import load_mxnet
+    from mxml.training.bound_module import Trainer
+    from mxml.training.fit import preprocess_of
+    from mxml.training.starting_point import of_pretrained
 
     mx = load_mxnet()
     images = read_lst(config.data_train, config.image_train)

@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image
 
 from mxml import Classifier, read_lst
-from mxml.check import check_lists
-from mxml.check_page import format_page
-from mxml.curves import plot_history
-from mxml.images import load
-from mxml.results import ImagePrediction
+from mxml.images.decode import load
+from mxml.inference.results import ImagePrediction
+from mxml.prepare.check import check_lists
+from mxml.prepare.check_page import format_page
+from mxml.training.curves import plot_history
 
 DOCS = Path(__file__).resolve().parent
 sys.path.append(str(DOCS.parent / "tests"))

@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 
 from mxml import atomic
-from mxml.make_lists import make_lists
-from mxml.runtime import load_cv2, load_mxnet
+from mxml.prepare.make_lists import make_lists
+from mxml.runtime.imports import load_cv2, load_mxnet
 
 ROOT = Path(__file__).resolve().parent.parent
 OPENCV_VERSION = "4.9.0"
@@ -373,7 +373,7 @@ def make_network(out: Path) -> None:
     """Pretrain the network and write models/sample-symbol.json and models/sample-0000.params."""
     # The sums of gradients round otherwise when another number of threads shares them.
     os.environ["OMP_NUM_THREADS"] = "1"
-    from mxml.params_file import write_params
+    from mxml.model.params_file import write_params
 
     started = time.monotonic()
     images, kinds = _kind_images(PRETRAINING_SEED, NUM_PRETRAINING)

@@ -11,16 +11,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Augment": "transforms",
-    "Classifier": "inference",
-    "ImageIter": "image_iter",
-    "ImageList": "image_list",
+    "Augment": "images.transforms",
+    "Classifier": "inference.classifier",
+    "ImageIter": "data.image_iter",
+    "ImageList": "data.image_list",
     "MxmlError": "errors",
-    "Preprocess": "transforms",
-    "TrainConfig": "train",
-    "fit": "train",
-    "read_lst": "lst_file",
-    "write_lst": "lst_file",
+    "Preprocess": "images.transforms",
+    "TrainConfig": "training.config",
+    "fit": "training.fit",
+    "read_lst": "data.lst_file",
+    "write_lst": "data.lst_file",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from mxml.image_list import ImageList, label_name_faults, path_fault, plain_path
-from mxml.labelled_images import LabelledImages
-from mxml.sources.options import DEFAULTS
+from mxml.data.formats.options import DEFAULTS
+from mxml.data.image_list import ImageList, label_name_faults, path_fault, plain_path
+from mxml.data.labelled_images import LabelledImages
 
 # What some form or other gives a meaning to, beside anything else that Unicode has.
 letters = st.one_of(

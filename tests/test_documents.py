@@ -81,7 +81,9 @@ def test_the_readme_shows_the_fixed_commands(checkout):
 
 
 def test_the_formats_page_names_every_field_and_column(checkout):
-    from mxml import history, sidecar, transforms
+    from mxml.images import transforms
+    from mxml.model import sidecar
+    from mxml.training import history
 
     text = (checkout / "docs" / "formats.md").read_text(encoding="utf-8")
     kinds = (sidecar.Sidecar, sidecar.Epoch, sidecar.Pause, sidecar.DataSource, sidecar.Stamp, transforms.Preprocess)

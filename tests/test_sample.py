@@ -13,11 +13,11 @@ from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mxml.image_list import read_label_names
-from mxml.lst_file import read_lst
-from mxml.params_file import read_params, split_params
-from mxml.runtime import load_cv2, load_mxnet
-from mxml.symbols import find_feature_layer, load_symbol
+from mxml.data.image_list import read_label_names
+from mxml.data.lst_file import read_lst
+from mxml.model.params_file import read_params, split_params
+from mxml.model.symbols import find_feature_layer, load_symbol
+from mxml.runtime.imports import load_cv2, load_mxnet
 
 cv2 = load_cv2()
 mx = load_mxnet()

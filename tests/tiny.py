@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mxml import params_file
-from mxml.image_list import ImageList, write_label_names
-from mxml.lst_file import write_lst
-from mxml.runtime import load_mxnet
-from mxml.train_config import TrainConfig
+from mxml.data.image_list import ImageList, write_label_names
+from mxml.data.lst_file import write_lst
+from mxml.model import params_file
+from mxml.runtime.imports import load_mxnet
+from mxml.training.config import TrainConfig
 
 mx = load_mxnet()
 LABELS = ("red", "green", "blue")

@@ -18,8 +18,8 @@ from mxml.errors import MxmlError, printable
 if TYPE_CHECKING:
     import numpy as np
 
-    from mxml.check import CheckReport
-    from mxml.label_statistics import LabelStatistics
+    from mxml.prepare.check import CheckReport
+    from mxml.prepare.label_statistics import LabelStatistics
 
 _SHOWN_LABELS = 30
 _SHOWN_COUNTS = 12
@@ -72,7 +72,7 @@ def command(
         )
     _check_outputs([*lists, labels or _labels_beside(lists[0])], lists, fixed, html)
 
-    from mxml.check import check_lists
+    from mxml.prepare.check import check_lists
 
     with image_bar("checking") as progress:
         report = check_lists(
@@ -86,7 +86,7 @@ def command(
     written = _write_fixed(report, fixed)
     if html:
         from mxml import atomic
-        from mxml.check_page import format_page
+        from mxml.prepare.check_page import format_page
 
         _make_folder_of(html)
         atomic.write_text(html, format_page(report))
@@ -122,8 +122,8 @@ def _labels_beside(path: str) -> str:
 
 def _write_fixed(report: CheckReport, fixed: Sequence[str]) -> list[dict[str, Any]]:
     """Write each list without what is broken, and the label names beside it where there are none; say what was done."""
-    from mxml.image_list import write_label_names
-    from mxml.lst_file import write_lst
+    from mxml.data.image_list import write_label_names
+    from mxml.data.lst_file import write_lst
 
     written = []
     for out, checked in zip(fixed, report.lists):
@@ -151,7 +151,7 @@ def _write_fixed(report: CheckReport, fixed: Sequence[str]) -> list[dict[str, An
 
 def _state_of_names(path: str, label_names: Sequence[str]) -> str:
     """Say of a file of label names whether it has these (``there``), has others, or is still to be written."""
-    from mxml.image_list import read_label_names
+    from mxml.data.image_list import read_label_names
 
     if not os.path.lexists(path):
         return "written"
@@ -275,7 +275,7 @@ def _guessing_table(statistics: LabelStatistics, heads: Sequence[str]) -> list[s
 
 
 def _finding_lines(severity: str, kind: str, texts: Sequence[str]) -> list[str]:
-    from mxml.findings import ERRORS, WARNINGS
+    from mxml.prepare.findings import ERRORS, WARNINGS
 
     about = {**ERRORS, **WARNINGS}[kind]
     lines = [f"{severity}: {about} ({kind}, {len(texts):,})", *(f"  {text}" for text in texts[:_SHOWN_EXAMPLES])]

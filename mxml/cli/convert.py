@@ -28,7 +28,7 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
     What the other form cannot hold is refused. The forms rec and folders hold the images themselves, the others name
     them under the image folder.
     """
-    from mxml.convert import convert
+    from mxml.prepare.convert import convert
 
     converted = convert(sources, to, out, force=force, **read_options(sources, **source))
     labelled = converted.labelled

@@ -13,9 +13,9 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
     """Say what this installation can do, and what is wrong with it, with the remedy. Exit 1 if MXNet can't run."""
-    from mxml import runtime
+    from mxml.runtime import doctor
 
-    facts = runtime.facts()
+    facts = doctor.facts()
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(facts), "can_run": facts.can_run}, indent=1))
         sys.exit(0 if facts.can_run else 1)

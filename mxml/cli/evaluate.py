@@ -32,8 +32,8 @@ def command(
     **model: Any,
 ) -> None:
     """Judge a checkpoint on a list: mAP, F1s, Hamming, ranking figures and each label's own."""
-    from mxml.lst_file import read_lst
-    from mxml.metrics import multilabel_metrics
+    from mxml.data.lst_file import read_lst
+    from mxml.inference.metrics import multilabel_metrics
 
     classifier = load_classifier(**model)
     sidecar = classifier.checkpoint.sidecar

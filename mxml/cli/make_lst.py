@@ -15,7 +15,7 @@ from mxml.cli.source_options import read_options, source_options, warn
 from mxml.errors import ListError, printable
 
 if TYPE_CHECKING:
-    from mxml.make_lists import MadeLists
+    from mxml.prepare.make_lists import MadeLists
 
 _SHOWN_LABELS = 100
 
@@ -61,7 +61,7 @@ def make_lst(
     Images in lists that are there already stay on their side when others are added. To keep a split that was given with
     the labels, mxml convert each part --to lst.
     """
-    from mxml.make_lists import check_shares, make_lists
+    from mxml.prepare.make_lists import check_shares, make_lists
 
     if split is not None and val_share is not None:
         raise click.UsageError("--split and --val-share say the same; give one of them")

@@ -15,9 +15,9 @@ import click
 from mxml.errors import ImageError, MxmlError
 
 if TYPE_CHECKING:
-    from mxml.checkpoint import Checkpoint
-    from mxml.inference import Classifier
-    from mxml.transforms import Preprocess
+    from mxml.images.transforms import Preprocess
+    from mxml.inference.classifier import Classifier
+    from mxml.model.checkpoint import Checkpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -141,10 +141,10 @@ def load_classifier(
     channels: str | None,
 ) -> Classifier:
     """Load the checkpoint that ``model_options`` describe."""
-    from mxml import checkpoint
-    from mxml.image_list import read_label_names
-    from mxml.inference import Classifier
-    from mxml.runtime import default_device
+    from mxml.data.image_list import read_label_names
+    from mxml.inference.classifier import Classifier
+    from mxml.model import checkpoint
+    from mxml.runtime.devices import default_device
 
     asked = chosen_device(device, gpus)
     loaded = checkpoint.load(prefix, epoch)
@@ -171,7 +171,7 @@ def _preprocess(
     loaded: Checkpoint, image_shape: Sequence[int] | None, preset_name: str | None, changes: dict[str, Any]
 ) -> Preprocess | None:
     """Return what the options make of the sidecar's preprocessing, or the original script's; None leaves it alone."""
-    from mxml.transforms import preset
+    from mxml.images.transforms import preset
 
     changes = {name: value for name, value in changes.items() if value is not None}
     if image_shape is None and preset_name is None and not changes:

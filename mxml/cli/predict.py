@@ -15,7 +15,7 @@ from mxml.cli.options import Threshold, load_classifier, model_options, unreadab
 from mxml.errors import MxmlError, printable
 
 if TYPE_CHECKING:
-    from mxml.inference import Classifier
+    from mxml.inference.classifier import Classifier
 
 # Images scored before their results are printed: enough to keep the decoders busy, few enough to see results soon.
 CHUNK = 1024
@@ -50,10 +50,10 @@ def command(
     import numpy as np
     from tqdm import tqdm
 
-    from mxml.image_list import ImageList
-    from mxml.images import load
-    from mxml.inputs import expand_inputs
-    from mxml.results import ImagePrediction
+    from mxml.data.image_list import ImageList
+    from mxml.images.decode import load
+    from mxml.inference.inputs import expand_inputs
+    from mxml.inference.results import ImagePrediction
 
     classifier = load_classifier(**model)
     paths = expand_inputs(inputs) if inputs else _validation_images(classifier)
@@ -85,7 +85,7 @@ def command(
 
 
 def _validation_images(classifier: Classifier) -> list[str]:
-    from mxml.lst_file import read_lst
+    from mxml.data.lst_file import read_lst
 
     sidecar = classifier.checkpoint.sidecar
     source = sidecar.data.get("val") if sidecar else None

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mxml.cli.image_bar import open_bar
 from mxml.errors import MxmlError, printable
-from mxml.train import Progress
+from mxml.training.fit import Progress
 
 
 class ConsoleProgress(Progress):

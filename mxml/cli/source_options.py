@@ -13,7 +13,7 @@ from mxml.errors import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# Named here so that help needs none of their modules; a test holds them against mxml.sources.FORMATS.
+# Named here so that help needs none of their modules; a test holds them against mxml.data.formats.FORMATS.
 FORM_NAMES = (
     "voc",
     "paddlex",
@@ -90,7 +90,7 @@ def read_options(
     **read: Any,
 ) -> dict[str, Any]:
     """Return the arguments that make_lists and convert share, from what ``source_options`` took; unpack on request."""
-    from mxml.sources.options import SourceOptions
+    from mxml.data.formats.options import SourceOptions
 
     if read["separator"] == "":
         raise click.UsageError("--separator '' separates nothing; should be the text between two tags")
@@ -113,8 +113,8 @@ def read_options(
 
 
 def _unpack(sources: Sequence[Path], root: Path | None, num_classes: int | None, **read: Any) -> None:
-    from mxml.sources import check_num_classes, read_sources
-    from mxml.unpack import unpack_images
+    from mxml.data.formats import check_num_classes, read_sources
+    from mxml.prepare.unpack import unpack_images
 
     records = [path for path in sources if path.suffix.lower() == ".rec"]
     if not records:

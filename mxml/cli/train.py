@@ -12,7 +12,7 @@ import click
 
 from mxml.cli.options import Numbers, Text, chosen_device, device_options
 from mxml.errors import SHOWN_FAULTS, CheckpointError, MxmlError
-from mxml.train_config import BEST_BY, OPTIMIZERS, SCHEDULES, TrainConfig, resumed
+from mxml.training.config import BEST_BY, OPTIMIZERS, SCHEDULES, TrainConfig, resumed
 
 # The settings' defaults are TrainConfig's; click only shows them, so that an option that was not given stays unknown
 # and a resumed run keeps its own.
@@ -119,9 +119,9 @@ def command(
     checkpoint an epoch, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; go on with --resume.
     """
     from mxml.cli.progress import ConsoleProgress
-    from mxml.runtime import default_device
-    from mxml.signals import StopRequest
-    from mxml.train import fit
+    from mxml.runtime.devices import default_device
+    from mxml.training.fit import fit
+    from mxml.training.signals import StopRequest
 
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     given["prefix"] = _prefix(prefix, save_result, save_name)
@@ -168,12 +168,12 @@ def _named(prefix: str, option: str) -> str:
 
 
 def _config(given: dict[str, Any], resume: bool, device: str) -> Any:
-    from mxml.checkpoint import read_sidecar, sidecar_path
+    from mxml.model.checkpoint import read_sidecar, sidecar_path
 
     sidecar = read_sidecar(given["prefix"]) if resume else None
     if sidecar is not None:
         try:
-            saved = TrainConfig.from_dict(sidecar.config)
+            saved = TrainConfig.from_dict(sidecar.config, os.path.dirname(given["prefix"]))
         except MxmlError as error:
             raise CheckpointError(f"{sidecar_path(given['prefix'])}: {error}") from error
         return resumed(saved, given)

@@ -1,0 +1,1 @@
+"""Lists, label names and batches."""

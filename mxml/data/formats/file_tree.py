@@ -1,0 +1,69 @@
+"""Folders of files: what is found in them, and what can be put there and be found again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from mxml.data.image_list import quoted
+from mxml.errors import ListError
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+_MAX_PART_BYTES = 255
+
+
+def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the files under ``folder`` with one of the suffixes, relative to it with ``/`` between, sorted.
+
+    Suffixes are in small letters and match any case. Hidden files and folders are passed over, and links to folders
+    are not followed. Raises ListError for a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise ListError(f"{error.filename}: cannot be read: {error.strerror}")
+
+    found = []
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inner = os.path.relpath(place, folder).replace(os.sep, "/") + "/"
+        inner = "" if inner == "./" else inner
+        found += [inner + name for name in files if name.lower().endswith(suffixes) and not name.startswith(".")]
+    return sorted(found)
+
+
+def find_images(folder: Path) -> list[str]:
+    """Return the image files under ``folder``, by their suffix, as find_files does."""
+    return find_files(folder, IMAGE_SUFFIXES)
+
+
+def relative_to(path: Path, root: Path) -> str:
+    """Return what leads from ``root`` to ``path``, ready to be put before a name."""
+    inner = os.path.relpath(path, root).replace(os.sep, "/")
+    if inner.split("/")[0] == "..":
+        raise ListError(f"{path}: is outside of the image root {root}, should be under it")
+    return "" if inner == "." else f"{inner}/"
+
+
+def file_fault(name: str) -> str | None:
+    """Say why a file cannot be called so under a folder, or would not be found there by this name; None if it can."""
+    for part in name.split("/"):
+        if not part or part.startswith("."):
+            return f"the path {quoted(name)} has an empty or a hidden part, which no folder is read for"
+        if len(part.encode()) > _MAX_PART_BYTES:
+            return f"the name {quoted(part)} is {len(part.encode())} bytes long, should be at most {_MAX_PART_BYTES}"
+    return None
+
+
+def blocked_files(names: Iterable[str]) -> list[str]:
+    """Return the files that cannot be where they should, as others need a folder of that name."""
+    wanted = set(names)
+    folders = set()
+    for name in wanted:
+        folder = name.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return sorted(wanted & folders)

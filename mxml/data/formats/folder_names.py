@@ -1,0 +1,152 @@
+"""Labels in the names of the folders that the images are in: ``red_dress/1.jpg`` shows red and dress."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mxml.data.formats.file_tree import IMAGE_SUFFIXES, blocked_files, file_fault, find_images, relative_to
+from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.rows import rows_of_names
+from mxml.data.image_list import format_label_names, path_fault, quoted, shown
+from mxml.data.labelled_images import LabelledImages
+from mxml.errors import SHOWN_FAULTS, ListError
+
+NAME = "folders"
+TITLE = "folders named by their labels"
+SUFFIXES: tuple[str, ...] = ()
+
+_LABEL_FILE = "labels.txt"
+_OTHER_FORMS = "; csv, jsonl and coco can hold it"
+
+
+def recognises(path: Path) -> bool:
+    """Say whether ``path`` is a folder; the other forms that are folders are asked before."""
+    return path.is_dir()
+
+
+def default_root(path: Path) -> Path:
+    """Return the folder itself."""
+    return path
+
+
+def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+    """Read the images in the folders under ``path``; each has the labels in the name of the folder that it is in.
+
+    Labels stand between ``options.split_char``; with ``options.nested`` every folder below ``path`` on the way to an
+    image gives labels. A folder whose name is only split characters gives none. Images are sorted by their text.
+    Raises one ListError with every fault.
+    """
+    if not path.is_dir():
+        raise ListError(f"{path}: is a file, should be a folder with folders of images named by their labels")
+    prefix = relative_to(path, root)
+    names = find_images(path)
+    if not names:
+        raise ListError(f"{path}: holds no images, should hold folders of images (or labels.csv) named by their labels")
+    rows = rows_of_names(path, options)
+    for name in names:
+        if "/" in name:
+            rows.add(str(path / name), prefix + name, _labels_of(name, options))
+    loose = [name for name in names if "/" not in name]
+    if loose:
+        what = "1 image is" if len(loose) == 1 else f"{len(loose):,} images are"
+        rows.fault(
+            str(path),
+            f"{what} in no labelled folder, such as {quoted(loose[0])}, should be in one like red_dress; if a table or "
+            "file has the labels, give that as SOURCE",
+        )
+    return rows.finish(root)
+
+
+def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+    """Make the folders under ``target`` and put the images there, as hard links where possible, else as copies.
+
+    The image ``a/b.jpg`` with the labels red and dress goes to ``a/red_dress/b.jpg``, one without labels to
+    ``a/_/b.jpg``; an image whose folder says its labels already keeps its place. Raises ListError, before anything is
+    made, for unknown labels, for labels and images that folders cannot hold, and for images that are not there.
+    """
+    images = labelled.images
+    label_file = format_label_names(labelled.label_names)
+    faults = []
+    places: dict[str, str] = {}
+    for i, name in enumerate(images.names()):
+        row = images.labels[i]
+        labels = [labelled.label_names[column] for column in np.flatnonzero(row == 1)]
+        place, fault = _place(name, labels, options)
+        if (row == -1).any():
+            fault = f"{quoted(name)} has unknown labels, which no folder's name says{_OTHER_FORMS}"
+        elif not fault and place in places:
+            fault = f"{quoted(places[place])} and {quoted(name)} would both be {quoted(place)}; rename one"
+        elif not fault and not os.path.isfile(images.path(i)):
+            fault = f"{images.path(i)}: is not there, should be an image to put into its labels' folder"
+        if fault:
+            faults.append(fault)
+        else:
+            places[place] = name
+    blocked = blocked_files([*places, _LABEL_FILE])
+    faults += [f"{quoted(name)} would be a file where others need a folder{_OTHER_FORMS}" for name in blocked]
+    if faults:
+        raise ListError(faults[:SHOWN_FAULTS], len(faults))
+    target.mkdir()
+    (target / _LABEL_FILE).write_bytes(label_file)
+    for place, name in places.items():
+        _link(os.path.join(images.root, name), target / place)
+
+
+def _labels_of(name: str, options: SourceOptions) -> list[str]:
+    """Return the labels that the folders of an image say."""
+    folders = name.split("/")[:-1]
+    parts: list[str] = []
+    for folder in folders if options.nested else folders[-1:]:
+        parts += folder.split(options.split_char) if options.split_char else [folder]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _place(name: str, labels: Sequence[str], options: SourceOptions) -> tuple[str, str | None]:
+    """Return where an image with these labels goes, and why it cannot."""
+    fault = path_fault(name) or file_fault(name)
+    if not fault and not name.lower().endswith(IMAGE_SUFFIXES):
+        fault = f"the name {quoted(name)} does not end as an image's does: {', '.join(IMAGE_SUFFIXES)}"
+    if fault:
+        return name, f"{fault}, so folders cannot hold it{_OTHER_FORMS}"
+    if "/" in name and set(_labels_of(name, options)) == set(labels):
+        return name, None
+    split = options.split_char
+    if not split and len(labels) != 1:
+        return name, f"{quoted(name)} has {len(labels)} labels, should have 1 where nothing splits a folder's name"
+    for label in labels:
+        held = next((sign for sign in ("/", split) if sign and sign in label), None)
+        if held:
+            return (
+                name,
+                f"the label {quoted(label)} of {quoted(name)} holds {held!r}, which divides labels"
+                f"{' unless --split-char says another' if held == split else ''}{_OTHER_FORMS}",
+            )
+    above, slash, file = name.rpartition("/")
+    place = f"{above}{slash}{split.join(labels) or split}/{file}"
+    fault = path_fault(place) or file_fault(place)
+    if fault:
+        return place, f"{fault}, so folders cannot hold the labels of {quoted(name)}{_OTHER_FORMS}"
+    back = _labels_of(place, options)
+    if set(back) != set(labels):
+        return place, f"the labels of {quoted(name)} would be read as {shown(back)}, given its folders{_OTHER_FORMS}"
+    return place, None
+
+
+def _link(source: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A link to a link would lead nowhere from its new place.
+    real = os.path.realpath(source)
+    try:
+        os.link(real, target)
+    except FileExistsError:
+        raise ListError(
+            f"{target}: is there twice, as this file system does not tell capitals from small letters"
+        ) from None
+    except OSError:
+        # Another file system, or one without hard links.
+        shutil.copyfile(real, target)

@@ -1,0 +1,60 @@
+"""Labels in an image list of MXNet's own, one column a class: ``0 TAB 1.000000 TAB 0.000000 TAB photos/1.jpg``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mxml.data.formats.numbered import column_names, without_repeats
+from mxml.data.formats.options import SourceOptions
+from mxml.data.image_list import MAX_PATH_BYTES, format_label_names
+from mxml.data.labelled_images import LabelledImages
+from mxml.data.lst_file import format_lst, read_good_lines, read_lst
+from mxml.errors import ListError
+from mxml.text_lines import MAX_LINE_BYTES
+
+NAME = "lst"
+TITLE = "image list with one column a label"
+SUFFIXES: tuple[str, ...] = (".lst",)
+
+_MAX_LABELS = (MAX_LINE_BYTES - MAX_PATH_BYTES - len("-9223372036854775808\t")) // len("-1.000000\t")
+
+
+def recognises(path: Path) -> bool:
+    """Say whether ``path`` is a file that calls itself an image list."""
+    return path.suffix.lower() == ".lst" and path.is_file()
+
+
+def default_root(path: Path) -> Path:
+    """Return ``images``."""
+    return Path("images")
+
+
+def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+    """Read a list in the lists' own order, each image with its index; its columns are named by the labels.txt beside.
+
+    Without one, ``options.classes`` names them, or else they are class_0, class_1, ... Raises ListError with every
+    fault.
+    """
+    images = read_lst(path, root, allow_absolute=options.allow_absolute)
+    label_names, notes = column_names(path, images.num_classes, options)
+
+    def places(positions: np.ndarray) -> list[str]:
+        lines = read_good_lines(path, allow_absolute=options.allow_absolute).line_numbers
+        return [f"{path}:{line}" for line in lines[positions].tolist()]
+
+    images, more = without_repeats(path, images, label_names, places)
+    return LabelledImages(images, label_names, notes + more)
+
+
+def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+    """Write a list and its labels.txt; the images keep their index."""
+    if labelled.images.num_classes > _MAX_LABELS:
+        raise ListError(
+            f"{labelled.images.num_classes:,} labels are more than the {_MAX_LABELS:,} that a line of a .lst has room "
+            "for; csv, jsonl and coco hold them"
+        )
+    content, names = format_lst(labelled.images), format_label_names(labelled.label_names)
+    target.write_bytes(content)
+    target.with_name("labels.txt").write_bytes(names)

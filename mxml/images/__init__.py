@@ -1,0 +1,1 @@
+"""Bytes to pixels to a network's input; no lists, no models."""

@@ -1,0 +1,1 @@
+"""Networks, heads, parameters, and the files of a run."""

@@ -1,0 +1,258 @@
+"""A run's files under its prefix: symbol, parameters, optimizer states and the sidecar that ties them together.
+
+The sidecar ``PREFIX.json`` is written last and names each epoch's files with their sizes and SHA-256 sums, so it is the
+commit point: what it does not name never happened, and what it names can be checked. ``docs/formats.md`` describes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mxml import atomic
+from mxml.errors import CheckpointError, MxmlError
+from mxml.model import params_file, symbols
+from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
+
+MOST_SIDECAR_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A symbol with the parameters of one epoch; ``sidecar`` is None for one that another program wrote."""
+
+    prefix: str
+    epoch: int
+    symbol: Any
+    arg_params: Mapping[str, Any]
+    aux_params: Mapping[str, Any]
+    sidecar: Sidecar | None = None
+
+
+def symbol_path(prefix: str) -> str:
+    """Return ``PREFIX-symbol.json``."""
+    return f"{prefix}-symbol.json"
+
+
+def params_path(prefix: str, epoch: int) -> str:
+    """Return ``PREFIX-0007.params`` for epoch 7."""
+    return f"{prefix}-{epoch:04d}.params"
+
+
+def states_path(prefix: str, epoch: int) -> str:
+    """Return ``PREFIX-0007.states`` for epoch 7."""
+    return f"{prefix}-{epoch:04d}.states"
+
+
+def pause_params_path(prefix: str) -> str:
+    """Return ``PREFIX-paused.params``."""
+    return f"{prefix}-paused.params"
+
+
+def pause_states_path(prefix: str) -> str:
+    """Return ``PREFIX-paused.states``."""
+    return f"{prefix}-paused.states"
+
+
+def sidecar_path(prefix: str) -> str:
+    """Return ``PREFIX.json``."""
+    return f"{prefix}.json"
+
+
+def epochs_on_disk(prefix: str) -> list[int]:
+    """List the epochs that have a ``PREFIX-NNNN.params`` file, in ascending order."""
+    folder, name = os.path.split(prefix)
+    pattern = re.compile(re.escape(name) + r"-(\d{4,})\.params")
+    try:
+        entries = os.listdir(folder or ".")
+    except OSError:
+        return []
+    return sorted(int(match.group(1)) for match in map(pattern.fullmatch, entries) if match)
+
+
+def read_sidecar(prefix: str) -> Sidecar | None:
+    """Read ``PREFIX.json``; None where there is none. Raises CheckpointError naming the file and the field."""
+    path = sidecar_path(prefix)
+    try:
+        if os.path.getsize(path) > MOST_SIDECAR_BYTES:
+            raise CheckpointError(f"{path}: is larger than {MOST_SIDECAR_BYTES >> 20} MiB; not a sidecar of mxml")
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    try:
+        return Sidecar.from_json(text, os.path.dirname(prefix))
+    except MxmlError as error:
+        hint = f"; move it away to use the checkpoint without it (epochs on disk: {_numbers(epochs_on_disk(prefix))})"
+        raise CheckpointError(f"{path}: {error}{hint}") from error
+
+
+def load(prefix: str, epoch: int | None = None) -> Checkpoint:
+    """Load the symbol and the parameters of ``epoch``: by default the sidecar's best, else the newest on disk.
+
+    Raises CheckpointError when a file is missing or is not the one that the sidecar knows, offering the epochs that
+    are whole.
+    """
+    sidecar = read_sidecar(prefix)
+    if epoch is None and sidecar is not None:
+        epoch = sidecar.best_epoch
+    epoch = find_epoch(prefix, epoch)
+    path = params_path(prefix, epoch)
+    check_files(prefix, epoch, sidecar, ("params",))
+    symbol = load_symbol(prefix, sidecar)
+    arg_params, aux_params = params_file.split_params(params_file.read_params(path))
+    return Checkpoint(prefix, epoch, symbol, arg_params, aux_params, sidecar)
+
+
+def load_symbol(prefix: str, sidecar: Sidecar | None) -> Any:
+    """Load ``PREFIX-symbol.json``. Raises CheckpointError where it is not the one that the sidecar knows."""
+    fault = _fault(symbol_path(prefix), sidecar.symbol if sidecar else None)
+    if fault:
+        raise CheckpointError(f"{fault}; put the run's own symbol back, or move {sidecar_path(prefix)} away")
+    return symbols.load_symbol(symbol_path(prefix))
+
+
+def find_epoch(prefix: str, epoch: int | None = None) -> int:
+    """Return ``epoch``, or the newest on disk, once its files are found there.
+
+    Raises CheckpointError that names the file which is missing and what is there in its place.
+    """
+    if not os.path.exists(symbol_path(prefix)):
+        raise CheckpointError(_no_such_checkpoint(prefix))
+    on_disk = epochs_on_disk(prefix)
+    if not on_disk:
+        raise CheckpointError(f"{prefix}-0000.params: is not there, nor of another epoch, beside {symbol_path(prefix)}")
+    if epoch is None:
+        return on_disk[-1]
+    if epoch not in on_disk:
+        raise CheckpointError(f"{params_path(prefix, epoch)}: is not there; epochs that are: {_numbers(on_disk)}")
+    return epoch
+
+
+def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tuple[str, ...]) -> None:
+    """Hold an epoch's files against their stamps; raises CheckpointError that offers the newest whole epoch.
+
+    An epoch that the sidecar does not name is refused: it was never finished, or is another run's.
+    """
+    if sidecar is None:
+        return
+    record = next((record for record in sidecar.epochs if record.epoch == epoch), None)
+    if record is None:
+        fault = f"{params_path(prefix, epoch)}: is of no finished epoch of the run in {sidecar_path(prefix)}"
+    else:
+        fault = _first_fault(prefix, record, suffixes)
+    if fault:
+        whole = [other.epoch for other in sidecar.epochs if not _first_fault(prefix, other, suffixes)]
+        offer = f"the newest whole checkpoint is epoch {whole[-1]}: --epoch {whole[-1]}" if whole else "none is whole"
+        raise CheckpointError(f"{fault}; {offer}")
+
+
+def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
+    """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones."""
+    faults: list[str] = []
+    for record in reversed(sidecar.epochs):
+        fault = _first_fault(prefix, record, ("params", "states"))
+        if not fault:
+            return record, faults
+        faults.append(fault)
+    return None, faults
+
+
+def pause_fault(prefix: str, pause: Pause) -> str:
+    """Say what is wrong with the files of a pause; empty when they are whole."""
+    paths = {"params": pause_params_path(prefix), "states": pause_states_path(prefix)}
+    return next(filter(None, (_fault(paths[suffix], pause.files.get(suffix)) for suffix in paths)), "")
+
+
+def _first_fault(prefix: str, record: Epoch, suffixes: tuple[str, ...]) -> str:
+    paths = {"params": params_path(prefix, record.epoch), "states": states_path(prefix, record.epoch)}
+    return next(filter(None, (_fault(paths[suffix], record.files.get(suffix)) for suffix in suffixes)), "")
+
+
+def _fault(path: str, stamp: Stamp | None) -> str:
+    if stamp is None:
+        return ""
+    try:
+        found = Stamp.of(path)
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"
+    if found.bytes != stamp.bytes:
+        return f"{path}: is damaged or foreign ({found.bytes:,} bytes, was written with {stamp.bytes:,})"
+    if found != stamp:
+        return f"{path}: is damaged or foreign (its content is not what was written)"
+    return ""
+
+
+def _no_such_checkpoint(prefix: str) -> str:
+    folder = os.path.dirname(prefix)
+    suffix = "-symbol.json"
+    missing = f"{symbol_path(prefix)}: is not there"
+    try:
+        near = sorted(entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix))
+    except OSError:
+        return f"{missing}, nor is its folder"
+    found = ", ".join(os.path.join(folder, entry) for entry in near[:8])
+    return (
+        f"{missing}; prefixes that are: {found}" if near else f"{missing}, nor any other PREFIX{suffix} in its folder"
+    )
+
+
+def _numbers(epochs: list[int]) -> str:
+    return ", ".join(str(epoch) for epoch in epochs)
+
+
+def save_symbol(prefix: str, symbol: Any) -> Stamp:
+    """Write ``PREFIX-symbol.json`` and return its stamp."""
+    atomic.write_text(symbol_path(prefix), symbol.tojson() + "\n")
+    return Stamp.of(symbol_path(prefix))
+
+
+def save_arrays(
+    params_to: str,
+    states_to: str,
+    arg_params: Mapping[str, Any],
+    aux_params: Mapping[str, Any],
+    states: Mapping[str, Any],
+) -> dict[str, Stamp]:
+    """Write parameters and optimizer states, and return their stamps."""
+    params_file.write_params(params_to, params_file.join_params(arg_params, aux_params))
+    params_file.write_params(states_to, dict(states))
+    return {"params": Stamp.of(params_to), "states": Stamp.of(states_to)}
+
+
+def save_sidecar(prefix: str, sidecar: Sidecar) -> None:
+    """Write ``PREFIX.json``; call it last."""
+    atomic.write_text(sidecar_path(prefix), sidecar.to_json(os.path.dirname(prefix)))
+
+
+def discard_pause(prefix: str) -> None:
+    """Remove the files of a pause that a later sidecar no longer names."""
+    for path in (pause_params_path(prefix), pause_states_path(prefix)):
+        Path(path).unlink(missing_ok=True)
+
+
+def discard_run(prefix: str) -> None:
+    """Remove an earlier run's sidecar, then the epochs and pause that it named; a damaged sidecar names none."""
+    try:
+        sidecar = read_sidecar(prefix)
+    except CheckpointError:
+        sidecar = None
+    Path(sidecar_path(prefix)).unlink(missing_ok=True)
+    for record in sidecar.epochs if sidecar else ():
+        Path(params_path(prefix, record.epoch)).unlink(missing_ok=True)
+        Path(states_path(prefix, record.epoch)).unlink(missing_ok=True)
+    discard_pause(prefix)
+
+
+def discard_leftovers(prefix: str) -> None:
+    """Remove the temporary files that a process killed while it wrote left beside the prefix."""
+    folder, name = os.path.split(prefix)
+    ending = r"(-symbol\.json|\.json|-(\d{4,}|paused)\.(params|states)|-history\.csv|-curves\.png)"
+    pattern = re.compile(rf"\.{re.escape(name)}{ending}\.\w+\.tmp")
+    for entry in filter(pattern.fullmatch, os.listdir(folder or ".")):
+        (Path(folder) / entry).unlink(missing_ok=True)

@@ -1,0 +1,172 @@
+"""``mxml check``: what is wrong with image lists, their images and their labels, as one report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mxml.prepare.checked_lists import (
+    CheckedList,
+    DuplicateGroup,
+    Places,
+    distinct_images,
+    group_duplicates,
+    read_lists,
+)
+from mxml.prepare.duplicates import find_duplicates
+from mxml.prepare.findings import Finding, find_all
+from mxml.prepare.image_scan import ImageScan, scan_images
+from mxml.prepare.label_statistics import LabelStatistics, label_statistics
+
+
+@dataclass(frozen=True, eq=False)
+class CheckReport:
+    """All that was found in some lists, of which the first is the one to train on.
+
+    ``labels_file`` is the file that the names of the labels are from; None where they are only numbered. ``scan`` has
+    one row for each different path that the lists name; image i of list k is row ``lists[k].rows[i]``.
+    ``statistics`` count all good lines, whether their images can be read or not. ``duplicates`` groups different
+    files; one file that is named twice is a finding only. ``findings`` stand in the order of
+    ``findings.ERRORS`` and ``findings.WARNINGS``.
+    """
+
+    lists: tuple[CheckedList, ...]
+    label_names: tuple[str, ...]
+    labels_file: str | None
+    scan: ImageScan
+    statistics: LabelStatistics
+    duplicates: tuple[DuplicateGroup, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def root(self) -> str | None:
+        """Return the image folder; None where the lists have different ones."""
+        roots = {checked.images.root for checked in self.lists}
+        return roots.pop() if len(roots) == 1 else None
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Return the findings that training would stop at or do without."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """Return the other findings."""
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python values that JSON can hold."""
+        return {
+            "root": self.root,
+            "errors": len(self.errors),
+            "warnings": len(self.warnings),
+            "label_names": list(self.label_names),
+            "lists": [
+                {
+                    "list": checked.path,
+                    "root": checked.images.root,
+                    "images": len(checked.images),
+                    "faulty_lines": checked.line_fault_count,
+                    "broken_images": int(np.count_nonzero(~checked.usable)),
+                    **_sizes(self.scan, checked),
+                }
+                for checked in self.lists
+            ],
+            "findings": [
+                {
+                    "severity": finding.severity,
+                    "kind": finding.kind,
+                    "text": finding.text,
+                    "images": list(finding.images),
+                }
+                for finding in self.findings
+            ],
+            "duplicates": [
+                {
+                    "exact": group.exact,
+                    "distance": group.distance,
+                    "labels_differ": group.labels_differ,
+                    "across_lists": group.across_lists,
+                    "images": [
+                        {
+                            "list": self.lists[number].path,
+                            "line": int(self.lists[number].line_numbers[position]),
+                            "image": self.lists[number].images.name(position),
+                            **_names_of(self.lists[number].images.labels[position], self.label_names),
+                        }
+                        for number, position in group.places
+                    ],
+                }
+                for group in self.duplicates
+            ],
+            "statistics": self.statistics.to_dict(),
+        }
+
+
+def check_lists(
+    paths: Sequence[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    labels: str | os.PathLike[str] | None = None,
+    *,
+    allow_absolute: bool = False,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Read the lists, open every image once, and say what is wrong.
+
+    The first of ``paths`` is the list to train on; the others are compared with it and must have as many labels.
+    ``root`` is the image folder of all lists, or a sequence of one for each. ``labels`` is the file of the labels'
+    names; labels.txt beside the first list unless given, and class_0 and so on where there is none.
+    ``progress(done, total)`` is called with no image done, and then as they are, with their number since the last call.
+    Raises ListError where a list has no good line or the label names are not as many as the labels.
+    """
+    folders = [root] * len(paths) if isinstance(root, (str, os.PathLike)) else root
+    roots = [os.fspath(folder) for folder in folders]
+    if len(roots) != len(paths):
+        raise ValueError(f"{len(roots)} roots for {len(paths)} lists, should be one or as many")
+    read, label_names, labels_file = read_lists(paths, roots, labels, allow_absolute)
+    images, rows = distinct_images([lines.images for lines in read])
+    total = len(images)
+    if progress:
+        progress(0, total)
+    scan = scan_images(
+        images, threads=threads, progress=None if progress is None else lambda done: progress(done, total)
+    )
+    broken = np.zeros(total, bool)
+    broken[[fault.position for fault in scan.faults]] = True
+    lists = tuple(
+        CheckedList(
+            os.fspath(path), lines.images, lines.line_numbers, own, ~broken[own], lines.faults, lines.fault_count
+        )
+        for path, lines, own in zip(paths, read, rows)
+    )
+    statistics = label_statistics(
+        [checked.images for checked in lists], [checked.path for checked in lists], label_names
+    )
+    places = Places(lists, total)
+    duplicates = group_duplicates(lists, places, scan, find_duplicates(scan))
+    findings = find_all(lists, scan, statistics, labels_file, places, duplicates)
+    return CheckReport(lists, tuple(label_names), labels_file, scan, statistics, duplicates, findings)
+
+
+def _names_of(labels: np.ndarray, label_names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of the labels that are present, and of those that are unknown."""
+    return {
+        what: [label_names[column] for column in np.flatnonzero(labels == value)]
+        for what, value in (("labels", 1), ("unknown", -1))
+    }
+
+
+def _sizes(scan: ImageScan, checked: CheckedList) -> dict[str, dict[str, int] | None]:
+    """Return the smallest, median and largest side and file of a list's usable images."""
+    rows = checked.rows[checked.usable]
+    return {
+        what: {"min": int(values.min()), "median": int(np.median(values)), "max": int(values.max())}
+        if len(values)
+        else None
+        for what, values in (("width", scan.width[rows]), ("height", scan.height[rows]), ("bytes", scan.size[rows]))
+    }

@@ -1,0 +1,222 @@
+"""Image lists as they are checked: what could be read of them, which files they name, and which show the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mxml.data.image_list import ImageList, read_label_names, require_same_names
+from mxml.data.lst_file import GoodLines, read_good_lines
+from mxml.errors import ListError
+from mxml.prepare.duplicates import Duplicates
+from mxml.prepare.image_scan import ImageScan
+
+Place = tuple[int, int]
+"""A list's number and a position in its images."""
+
+_OTHER_FORMS = {
+    ".csv": "a table",
+    ".tsv": "a table",
+    ".json": "a JSON file",
+    ".jsonl": "a JSON Lines file",
+    ".rec": "a record file",
+}
+_HEAD_BYTES = 8192  # in which any image or archive has a NUL
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedList:
+    """One list: its good lines, and what is wrong with the others.
+
+    ``path`` is the list's, as it was given. ``images`` holds the good lines; ``line_numbers`` (N,) int64 says which
+    lines these are, counted from 1; ``rows`` (N,) int64 are their rows in the scan of all lists. ``usable`` (N,) bool
+    says which images have no fault. ``line_faults`` are the messages of the faulty lines, one each, of
+    ``line_fault_count``; 10,000 are kept.
+    """
+
+    path: str
+    images: ImageList
+    line_numbers: np.ndarray
+    rows: np.ndarray
+    usable: np.ndarray
+    line_faults: tuple[str, ...]
+    line_fault_count: int
+
+    def place(self, position: int) -> str:
+        """Return the list, the line and the name of an image: ``train.lst:12: a.jpg``."""
+        return f"{self.path}:{self.line_numbers[position]}: {self.images.name(position)}"
+
+    def fixed(self) -> ImageList:
+        """Return the list without what is broken, which may leave nothing."""
+        return self.images.select(np.flatnonzero(self.usable))
+
+    @property
+    def broken_lines(self) -> int:
+        """Return how many lines ``fixed`` leaves out."""
+        return self.line_fault_count + int(np.count_nonzero(~self.usable))
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Images that show the same: at least two different files.
+
+    ``places`` are sorted. ``exact`` says that all files hold the same bytes; otherwise ``distance`` is the largest
+    number of bits in which the perceptual hashes of two images found alike differ (0 for exact ones). ``labels_differ``
+    says that one has a label that another has not; an unknown label differs from none. ``across_lists`` says that they
+    are in more than one list.
+    """
+
+    places: tuple[Place, ...]
+    exact: bool
+    distance: int
+    labels_differ: bool
+    across_lists: bool
+
+
+def read_lists(
+    paths: Sequence[str | os.PathLike[str]],
+    roots: Sequence[str],
+    labels: str | os.PathLike[str] | None,
+    allow_absolute: bool,
+) -> tuple[list[GoodLines], list[str], str | None]:
+    """Return the good lines of each list, as many labels in each as in the first; the labels' names, and their file.
+
+    The names are those of the file ``labels``; unless it is given of labels.txt beside the first list, and class_0 and
+    so on where there is none. Raises ListError where a list has no good line of that many labels, and where labels.txt
+    beside another list names other ones.
+    """
+    beside = Path(paths[0]).parent / "labels.txt"
+    if labels is None and beside.exists():
+        labels = beside
+        for path in paths[1:]:
+            require_same_names(path, read_label_names(beside), beside)
+    names = None if labels is None else read_label_names(labels)
+    width = None if names is None else len(names)
+    try:
+        train = _read_list(paths[0], roots[0], width, allow_absolute)
+    except ListError:
+        # Raises the same again, unless it is the number of label names that no line agrees with.
+        train = _read_list(paths[0], roots[0], None, allow_absolute)
+        if labels is not None:
+            read_label_names(labels, train.images.num_classes)
+    width = train.images.num_classes
+    others = [_read_list(path, root, width, allow_absolute) for path, root in zip(paths[1:], roots[1:])]
+    names = names or [f"class_{index}" for index in range(width)]
+    return [train, *others], names, None if labels is None else os.fspath(labels)
+
+
+def _read_list(path: str | os.PathLike[str], root: str, width: int | None, allow_absolute: bool) -> GoodLines:
+    """Read the good lines of a list; where there is none because it is something else, say that in one line."""
+    try:
+        return read_good_lines(path, root, width, allow_absolute=allow_absolute)
+    except ListError as error:
+        other = _other_than_list(path)
+        if other is None:
+            raise
+        raise ListError(f"{os.fspath(path)}: is {other}") from error
+
+
+def _other_than_list(path: str | os.PathLike[str]) -> str | None:
+    """Say what a file that holds no line of a list is, and what to do with it; None where that is not known."""
+    if os.path.isdir(path):
+        what: str | None = "a folder"
+    else:
+        try:
+            with open(path, "rb") as file:
+                head = file.read(_HEAD_BYTES)
+        except OSError:
+            return None
+        what = _OTHER_FORMS.get(Path(path).suffix.lower())
+        if what is None:
+            binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
+            return "no text file, should be an image list" if binary else None
+    return f"{what}, should be an image list; mxml make-lst or mxml convert makes lists of labels in other forms"
+
+
+def distinct_images(lists: Sequence[ImageList]) -> tuple[ImageList, list[np.ndarray]]:
+    """Return each path once, in the order of its first mention, and for each list the rows of its images there.
+
+    Paths are the same where they lead to one name in one folder, whatever the root and the links on the way to the
+    folder; a link to a file is a path of its own. The paths returned are joined to their roots.
+    """
+    known: dict[str, int] = {}
+    folders: dict[str, str] = {}
+    paths: list[str] = []
+    rows = []
+    for images in lists:
+        own = np.empty(len(images), np.int64)
+        for position, name in enumerate(images.names()):
+            path = os.path.join(images.root, name)
+            folder, file = os.path.split(path)
+            place = folders.get(folder)
+            if place is None:
+                # Of a folder that is not there, realpath would take back the steps that lead nowhere.
+                place = folders[folder] = os.path.realpath(folder) if os.path.isdir(folder or ".") else folder
+            row = own[position] = known.setdefault(os.path.join(place, file), len(paths))
+            if row == len(paths):
+                paths.append(path)
+        rows.append(own)
+    return ImageList.from_rows(paths, np.zeros((len(paths), 1), np.int8)), rows
+
+
+class Places:
+    """Where the lists name each row of the scan."""
+
+    def __init__(self, lists: Sequence[CheckedList], rows: int):
+        row = np.concatenate([checked.rows for checked in lists])
+        # Stable, so that the places of a row are sorted.
+        order = np.argsort(row, kind="stable")
+        self._number = np.repeat(np.arange(len(lists)), [len(checked.rows) for checked in lists])[order]
+        self._position = np.concatenate([np.arange(len(checked.rows)) for checked in lists])[order]
+        self._start = np.zeros(rows + 1, np.int64)
+        np.cumsum(np.bincount(row, minlength=rows), out=self._start[1:])
+
+    def of(self, row: int) -> list[Place]:
+        """Return the places that name a row, sorted."""
+        span = slice(self._start[row], self._start[row + 1])
+        return list(zip(self._number[span].tolist(), self._position[span].tolist()))
+
+    def repeated(self) -> list[int]:
+        """Return the rows that more than one place names."""
+        rows: list[int] = np.flatnonzero(np.diff(self._start) > 1).tolist()
+        return rows
+
+
+def group_duplicates(
+    lists: Sequence[CheckedList], places: Places, scan: ImageScan, found: Duplicates
+) -> tuple[DuplicateGroup, ...]:
+    """Say for each group of rows of the scan that was found where the lists name them, and how alike they are."""
+    groups = found.groups()
+    number_of = np.full(len(scan.readable), -1, np.int64)
+    for number, rows in enumerate(groups):
+        number_of[rows] = number
+    distances = np.zeros(len(groups), np.int64)
+    np.maximum.at(distances, number_of[found.pairs[:, 0]], found.distance)
+    made = []
+    for rows, distance in zip(groups, distances.tolist()):
+        named = sorted(place for row in rows.tolist() for place in places.of(row))
+        made.append(
+            DuplicateGroup(
+                tuple(named),
+                bool((scan.digest[rows] == scan.digest[rows[0]]).all()),
+                distance,
+                conflicting(lists, named) is not None,
+                len({number for number, _ in named}) > 1,
+            )
+        )
+    return tuple(made)
+
+
+def conflicting(lists: Sequence[CheckedList], places: Sequence[Place]) -> tuple[Place, Place] | None:
+    """Return two of the places of which one has a label that the other has not; None where all agree."""
+    labels = np.stack([lists[number].images.labels[position] for number, position in places])
+    columns = np.flatnonzero((labels == 1).any(axis=0) & (labels == 0).any(axis=0))
+    if not len(columns):
+        return None
+    column = labels[:, columns[0]]
+    first, second = sorted((int(np.argmax(column == 1)), int(np.argmax(column == 0))))
+    return places[first], places[second]

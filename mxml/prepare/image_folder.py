@@ -1,0 +1,74 @@
+"""What a set of images names, against what is in the image folder."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+from pathlib import Path
+
+from mxml.data.formats.file_tree import IMAGE_SUFFIXES, find_images
+from mxml.data.image_list import ImageList, plain_path, quoted
+from mxml.errors import SHOWN_FAULTS, ListError
+
+
+def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
+    """Return the images under the root that a set does not name, sorted; refuse a set with images that are not there.
+
+    ``origin`` is where the set comes from, for messages; these guess where a missing image is.
+    """
+    root = Path(images.root)
+    if not root.is_dir():
+        raise ListError(f"{root}: is no folder, should be the folder with the images; --root names another")
+    found = set(find_images(root))
+    names = images.names()
+    missing = [name for name in names if name not in found and not os.path.isfile(root / name)]
+    if missing:
+        where = _Guess(root, found)
+        if len(missing) == len(names) > 1:
+            hint = where.of(missing[0], all_missing=True) or "; --root names the folder that the paths are under"
+            raise ListError(f"{origin}: none of its {len(names):,} images is there, such as {root / missing[0]}{hint}")
+        faults = [
+            f"{origin}: names {quoted(name)}, but {root / name} is not there{where.of(name)}"
+            for name in missing[:SHOWN_FAULTS]
+        ]
+        raise ListError(faults, len(missing))
+    named = {plain_path(name) for name in names}
+    # Absolute names may be of images under the root.
+    named |= {os.path.relpath(name, root.resolve()) for name in named if os.path.isabs(name)}
+    return tuple(sorted(found - named))
+
+
+class _Guess:
+    """Says where an image is that was looked for in vain, from how people go wrong."""
+
+    def __init__(self, root: Path, found: Iterable[str]):
+        self._root = root
+        self._by_path: dict[str, str] = {}
+        self._by_file: dict[str, list[str]] = {}
+        for name in found:
+            self._by_path.setdefault(name.casefold(), name)
+            file = posixpath.basename(name)
+            for key in {file, posixpath.splitext(file)[0]}:
+                self._by_file.setdefault(key, []).append(name)
+
+    def of(self, name: str, all_missing: bool = False) -> str:
+        """Return the rest of a message, or nothing; where all images are missing, the root is likely wrong."""
+        slashed = name.replace("\\", "/")
+        if slashed != name:
+            return "; paths have / between their parts"
+        # By its text: pathlib takes the folder above "." for "." again.
+        above = Path(os.path.normpath(self._root / ".."))
+        first = name.partition("/")[0]
+        if first == self._root.resolve().name and os.path.isfile(above / name):
+            return f"; the paths begin with {first}/, so --root should be {above}"
+        if name.casefold() in self._by_path:
+            return f"; {quoted(self._by_path[name.casefold()])} is there"
+        like = self._by_file.get(posixpath.basename(name), [])
+        if len(like) != 1:
+            return ""
+        if not name.lower().endswith(IMAGE_SUFFIXES):
+            return f"; {quoted(like[0])} is there, and paths need their suffix"
+        if all_missing and like[0].endswith(f"/{name}"):
+            return f"; {quoted(like[0])} is there, so --root should be {self._root / like[0][: -len(name) - 1]}"
+        return f"; {quoted(like[0])} is there"

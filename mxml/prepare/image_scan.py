@@ -1,0 +1,198 @@
+"""What all images of a list are: which can be read, their sizes, and hashes that tell copies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from mxml.data.image_list import ImageList
+from mxml.errors import ImageError
+from mxml.images.decode import FORMATS, Limits, decode, jpeg_damage, read_file, read_header
+from mxml.images.perceptual_hash import BITS, ENOUGH_PIXELS, GRID_CELLS, colour_grid, perceptual_hash
+from mxml.runtime.threads import physical_cores
+
+__all__ = ["ImageFault", "ImageScan", "scan_images"]
+
+DIGEST_BYTES = 16
+
+_DAMAGED = "damaged"
+_ROWS_A_TASK = 64
+_TASKS_A_THREAD = 4  # waiting ones included
+_DEFAULT_LIMITS = Limits()
+
+
+class ImageFault(NamedTuple):
+    """What is wrong with an image: its position in the list, ``ImageError``'s kind of fault or ``damaged``, and why."""
+
+    position: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScan:
+    """What the N images of a list are, held column by column, a row an image, in the list's order.
+
+    ``readable`` (N,) bool says which images training can read; ``faults`` says of the others, by position, why not.
+    ``damages`` names those that decode although their data are damaged.
+    ``width`` and ``height`` (N,) int32 are pixels as shown, 0 where unreadable; ``format`` (N,) str, such as JPEG, is
+    empty there. ``animated`` (N,) bool marks those of which only the first of several frames or pages is used.
+    ``size`` (N,) int64 is the length of the file in bytes, 0 where it could not be opened. ``digest`` (N, 16) uint8 is
+    the BLAKE2b hash of its bytes, ``phash`` (N, 32) uint8 what ``perceptual_hash`` gives, ``colour`` (N, 48) uint8 what
+    ``colour_grid`` gives; these are zeros where unreadable.
+    """
+
+    faults: tuple[ImageFault, ...]
+    damages: tuple[ImageFault, ...]
+    readable: np.ndarray
+    width: np.ndarray
+    height: np.ndarray
+    size: np.ndarray
+    animated: np.ndarray
+    format: np.ndarray
+    digest: np.ndarray
+    phash: np.ndarray
+    colour: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.readable)
+
+    def select(self, positions: Any) -> ImageScan:
+        """Return the rows at ``positions``, in that order."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        rows_of: dict[int, list[int]] = {}
+        for row, position in enumerate(chosen.tolist()):
+            rows_of.setdefault(position, []).append(row)
+        faults, damages = (
+            tuple(sorted(fault._replace(position=row) for fault in some for row in rows_of.get(fault.position, ())))
+            for some in (self.faults, self.damages)
+        )
+        columns = (getattr(self, field.name) for field in fields(self) if field.name not in ("faults", "damages"))
+        return ImageScan(faults, damages, *(column[chosen] for column in columns))
+
+
+def scan_images(
+    images: ImageList,
+    *,
+    threads: int | None = None,
+    limits: Limits = _DEFAULT_LIMITS,
+    progress: Callable[[int], None] | None = None,
+) -> ImageScan:
+    """Open every image of a list as training does, each path once, and decode all of it.
+
+    ``threads`` (default: physical cores) work at once; no decoded image is kept. ``limits`` bounds single images.
+    ``progress`` is called from this thread with the number of images done since its last call, a few dozen at a time.
+    An image that cannot be read is no error but one of ``faults``; a JPEG that is damaged inside decodes with its
+    damage, as it does in training, and is one of ``damages``.
+    """
+    first_rows = _first_rows(images)
+    distinct = np.unique(first_rows)
+    scan = _empty_scan(len(images))
+    found: list[ImageFault] = []
+    with closing(_run(_Scanner(images, limits, scan), distinct, threads or physical_cores())) as results:
+        for done, some in results:
+            found += some
+            if progress:
+                progress(done)
+    scan = replace(
+        scan,
+        faults=tuple(fault for fault in found if fault.kind != _DAMAGED),
+        damages=tuple(fault for fault in found if fault.kind == _DAMAGED),
+    )
+    if len(distinct) == len(images):
+        return scan
+    if progress:
+        progress(len(images) - len(distinct))
+    return scan.select(first_rows)
+
+
+def _first_rows(images: ImageList) -> np.ndarray:
+    """Return for each image the first row that has its path."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(name, row) for row, name in enumerate(images.names())], np.int64)
+
+
+def _empty_scan(count: int) -> ImageScan:
+    return ImageScan(
+        faults=(),
+        damages=(),
+        readable=np.zeros(count, bool),
+        width=np.zeros(count, np.int32),
+        height=np.zeros(count, np.int32),
+        size=np.zeros(count, np.int64),
+        animated=np.zeros(count, bool),
+        format=np.zeros(count, f"<U{max(map(len, FORMATS))}"),
+        digest=np.zeros((count, DIGEST_BYTES), np.uint8),
+        phash=np.zeros((count, BITS // 8), np.uint8),
+        colour=np.zeros((count, GRID_CELLS * 3), np.uint8),
+    )
+
+
+def _run(scanner: _Scanner, rows: np.ndarray, threads: int) -> Generator[tuple[int, list[ImageFault]], None, None]:
+    """Let threads scan the rows, some at a time; yield in their order how many are done, and their faults."""
+    tasks: deque[tuple[int, Future[list[ImageFault]]]] = deque()
+    with ThreadPoolExecutor(threads, "mxml-scan") as pool:
+        try:
+            for start in range(0, len(rows), _ROWS_A_TASK):
+                some = rows[start : start + _ROWS_A_TASK].tolist()
+                tasks.append((len(some), pool.submit(scanner.scan, some)))
+                if len(tasks) >= threads * _TASKS_A_THREAD:
+                    yield _result(tasks)
+            while tasks:
+                yield _result(tasks)
+        finally:  # after Ctrl-C, threads end with the image that they are at
+            scanner.stopped = True
+            pool.shutdown(cancel_futures=True)
+
+
+def _result(tasks: deque[tuple[int, Future[list[ImageFault]]]]) -> tuple[int, list[ImageFault]]:
+    count, task = tasks.popleft()
+    return count, task.result()
+
+
+class _Scanner:
+    """Writes what images are into their rows of a scan; shared by the threads, each with rows of its own."""
+
+    def __init__(self, images: ImageList, limits: Limits, scan: ImageScan):
+        self.stopped = False
+        self._images = images
+        self._limits = limits
+        self._scan = scan
+
+    def scan(self, rows: list[int]) -> list[ImageFault]:
+        """Fill the rows; return the faults of the images that cannot be read, and of those that are damaged."""
+        faults = []
+        for row in rows:
+            if self.stopped:
+                break
+            try:
+                damage = self._fill(row)
+                if damage:
+                    faults.append(ImageFault(row, _DAMAGED, damage))
+            except ImageError as error:
+                faults.append(ImageFault(row, error.kind, error.reason))
+        return faults
+
+    def _fill(self, row: int) -> str | None:
+        """Fill one row; return what is damaged inside."""
+        scan, path = self._scan, self._images.path(row)
+        data = read_file(path, self._limits)
+        scan.size[row] = len(data)
+        header = read_header(data, path)
+        reduction = next((factor for factor in (8, 4, 2) if min(header.shown_size) >= factor * ENOUGH_PIXELS), 1)
+        pixels = decode(data, channels="bgr", reduction=reduction, limits=self._limits, header=header, path=path)
+        scan.phash[row] = perceptual_hash(pixels)
+        scan.colour[row] = colour_grid(pixels)
+        scan.digest[row] = np.frombuffer(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), np.uint8)
+        scan.width[row], scan.height[row] = header.shown_size
+        scan.animated[row] = header.animated
+        scan.format[row] = header.format
+        scan.readable[row] = True
+        return jpeg_damage(data) if header.format == "JPEG" else None

@@ -1,0 +1,158 @@
+"""The images in a RecordIO file, written as files of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from mxml.data.formats.file_tree import IMAGE_SUFFIXES
+from mxml.data.formats.rec_file import Faults, named_records, read_listed
+from mxml.data.image_list import quoted
+from mxml.data.record_file import ImageHeader, Record, RecordFile, record_place
+from mxml.errors import ImageError, ListError
+from mxml.images.headers import read_header
+from mxml.staging import make_folders, remove_empty, temporary_folder_in
+
+
+class Unpacked(NamedTuple):
+    """How many images were written, and how many were there already."""
+
+    written: int
+    unchanged: int
+
+
+def unpack_images(path: Path, root: Path, *, progress: Callable[[int, int], None] | None = None) -> Unpacked:
+    """Write each record's image under ``root``, called as ``mxml.data.formats.rec_file`` calls it; all of them or none.
+
+    A file that is there with the same content stays. ``progress`` is told how many more images are done, and of how
+    many. Raises ListError, and writes nothing, for a file that is there with other content, for a name that ends in
+    no image's suffix or leads out of ``root``, through symbolic links too, and for a record that holds no whole image.
+    """
+    with RecordFile(path) as file:
+        total = sum(1 for _ in file)
+        with temporary_folder_in(root) as temporary:
+            unpacking = _Unpacking(file, root, temporary)
+            for record, header, name in named_records(file, read_listed(path, False), unpacking.faults):
+                unpacking.add(record, header, name)
+                if progress:
+                    progress(1, total)
+            unpacking.faults.raise_any()
+            return unpacking.finish()
+
+
+class _Unpacking:
+    """Writes images into a temporary folder, and moves them into place once none of them is in anything's way."""
+
+    def __init__(self, file: RecordFile, root: Path, temporary: Path):
+        from mxml.images.decode import Limits
+
+        self.faults = Faults()
+        self._most_bytes = Limits().max_bytes
+        self._file = file
+        self._root = root
+        self._real_root = os.path.realpath(root)
+        self._temporary = temporary
+        self._staged: dict[str, Path] = {}
+        self._digests: dict[str, bytes] = {}
+        self._folder_faults = {"": ""}
+        self._unchanged = 0
+
+    def add(self, record: Record, header: ImageHeader, name: str) -> None:
+        """Take one image."""
+        fault = f"the image is called {quoted(name)}, should be called without .." if ".." in name.split("/") else ""
+        name = posixpath.normpath(name)
+        fault = fault or self._name_fault(name)
+        if not fault:
+            try:
+                fault = self._take(record, header, name)
+            except ImageError as error:
+                fault = f"holds no image that can be used: {error.reason}"
+            except OSError as error:
+                fault = f"{self._root / name}: {error.strerror or error}"
+        if fault:
+            self.faults.add(f"{record_place(self._file.path, record.number, record.offset)}: {fault}")
+
+    def _name_fault(self, name: str) -> str:
+        if not name.lower().endswith(IMAGE_SUFFIXES):
+            return f"the image is called {quoted(name)}, should end in one of {' '.join(IMAGE_SUFFIXES)}"
+        fault = self._folder_fault(posixpath.dirname(name))
+        if not fault and name in self._folder_faults:
+            fault = f"{self._root / name} is the name of an image and of a folder of others"
+        return fault
+
+    def _folder_fault(self, folder: str) -> str:
+        """Say why images cannot be in a folder; an empty text if they can."""
+        if folder not in self._folder_faults:
+            parts = folder.split("/")
+            for depth in range(1, len(parts) + 1):
+                part = "/".join(parts[:depth])
+                if part not in self._folder_faults:
+                    self._folder_faults[part] = self._own_folder_fault(part)
+                if self._folder_faults[part]:
+                    return self._folder_faults[part]
+        return self._folder_faults[folder]
+
+    def _own_folder_fault(self, folder: str) -> str:
+        place = self._root / folder
+        if folder in self._staged:
+            return f"{place} is the name of an image and of a folder of others"
+        if place.is_symlink() and not self._is_inside(place):
+            return f"{place} is a symbolic link that leads out of {self._root}"
+        if os.path.lexists(place) and not place.is_dir():
+            return f"{place} is in the way, should be a folder"
+        return ""
+
+    def _is_inside(self, place: Path) -> bool:
+        return os.path.commonpath((os.path.realpath(place), self._real_root)) == self._real_root
+
+    def _take(self, record: Record, header: ImageHeader, name: str) -> str:
+        size = record.size - header.image_start
+        if size > self._most_bytes:
+            return f"holds an image of {size:,} bytes, more than the {self._most_bytes:,} allowed"
+        image = self._file.read(record, header.image_start)
+        read_header(image)
+        if name in self._staged:
+            if self._digests[name] != hashlib.sha256(image).digest():
+                return f"holds another image than an earlier record of the same name, {quoted(name)}"
+            self._unchanged += 1
+            return ""
+        place = self._root / name
+        try:
+            os.lstat(place)
+        except FileNotFoundError:
+            self._staged[name] = self._temporary / str(record.number)
+            self._digests[name] = hashlib.sha256(image).digest()
+            if not self.faults.count:
+                self._staged[name].write_bytes(image)
+            return ""
+        if not self._is_inside(place) or not place.is_file():
+            return f"{place} is in the way, should be a file under {self._root}"
+        if place.stat().st_size != size or place.read_bytes() != image:
+            return f"{place} is there with other content; move it away, or give another --root"
+        self._unchanged += 1
+        return ""
+
+    def finish(self) -> Unpacked:
+        """Move the images into place; where that fails, take back what was done."""
+        os.sync()
+        made: list[Path] = []
+        moved: list[Path] = []
+        try:
+            for folder in self._folder_faults:
+                made = make_folders(self._root / folder) + made
+            for name, image in self._staged.items():
+                place = self._root / name
+                if os.path.lexists(place):
+                    raise ListError(f"{place}: has appeared, perhaps as another image whose name differs in case alone")
+                os.replace(image, place)
+                moved.append(place)
+        except BaseException:
+            for place in moved:
+                place.unlink()
+            remove_empty(made)
+            raise
+        return Unpacked(len(self._staged), self._unchanged)

@@ -1,0 +1,1 @@
+"""The process that MXNet runs in: imports, threads, devices, and what the doctor finds."""

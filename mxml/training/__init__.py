@@ -1,0 +1,1 @@
+"""From lists and a network to a checkpoint."""

@@ -1,0 +1,164 @@
+"""Optimizers by name, their learning-rate schedules, and their states as plain arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mxml.errors import CheckpointError
+from mxml.runtime.imports import load_mxnet
+
+mx = load_mxnet()
+_Optimizer: Any = mx.optimizer.Optimizer
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a pure function of the step, so that a resumed run needs no state for it.
+
+    ``kind`` is constant, step (times ``factor`` at each of ``steps``, counted in epochs) or cosine (Loshchilov &
+    Hutter 2017, SGDR, eq. 5 without restarts, down to zero). The first ``warmup_epochs`` rise linearly (Goyal et al.
+    2017, section 2.2).
+    """
+
+    kind: str
+    base_lr: float
+    epochs: int
+    steps_per_epoch: int
+    steps: tuple[int, ...] = ()
+    factor: float = 0.1
+    warmup_epochs: float = 0.0
+
+    def lr(self, step: int) -> float:
+        """Return the learning rate of the update number ``step``, counted from 0."""
+        warmup = self.warmup_epochs * self.steps_per_epoch
+        if step < warmup:
+            return self.base_lr * (step + 1) / (warmup + 1)
+        if self.kind == "step":
+            return self.base_lr * self.factor ** sum(step >= epoch * self.steps_per_epoch for epoch in self.steps)
+        if self.kind == "cosine":
+            total = max(1.0, self.epochs * self.steps_per_epoch - warmup)
+            return self.base_lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / total)))
+        return self.base_lr
+
+
+@mx.optimizer.register
+class AdamW(_Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), on MXNet's own update operator.
+
+    ``w -= lr * (sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon) + wd * w)``
+    """
+
+    def __init__(
+        self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, **rest: Any
+    ):
+        super().__init__(learning_rate=learning_rate, **rest)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self._scale: dict[Any, Any] = {}
+
+    def create_state(self, index: int, weight: Any) -> tuple[Any, Any]:
+        """Return zeroed first and second moments in the shape of ``weight``."""
+        return mx.nd.zeros_like(weight), mx.nd.zeros_like(weight)
+
+    def update(self, index: int, weight: Any, grad: Any, state: Any) -> None:
+        """Update ``weight`` in place."""
+        self._update_count(index)
+        lr = self._get_lr(index)
+        t = self._index_update_count[index]
+        # The operator takes the gradient's scale as an array, so that loss scaling can be decided on the device.
+        if weight.context not in self._scale:
+            self._scale[weight.context] = mx.nd.full((1,), self.rescale_grad, ctx=weight.context)
+        mx.nd.contrib.adamw_update(
+            weight,
+            grad,
+            state[0],
+            state[1],
+            self._scale[weight.context],
+            out=weight,
+            lr=lr * math.sqrt(1 - self.beta2**t) / (1 - self.beta1**t),
+            eta=1.0,
+            wd=lr * self._get_wd(index),
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            clip_gradient=self.clip_gradient or -1.0,
+        )
+
+
+def create_optimizer(
+    name: str,
+    *,
+    lr: float,
+    momentum: float,
+    wd: float,
+    clip_gradient: float | None,
+    batch_size: int,
+    num_update: int,
+    index_to_name: Mapping[int, str],
+    lr_mult: Mapping[str, float],
+) -> Any:
+    """Return an MXNet optimizer that goes on after ``num_update`` updates.
+
+    Gradients are divided by ``batch_size``. Only parameters named ``*_weight`` decay: biases and BatchNorm's gamma and
+    beta don't (He et al. 2019, Bag of Tricks, section 3.1). ``lr_mult`` scales the rate of single parameters.
+    """
+    settings: dict[str, Any] = {"momentum": momentum} if name in ("sgd", "nag") else {}
+    optimizer = mx.optimizer.create(
+        name,
+        learning_rate=lr,
+        wd=wd,
+        clip_gradient=clip_gradient,
+        rescale_grad=1.0 / batch_size,
+        begin_num_update=num_update,
+        param_idx2name=dict(index_to_name),
+        **settings,
+    )
+    optimizer.set_wd_mult({name: 0.0 for name in index_to_name.values() if not name.endswith("_weight")})
+    optimizer.set_lr_mult(dict(lr_mult))
+    return optimizer
+
+
+def pack_states(states: Mapping[int, Any], param_names: list[str], devices: int) -> dict[str, Any]:
+    """Return the first device's optimizer states as ``{"PARAMETER:0": array, ...}``, in MXNet's index order."""
+    packed = {}
+    for position, name in enumerate(param_names):
+        for part, array in enumerate(_parts(states.get(position * devices))):
+            packed[f"{name}:{part}"] = array.as_in_context(mx.cpu())
+    return packed
+
+
+def unpack_states(
+    packed: Mapping[str, Any], optimizer: Any, weights: Mapping[str, list[Any]], param_names: list[str], path: str
+) -> dict[int, Any]:
+    """Return the states of every device from ``pack_states``'s arrays.
+
+    ``weights`` has the device copies of each parameter that trains.
+
+    Raises CheckpointError where a state is missing, too many, or of another shape than this optimizer's.
+    """
+    states: dict[int, Any] = {}
+    left = set(packed)
+    for position, name in enumerate(param_names):
+        for device, weight in enumerate(weights.get(name, ())):
+            index = position * len(weights[name]) + device
+            state = optimizer.create_state_multi_precision(index, weight)
+            for part, array in enumerate(_parts(state)):
+                saved = packed.get(f"{name}:{part}")
+                if saved is None or saved.shape != array.shape:
+                    raise CheckpointError(f"{path}: has no fitting state for {name}; it is of another optimizer or run")
+                left.discard(f"{name}:{part}")
+                saved.astype(array.dtype, copy=False).copyto(array)
+            states[index] = state
+    if left:
+        raise CheckpointError(f"{path}: holds states that this run has no use for, such as {min(left)}")
+    return states
+
+
+def _parts(state: Any) -> Iterable[Any]:
+    if state is None:
+        return ()
+    return state if isinstance(state, (tuple, list)) else (state,)

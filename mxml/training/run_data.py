@@ -1,0 +1,75 @@
+"""What a run trains and validates on: both lists, read and checked, with the label names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mxml.data.image_list import ImageList, read_label_names, require_same_names
+from mxml.data.lst_file import read_lst
+from mxml.errors import ListError
+from mxml.model.sidecar import DataSource
+from mxml.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """The two lists of a run, their label names, and where they came from."""
+
+    train: ImageList
+    val: ImageList
+    labels: tuple[str, ...]
+    sources: Mapping[str, DataSource]
+
+
+def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
+    """Read and check both lists and the label names, and that the images are where the lists say."""
+    train = read_lst(config.data_train, config.image_train, config.num_classes, allow_absolute=config.allow_absolute)
+    val = read_lst(config.data_val, config.image_val, train.num_classes, allow_absolute=config.allow_absolute)
+    _check_images_are_there(train, config.data_train, config.max_bad_share, note)
+    _check_images_are_there(val, config.data_val, config.max_bad_share, note)
+    if config.num_examples not in (None, len(train)):
+        note(f"--num-examples {config.num_examples} is not needed: {config.data_train} has {len(train)} images")
+    return TrainData(
+        train,
+        val,
+        tuple(_label_names(config, train.num_classes)),
+        {
+            "train": _data_source(config.data_train, config.image_train, train),
+            "val": _data_source(config.data_val, config.image_val, val),
+        },
+    )
+
+
+def _data_source(list_path: str, root: str, images: ImageList) -> DataSource:
+    digest = hashlib.sha256(Path(list_path).read_bytes()).hexdigest()
+    return DataSource(list_path, root, len(images), digest)
+
+
+def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
+    if config.labels is not None:
+        return read_label_names(config.labels, num_classes)
+    beside = Path(config.data_train).with_name("labels.txt")
+    if beside.exists():
+        names = read_label_names(str(beside), num_classes)
+        require_same_names(config.data_val, names, beside)
+        return names
+    return [f"class_{index}" for index in range(num_classes)]
+
+
+def _check_images_are_there(
+    images: ImageList, list_path: str, max_bad_share: float, note: Callable[[str], None]
+) -> None:
+    missing = [position for position in range(len(images)) if not os.path.isfile(images.path(position))]
+    if not missing:
+        return
+    first = images.path(missing[0])
+    if len(missing) > max_bad_share * len(images):
+        raise ListError(
+            f"{list_path}: {len(missing):,} of {len(images):,} images are not there, such as {first}; "
+            "check the image root"
+        )
+    note(f"{list_path}: {len(missing):,} of {len(images):,} images are not there, such as {first}")

@@ -1,0 +1,84 @@
+"""Where a run begins or goes on: a network with its parameters, and how far its training has come."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mxml.model import checkpoint, params_file, symbols
+from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.training.config import TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class StartingPoint:
+    """A multi-label network to train, ``epoch`` epochs and ``batch`` batches into its run.
+
+    ``account`` says in a line where it comes from. ``head_names`` are its head's parameters; ``num_update`` counts the
+    optimizer's steps, whose ``states`` came from ``states_path`` (None for a new run); ``totals`` sums the batches of
+    the unfinished epoch.
+    """
+
+    account: str
+    symbol: Any
+    arg_params: Mapping[str, Any]
+    aux_params: Mapping[str, Any]
+    head_names: tuple[str, ...]
+    epoch: int
+    batch: int = 0
+    num_update: int = 0
+    totals: Mapping[str, float] | None = None
+    states: Mapping[str, Any] | None = None
+    states_path: str = ""
+
+
+def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
+    """Return the pretrained network of ``config`` under a new head."""
+    model = symbols.fine_tune_model(config.model, config.epoch, num_classes, config.image_shape, layer=config.layer)
+    account = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
+    return StartingPoint(account, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
+
+
+def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -> StartingPoint | None:
+    """Return where the run at the prefix stopped: its pause, else its newest whole epoch; None if it has neither.
+
+    Files that are damaged are named by ``note`` and passed over. Raises CheckpointError for a replaced symbol.
+    """
+    prefix, pause = config.prefix, sidecar.pause
+    faults: list[str] = []
+    if pause is not None:
+        fault = checkpoint.pause_fault(prefix, pause)
+        if not fault:
+            paths = checkpoint.pause_params_path(prefix), checkpoint.pause_states_path(prefix)
+            return _read(config, sidecar, paths, pause)
+        faults.append(fault)
+    record, more = checkpoint.newest_whole_epoch(prefix, sidecar)
+    for fault in faults + more:
+        note(f"{fault}; going back to the newest whole checkpoint")
+    if record is None:
+        return None
+    paths = checkpoint.params_path(prefix, record.epoch), checkpoint.states_path(prefix, record.epoch)
+    return _read(config, sidecar, paths, record)
+
+
+def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: Pause | Epoch) -> StartingPoint:
+    symbol = checkpoint.load_symbol(config.prefix, sidecar)
+    arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
+    symbols.check_params(symbol, arg_params, aux_params, config.image_shape)
+    point = StartingPoint(
+        f"resuming after epoch {stop.epoch}",
+        symbol,
+        arg_params,
+        aux_params,
+        symbols.head_parameters(symbol),
+        stop.epoch,
+        num_update=stop.num_update,
+        states=params_file.read_params(paths[1]),
+        states_path=paths[1],
+    )
+    if isinstance(stop, Epoch):
+        return point
+    account = f"resuming in epoch {stop.epoch} after batch {stop.batch}"
+    return dataclasses.replace(point, account=account, epoch=stop.epoch - 1, batch=stop.batch, totals=stop.totals)

@@ -1,0 +1,72 @@
+"""Which form of labels a file or folder has."""
+
+from __future__ import annotations
+
+import pytest
+
+from mxml.data.formats import csv_columns, csv_tags, default_source, folder_names, json_lines, recognise, text_files
+from mxml.errors import ListError
+
+
+def put(root, **files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def test_the_table_in_the_image_folder_comes_before_the_folders_names(tmp_path):
+    put(tmp_path, **{"red/a.jpg": ""})
+    assert recognise(default_source(tmp_path)) is folder_names
+    put(tmp_path, **{"labels.csv": "image,red\na.jpg,1\n"})
+    assert recognise(default_source(tmp_path)) is csv_columns
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form"),
+    [
+        ("a.csv", "image,red\na.jpg,1\n", csv_columns),
+        ("a.tsv", "image\ttags\na.jpg\tred\n", csv_tags),
+        ("a.csv", "", csv_columns),
+        ("a.jsonl", "", json_lines),
+        ("folder/a.jpg.txt", "", text_files),
+        ("folder/red/a.jpg", "", folder_names),
+    ],
+)
+def test_each_form_is_known_by_its_looks(tmp_path, name, content, form):
+    put(tmp_path, **{name: content})
+    assert recognise(tmp_path / name.split("/")[0]) is form
+
+
+def test_other_files_are_refused(tmp_path):
+    put(tmp_path, **{"labels.xml": ""})
+    with pytest.raises(ListError, match=r"in no form that is known here; --from says which it is: .*jsonl.*tags, csv"):
+        recognise(tmp_path / "labels.xml")
+    with pytest.raises(ListError, match="is not there"):
+        recognise(tmp_path / "labels.csv")
+    with pytest.raises(ListError, match="is not there"):
+        recognise(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "form"),
+    [
+        ("annotations/instances.json", '{"images": [{"id": 1}], "annotations": []}', "coco"),
+        ("tags.csv", "image,tags\na.jpg,red\n", "tags"),
+        ("labels.csv", "image,red\na.jpg,1\n", "csv"),
+        ("list.jsonl", '{"image": "a.jpg", "labels": []}\n', "jsonl"),
+        ("texts/a.txt", "red\n", "text-files"),
+        ("pack/x.lst", "0\t1\t0\ta.jpg\n", "lst"),
+    ],
+)
+def test_a_folder_that_has_the_labels_in_a_file_is_not_taken_for_labels_by_folders(tmp_path, file, content, form):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(b"")
+    assert recognise(tmp_path).NAME == "folders"
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content)
+    where = tmp_path / (file.partition("/")[0] if form == "text-files" else file)
+    with pytest.raises(ListError) as caught:
+        recognise(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: holds {where}, which looks like labels of the form {form} (")
+    assert str(caught.value).endswith("; give that as SOURCE, or say --from folders")

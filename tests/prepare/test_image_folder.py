@@ -1,0 +1,69 @@
+"""A set of images against the folder that they should be in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mxml.data.image_list import ImageList
+from mxml.errors import ListError
+from mxml.prepare.image_folder import compare_with_folder
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder called images, with three images."""
+    for name in ("579.jpg", "sub/Car.JPG", "sub/x.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(b"")
+    return tmp_path / "images"
+
+
+def listed(root, *names):
+    return ImageList.from_rows(names, np.ones((len(names), 1), np.int8), root)
+
+
+def test_what_a_set_does_not_name_is_returned(images):
+    assert compare_with_folder(listed(images, "./579.jpg"), "s") == ("sub/Car.JPG", "sub/x.png")
+    assert compare_with_folder(listed(images, "sub/x.png", "579.jpg", "sub/Car.JPG"), "s") == ()
+    assert compare_with_folder(listed(images, f"{images}/579.jpg"), "s") == ("sub/Car.JPG", "sub/x.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        ("sub\\x.png", "; paths have / between their parts"),
+        ("images/579.jpg", "; the paths begin with images/, so --root should be {above}"),
+        ("579.JPG", "; '579.jpg' is there"),
+        ("sub/car.jpg", "; 'sub/Car.JPG' is there"),
+        ("579", "; '579.jpg' is there, and paths need their suffix"),
+        ("x.png", "; 'sub/x.png' is there"),
+        ("other.jpg", ""),
+    ],
+)
+def test_a_missing_image_is_named_with_a_guess(images, name, guess):
+    with pytest.raises(ListError) as caught:
+        compare_with_folder(listed(images, "579.jpg", name), "s.csv")
+    (fault,) = caught.value.faults
+    assert fault == f"s.csv: names {name!r}, but {images / name} is not there{guess.format(above=images.parent)}"
+
+
+def test_where_nothing_is_there_it_is_said_once(images):
+    with pytest.raises(ListError) as caught:
+        compare_with_folder(listed(images, "images/579.jpg", "images/sub/x.png"), "s.csv")
+    assert caught.value.faults == (
+        f"s.csv: none of its 2 images is there, such as {images}/images/579.jpg; "
+        f"the paths begin with images/, so --root should be {images.parent}",
+    )
+    with pytest.raises(ListError, match=r"such as .*/a\.jpg; --root names the folder that the paths are under$"):
+        compare_with_folder(listed(images, "a.jpg", "b.jpg"), "s.csv")
+    with pytest.raises(ListError, match=f"'sub/x.png' is there, so --root should be {images}/sub$"):
+        compare_with_folder(listed(images, "x.png", "Car.JPG"), "s.csv")
+    with pytest.raises(ListError, match="none: is no folder"):
+        compare_with_folder(listed(images.parent / "none", "a.jpg"), "s.csv")
+
+
+def test_the_folder_above_the_one_that_one_is_in_has_a_name(images, monkeypatch):
+    monkeypatch.chdir(images)
+    with pytest.raises(ListError, match=r"; the paths begin with images/, so --root should be \.\.$"):
+        compare_with_folder(listed(".", "images/579.jpg", "images/sub/x.png"), "s.csv")

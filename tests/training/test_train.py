@@ -1,0 +1,384 @@
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+from sklearn.metrics import average_precision_score, f1_score, hamming_loss, log_loss
+
+import mxml
+from mxml.data.lst_file import read_lst
+from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, TrainingError
+from mxml.model import checkpoint, losses, params_file
+from mxml.model.sidecar import Epoch
+from mxml.runtime.imports import load_mxnet
+from mxml.training import fit as train
+from mxml.training.history import best_epoch
+from mxml.training.signals import StopRequest
+
+mx = load_mxnet()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    tiny.make_data(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(data, tmp_path):
+    """A fresh copy of the data, to be written beside."""
+    shutil.copytree(data, tmp_path / "d")
+    return tmp_path / "d"
+
+
+class Recorder(train.Progress):
+    def __init__(self):
+        self.notes, self.epochs, self.steps = [], [], 0
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def step_ended(self, images, loss, lr):
+        self.steps += 1
+
+    def epoch_ended(self, figures, best):
+        self.epochs.append((figures, best))
+
+
+def same_params(first, second):
+    first, second = params_file.read_params(first), params_file.read_params(second)
+    assert first.keys() == second.keys()
+    return all(first[name].asnumpy().tobytes() == second[name].asnumpy().tobytes() for name in first)
+
+
+def test_a_run_learns_and_leaves_its_files(folder):
+    recorder = Recorder()
+    result = train.fit(tiny.config(folder, num_epoch=6), recorder)
+    assert recorder.steps == 6 * 5
+    assert len(recorder.epochs) == 6
+    assert result.best["mAP"] > 0.95
+    for name in ("-symbol.json", "-0001.params", "-0006.states", ".json", "-history.csv", "-curves.png"):
+        assert (folder / f"run{name}").stat().st_size > 0
+    assert not list(folder.glob(".*.tmp"))
+    rows = list(csv.DictReader((folder / "run-history.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    sidecar = json.loads((folder / "run.json").read_text())
+    assert sidecar["labels"] == ["red", "green", "blue"]
+    assert sidecar["best_epoch"] == result.best_epoch
+    assert sidecar["finished"] is True
+    assert sidecar["data"]["train"]["list"] == "lists/train.lst"
+
+
+def test_the_files_are_those_of_any_mxnet_program(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    symbol, arg_params, aux_params = mx.model.load_checkpoint(str(folder / "run"), 1)
+    assert symbol.list_outputs() == ["softmax_output"]
+    assert arg_params["fc_weight"].shape == (3, 8)
+    assert sorted(aux_params) == ["bn0_moving_mean", "bn0_moving_var"]
+
+
+def test_the_figures_are_scikit_learns(folder):
+    train.fit(tiny.config(folder, num_epoch=2))
+    classifier = mxml.Classifier.load(str(folder / "run"), 2)
+    images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
+    scores = classifier.scores(images, batch_size=5).probabilities.astype(np.float64)
+    val = json.loads((folder / "run.json").read_text())["epochs"][1]["figures"]["val"]
+    labels, decided = images.labels, scores >= 0.5
+    assert val["samples"] == 12
+    assert val["mAP"] == pytest.approx(np.mean([average_precision_score(labels[:, c], scores[:, c]) for c in range(3)]))
+    assert val["OF1"] == pytest.approx(f1_score(labels, decided, average="micro"))
+    assert val["hamming"] == pytest.approx(hamming_loss(labels, decided))
+    assert val["loss"] == pytest.approx(np.mean([log_loss(labels[:, c], scores[:, c]) for c in range(3)]), rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_run_whatever_the_decoding_threads(folder):
+    train.fit(tiny.config(folder, "a", num_epoch=2, decode_threads=1))
+    train.fit(tiny.config(folder, "b", num_epoch=2, decode_threads=3, cache_mb=8))
+    train.fit(tiny.config(folder, "c", num_epoch=2, seed=1))
+    assert same_params(folder / "a-0002.params", folder / "b-0002.params")
+    assert not same_params(folder / "a-0002.params", folder / "c-0002.params")
+
+
+class StopAfter(Recorder):
+    def __init__(self, stop, steps, validating=False):
+        super().__init__()
+        self.stop, self.after, self.validating = stop, steps, validating
+
+    def step_ended(self, images, loss, lr):
+        super().step_ended(images, loss, lr)
+        if self.steps == self.after and not self.validating:
+            self.stop.number = 15
+
+    def validation_step(self, images):
+        if self.steps >= self.after and self.validating:
+            self.stop.number = 15
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("steps", "validating"), [(1, False), (7, False), (10, False), (5, True)])
+def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating):
+    options = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3}
+    train.fit(tiny.config(folder, "whole", **options))
+    stop = StopRequest()
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*mxml train --prefix .*run --resume"):
+        train.fit(tiny.config(folder, "run", **options), StopAfter(stop, steps, validating), stop=stop)
+    assert json.loads((folder / "run.json").read_text())["pause"] is not None
+    train.fit(tiny.config(folder, "run", **options), resume=True)
+    for epoch in (1, 2, 3):
+        assert same_params(folder / f"whole-{epoch:04d}.params", folder / f"run-{epoch:04d}.params")
+        assert same_params(folder / f"whole-{epoch:04d}.states", folder / f"run-{epoch:04d}.states")
+    whole, run = (json.loads((folder / f"{name}.json").read_text())["epochs"] for name in ("whole", "run"))
+    for one, other in zip(whole, run):
+        assert one["figures"]["val"] == other["figures"]["val"]
+        assert one["figures"]["train_loss"] == other["figures"]["train_loss"]
+    assert not list(folder.glob("run-paused*"))
+
+
+def test_two_devices_train_as_one(folder):
+    # Without what differs between devices by design: dropout's noise, and BatchNorm's statistics of half a batch.
+    tiny.make_network(folder / "net", dropout=0.0)
+    common = {"num_epoch": 2, "freeze": ("bn0_*",)}
+    train.fit(tiny.config(folder, "one", **common))
+    train.fit(tiny.config(folder, "two", device="cpu:0,1", **common))
+    one, two = (params_file.read_params(folder / f"{name}-0002.params") for name in ("one", "two"))
+    for name in one:
+        np.testing.assert_allclose(one[name].asnumpy(), two[name].asnumpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu:0,1", "cpu:0,1,2"])
+def test_several_devices_stopped_inside_an_epoch_resume_bit_for_bit(folder, device):
+    options = {"num_epoch": 2, "device": device}
+    train.fit(tiny.config(folder, "whole", **options))
+    stop = StopRequest()
+    with pytest.raises(Interrupted):
+        train.fit(tiny.config(folder, "run", **options), StopAfter(stop, 3), stop=stop)
+    train.fit(tiny.config(folder, "run", **options), resume=True)
+    assert same_params(folder / "whole-0002.params", folder / "run-0002.params")
+    assert same_params(folder / "whole-0002.states", folder / "run-0002.states")
+
+
+def test_a_replaced_symbol_is_noticed(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    path = folder / "run-symbol.json"
+    path.write_text(path.read_text().replace('"relu"', '"tanh"'))
+    with pytest.raises(
+        CheckpointError, match=r"run-symbol\.json: is damaged or foreign .*put the run's own symbol back"
+    ):
+        checkpoint.load(str(folder / "run"))
+    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or foreign"):
+        train.fit(tiny.config(folder, num_epoch=2), resume=True)
+
+
+def test_a_run_goes_on_without_the_pretrained_network(folder):
+    train.fit(tiny.config(folder, num_epoch=1, lr_schedule="constant"))
+    (folder / "net-0000.params").unlink()
+    (folder / "net-symbol.json").unlink()
+    train.fit(tiny.config(folder, num_epoch=2, lr_schedule="constant"), resume=True)
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == [1, 2]
+
+
+def test_force_replaces_a_run_whose_sidecar_is_damaged(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    (folder / "run.json").write_text("{")
+    train.fit(tiny.config(folder, num_epoch=1), force=True)
+    assert checkpoint.load(str(folder / "run")).epoch == 1
+
+
+def test_two_devices_resume_bit_for_bit(folder):
+    train.fit(tiny.config(folder, "whole", device="cpu:0,1", num_epoch=3, lr_schedule="constant"))
+    train.fit(tiny.config(folder, "run", device="cpu:0,1", num_epoch=1, lr_schedule="constant"))
+    resumed = tiny.config(folder, "run", device="cpu:0,1", num_epoch=3, lr_schedule="constant")
+    train.fit(resumed, resume=True)
+    assert same_params(folder / "whole-0003.states", folder / "run-0003.states")
+    assert same_params(folder / "whole-0003.params", folder / "run-0003.params")
+
+
+def test_two_devices_are_judged_with_the_parameters_that_are_saved(folder):
+    train.fit(tiny.config(folder, device="cpu:0,1", num_epoch=1))
+    written = json.loads((folder / "run.json").read_text())["epochs"][0]["figures"]["val"]["loss"]
+    images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
+    scores = mxml.Classifier.load(str(folder / "run"), 1).scores(images)
+    known = np.logaddexp(0, np.where(images.labels == 1, -scores.logits, scores.logits).astype(np.float64))
+    assert written == pytest.approx(known.mean(), rel=1e-6)
+
+
+def test_frozen_layers_stay_as_they_were_and_the_rest_moves(folder):
+    train.fit(tiny.config(folder, num_epoch=1, freeze=("conv0_*", "bn0_*")))
+    before = params_file.read_params(folder / "net-0000.params")
+    after = params_file.read_params(folder / "run-0001.params")
+    kept = [
+        name
+        for name in before
+        if after[name].shape == before[name].shape
+        and after[name].asnumpy().tobytes() == before[name].asnumpy().tobytes()
+    ]
+    assert sorted(kept) == sorted(name for name in before if "conv0" in name or "bn0" in name)
+    with pytest.raises(MxmlError, match=r"--freeze convx\*: names no parameter; parameters are conv0_weight"):
+        train.fit(tiny.config(folder, "other", freeze=("convx*",)))
+
+
+def test_the_head_has_a_learning_rate_of_its_own(folder):
+    heads = []
+    for multiple in (0.0, 1.0, 20.0):
+        train.fit(tiny.config(folder, f"head{multiple}", num_epoch=1, lr=0.001, head_lr_mult=multiple))
+        heads.append(params_file.read_params(folder / f"head{multiple}-0001.params")["arg:fc_weight"].asnumpy())
+    assert not heads[0].any()
+    assert np.abs(heads[2]).mean() > 5 * np.abs(heads[1]).mean() > 0
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(folder):
+    with pytest.raises(TrainingError, match=r"not finite in epoch 1, batch \d+ \(images .*1-\d+\.png.*lower --lr"):
+        train.fit(tiny.config(folder, lr=1e30))
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == []
+
+
+@pytest.mark.parametrize("call", [2, 5])  # in the middle, and in the last step before validation
+def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, monkeypatch, call):
+    gradients, calls = losses.CrossEntropyLoss.gradients, []
+
+    def fail_once(self, inputs):
+        calls.append(inputs[0].shape)
+        if len(calls) == call:
+            raise KeyError("no such weight")
+        return gradients(self, inputs)
+
+    monkeypatch.setattr(losses.CrossEntropyLoss, "gradients", fail_once)
+    with pytest.raises(
+        TrainingError, match=r"the loss failed in CrossEntropyLoss\.backward: KeyError: 'no such weight'"
+    ):
+        train.fit(tiny.config(folder))
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == []
+
+
+def test_a_run_stops_when_it_no_longer_gets_better(folder):
+    options = {"num_epoch": 30, "patience": 2, "best_by": "hamming", "lr": 1e-9}
+    result = train.fit(tiny.config(folder, **options))
+    assert (result.best_epoch, result.epochs) == (1, 3)
+    assert train.fit(tiny.config(folder, **options), resume=True).epochs == 3
+
+
+def test_the_best_epoch_is_the_earliest_with_the_best_figure():
+    figures = [
+        {"mAP": 0.5, "loss": 0.7},
+        {"mAP": 0.9, "loss": 0.9},
+        {"mAP": 0.9, "loss": 0.4},
+        {"mAP": None, "loss": 1.0},
+    ]
+    epochs = [Epoch(number, number, {"val": val}, {}) for number, val in enumerate(figures, start=1)]
+    assert best_epoch(epochs, "mAP") == 2
+    assert best_epoch(epochs, "loss") == 3
+    assert best_epoch(epochs[3:], "mAP") == 4
+    assert best_epoch([], "mAP") is None
+
+
+def test_unreadable_images_are_skipped_and_named_up_to_a_share(folder):
+    broken = folder / "images" / "1-3.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    result = train.fit(tiny.config(folder, num_epoch=1))
+    assert [image.path for image in result.bad] == [str(broken)]
+    for position in range(4, 9):
+        (folder / "images" / f"1-{position}.png").write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"1-\d\.png"):
+        train.fit(tiny.config(folder, "more", num_epoch=1))
+
+
+def test_missing_images_stop_the_run_before_it_starts(folder):
+    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images are not there, .*check the image root"):
+        train.fit(tiny.config(folder, image_train=str(folder)))
+    assert not (folder / "run.json").exists()
+
+
+def test_an_earlier_run_is_kept_unless_told(folder):
+    train.fit(tiny.config(folder, num_epoch=2))
+    before = (folder / "run-0002.params").read_bytes()
+    with pytest.raises(MxmlError, match=r"run\.json: is there already; go on with --resume, replace it with --force"):
+        train.fit(tiny.config(folder, num_epoch=1))
+    assert (folder / "run-0002.params").read_bytes() == before
+    train.fit(tiny.config(folder, num_epoch=1), force=True)
+    assert checkpoint.epochs_on_disk(str(folder / "run")) == [1]
+    with pytest.raises(MxmlError, match="is the pretrained model itself"):
+        train.fit(tiny.config(folder, "net"), force=True)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
+    options = {"num_epoch": 3}
+    train.fit(tiny.config(folder, **options))
+    wanted = (folder / "run-0003.params").read_bytes()
+    damaged = bytearray(wanted)
+    damaged[-300] ^= 1
+    (folder / "run-0003.params").write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: is damaged or foreign .*newest whole .*epoch 2"):
+        checkpoint.load(str(folder / "run"), 3)
+    recorder = Recorder()
+    train.fit(tiny.config(folder, **options), recorder, resume=True)
+    assert any("run-0003.params: is damaged" in note for note in recorder.notes)
+    assert "resuming after epoch 2" in recorder.notes
+    assert (folder / "run-0003.params").read_bytes() == wanted
+
+
+def test_after_damage_the_best_epoch_is_one_of_those_left(folder):
+    train.fit(tiny.config(folder, num_epoch=3))
+    sidecar = json.loads((folder / "run.json").read_text())
+    for epoch, figure in zip(sidecar["epochs"], (0.1, 0.2, 0.9)):
+        epoch["figures"]["val"]["mAP"] = figure
+    (folder / "run.json").write_text(json.dumps({**sidecar, "best_epoch": 3}))
+    (folder / "run-0003.params").write_bytes(b"")
+    stop = StopRequest()
+    with pytest.raises(Interrupted):
+        train.fit(tiny.config(folder, num_epoch=3), StopAfter(stop, 1), resume=True, stop=stop)
+    assert checkpoint.load(str(folder / "run")).epoch == 2
+
+
+def test_a_run_whose_data_has_moved_is_resumed_and_remembers_the_new_place(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    for name in ("lists", "images"):
+        (folder / name).rename(folder / f"new-{name}")
+    places = {
+        f"{kind}_{part}": str(folder / place)
+        for part in ("train", "val")
+        for kind, place in (("data", f"new-lists/{part}.lst"), ("image", "new-images"))
+    }
+    train.fit(tiny.config(folder, num_epoch=2, **places), resume=True)
+    data = json.loads((folder / "run.json").read_text())["data"]
+    assert (data["val"]["list"], data["val"]["root"]) == ("new-lists/val.lst", "new-images")
+
+
+def test_an_epoch_that_the_run_never_finished_is_refused(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    shutil.copy(folder / "run-0001.params", folder / "run-0009.params")
+    with pytest.raises(CheckpointError, match=r"run-0009\.params: is of no finished epoch .*newest whole .*epoch 1"):
+        checkpoint.load(str(folder / "run"), 9)
+
+
+def test_a_changed_list_cannot_be_resumed(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    path = folder / "lists" / "train.lst"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CheckpointError, match=r"train\.lst: has changed since the run"):
+        train.fit(tiny.config(folder, num_epoch=2), resume=True)
+
+
+def test_training_goes_on_from_an_own_checkpoint_with_other_classes(folder):
+    train.fit(tiny.config(folder, num_epoch=1))
+    lines = (folder / "lists" / "train.lst").read_text().splitlines()
+    for name in ("train", "val"):
+        path = folder / "lists" / f"{name}.lst"
+        lines = [line.split("\t") for line in path.read_text().splitlines()]
+        path.write_text("".join("\t".join([line[0], *line[1:3], line[-1]]) + "\n" for line in lines))
+    (folder / "lists" / "labels.txt").write_text("red\ngreen\n")
+    train.fit(tiny.config(folder, "two", model=str(folder / "run"), epoch=1, num_epoch=2))
+    assert checkpoint.load(str(folder / "two")).arg_params["fc_weight"].shape == (2, 8)
+    assert checkpoint.epochs_on_disk(str(folder / "two")) == [2]
+
+
+def test_a_validation_list_with_other_label_names_is_refused(folder):
+    (folder / "lists" / "labels.txt").write_text("red\ngreen\nblue\n")
+    (folder / "other").mkdir()
+    (folder / "other" / "val.lst").write_bytes((folder / "lists" / "val.lst").read_bytes())
+    (folder / "other" / "labels.txt").write_text("red\nblue\ngreen\n")
+    with pytest.raises(ListError, match=r"other/labels\.txt: names other labels than .*: number 2 is 'blue' here"):
+        train.fit(tiny.config(folder, num_epoch=1, data_val=str(folder / "other" / "val.lst")))
