@@ -3,40 +3,47 @@
 ::
 
     MxmlError                 anything a person can mend; the command line prints it as one line and exits 1
+    ├── SettingError          a value that a setting cannot have; the command line exits 2, as for wrong usage
     ├── ListError             a label list or label-name file; may hold many faults, each ``file:line: ...``
     ├── ImageError            an image that cannot be read; ``path``, ``reason`` and ``kind``
     ├── ModelError            a symbol or parameter file that cannot be used, or does not fit
     ├── CheckpointError       a checkpoint that is missing, damaged or not mxml's
-    ├── DeviceError           a device that is absent or that MXNet cannot drive
+    ├── StorageError          a file or folder that cannot be written
+    ├── DeviceError           a device that is absent, that MXNet cannot drive, or whose memory is not enough
     ├── SetupError            an installation that cannot run; carries its remedy
     ├── TrainingError         a run that had to stop: too many bad images, a loss that is not finite
     └── Interrupted           a run ended by a signal, after it was saved; ``signal_number``
 
-A message says which file and line, what is wrong, and what to do next. Anything else that escapes is a bug and
-keeps its traceback.
+A message says which file and line, what is wrong, and what to do next. It names a setting, that is an argument of a
+public function or a field of a configuration, in backquotes, such as ```lr```; the command line shows the option of
+that name in its place. Anything else that escapes is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 SHOWN_FAULTS = 20
-
-
-def printable(text: str) -> str:
-    """Return text that stays on one line of any terminal: control characters and undecodable bytes are escaped."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 class MxmlError(Exception):
     """Base of every error that names its cause and its remedy in one line."""
 
 
+class SettingError(MxmlError):
+    """A setting has a value that it cannot have: ``setting`` names it."""
+
+    def __init__(self, setting: str, value: Any, wanted: str):
+        self.setting = setting
+        super().__init__(f"`{setting}` {_as_text(value)}: should be {wanted}")
+
+
 class ListError(MxmlError):
     """A label list, table or label-name file is wrong.
 
-    ``faults`` holds one finished message a fault, each of one line, whatever the name of a file in it holds; ``total``
-    counts them all, also those that were not kept.
+    ``faults`` holds one finished message per fault, each of one line, whatever the name of a file in it holds;
+    ``total`` counts them all, also those that were not kept.
     """
 
     def __init__(self, faults: str | Sequence[str], total: int | None = None):
@@ -49,6 +56,47 @@ class ListError(MxmlError):
         if hidden > 0:
             lines.append(f"... and {hidden:,} more faults like these")
         super().__init__("\n".join(lines))
+
+
+class Faults:
+    """Gathers what is wrong with a file or a set, one message per fault, to be raised as one ListError.
+
+    All faults count; the first ``kept`` messages are kept. A caller whose messages cost much to make asks ``has_room``
+    first and calls ``add`` without one.
+    """
+
+    def __init__(self, kept: int = SHOWN_FAULTS):
+        self.total = 0
+        self.messages: list[str] = []
+        self._kept = kept
+
+    def __len__(self) -> int:
+        return self.total
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether the next message will be kept."""
+        return len(self.messages) < self._kept
+
+    def add(self, message: str = "") -> None:
+        """Count a fault, and keep its message while there is room."""
+        self.total += 1
+        if message and self.has_room:
+            self.messages.append(message)
+
+    def extend(self, error: ListError) -> None:
+        """Take over the faults of a part."""
+        self.total += error.total
+        self.messages = [*self.messages, *error.faults][: self._kept]
+
+    def error(self) -> ListError:
+        """Return the ListError that holds all of them."""
+        return ListError(self.messages, self.total)
+
+    def raise_any(self) -> None:
+        """Raise that error, unless there is no fault."""
+        if self.total:
+            raise self.error()
 
 
 class ImageError(MxmlError):
@@ -72,8 +120,12 @@ class CheckpointError(MxmlError):
     """A checkpoint is missing, damaged, or was not written by mxml."""
 
 
+class StorageError(MxmlError):
+    """A file or folder cannot be written: the disk is full, or permission is missing."""
+
+
 class DeviceError(MxmlError):
-    """A device is absent, or this build of MXNet cannot drive it."""
+    """A device is absent, this build of MXNet cannot drive it, or its memory is not enough."""
 
 
 class SetupError(MxmlError):
@@ -90,3 +142,11 @@ class Interrupted(MxmlError):
     def __init__(self, message: str, signal_number: int):
         self.signal_number = signal_number
         super().__init__(message)
+
+
+def _as_text(value: Any) -> str:
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(_as_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

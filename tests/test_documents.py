@@ -86,7 +86,7 @@ def test_the_formats_page_names_every_field_and_column(checkout):
     from mxml.training import history
 
     text = (checkout / "docs" / "formats.md").read_text(encoding="utf-8")
-    kinds = (sidecar.Sidecar, sidecar.Epoch, sidecar.Pause, sidecar.DataSource, sidecar.Stamp, transforms.Preprocess)
+    kinds = (sidecar.Sidecar, sidecar.Epoch, sidecar.Pause, sidecar.UsedList, sidecar.Stamp, transforms.Preprocess)
     written = {field.name for kind in kinds for field in dataclasses.fields(kind)} | set(history.COLUMNS)
     assert not {name for name in written if f"`{name}`" not in text}
 

@@ -13,7 +13,9 @@ import sys
 import click
 
 from mxml import __version__
-from mxml.errors import Interrupted, ListError, MxmlError, printable
+from mxml.cli.wording import with_options
+from mxml.errors import Interrupted, ListError, MxmlError, SettingError
+from mxml.text import printable
 
 # Each command's module in this package, and the line that `mxml --help` shows without importing it.
 COMMANDS = {
@@ -85,14 +87,16 @@ def _run(arguments: list[str]) -> int:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "mxml"
         return _complain(f"{_one_line(error.format_message()).rstrip('.')}; see {command} --help", 2)
+    except SettingError as error:
+        return _complain(f"{_message(error, arguments)}; see mxml {arguments[0]} --help", 2)
     except ListError as error:
-        return _complain("\n".join(map(printable, str(error).split("\n"))), 1)
+        return _complain("\n".join(map(printable, with_options(str(error), _called(arguments)).split("\n"))), 1)
     except Interrupted as error:
-        return _complain(printable(str(error)), 128 + error.signal_number)
+        return _complain(_message(error, arguments), 128 + error.signal_number)
     except KeyboardInterrupt:
         return _complain("interrupted", 128 + signal.SIGINT)
     except MxmlError as error:
-        return _complain(printable(str(error)), 1)
+        return _complain(_message(error, arguments), 1)
     except MemoryError:
         return _complain("there is not enough memory; a smaller --batch-size needs less", 1)
     except BrokenPipeError:
@@ -106,6 +110,15 @@ def _run(arguments: list[str]) -> int:
             _abandon_output()
         return _complain(f"{printable(str(error.filename or 'the output'))}: {error.strerror}", 1)
     return 0
+
+
+def _called(arguments: list[str]) -> click.Command | None:
+    name = arguments[0] if arguments else ""
+    return group.get_command(click.Context(group), name) if name in COMMANDS else None
+
+
+def _message(error: MxmlError, arguments: list[str]) -> str:
+    return printable(with_options(str(error), _called(arguments)))
 
 
 def _complain(text: str, code: int) -> int:

@@ -13,7 +13,8 @@ import click
 
 from mxml.cli.image_bar import image_bar
 from mxml.cli.options import Text
-from mxml.errors import MxmlError, printable
+from mxml.errors import MxmlError
+from mxml.text import printable
 
 if TYPE_CHECKING:
     import numpy as np

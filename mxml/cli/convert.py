@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mxml.cli.source_options import FORM_NAMES, read_options, source_options, warn
-from mxml.errors import printable
+from mxml.text import printable
 
 
 @click.command("convert")
@@ -33,11 +33,11 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
     converted = convert(sources, to, out, force=force, **read_options(sources, **source))
     labelled = converted.labelled
     warn(labelled.notes)
-    forms = list(dict.fromkeys(form.NAME for form in converted.forms))
+    formats = list(dict.fromkeys(format.NAME for format in converted.formats))
     if as_json:
         result = {
             "sources": [str(path) for path in sources],
-            "forms": forms,
+            "formats": formats,
             "to": to,
             "images": len(labelled.images),
             "labels": list(labelled.label_names),
@@ -49,7 +49,7 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
     origin = ", ".join(map(str, sources))
     images, labels = len(labelled.images), len(labelled.label_names)
     count = f"{images:,} image{'s' * (images != 1)}, {labels:,} label{'s' * (labels != 1)}"
-    click.echo(printable(f"{origin}: {', '.join(forms)}; {count}"))
+    click.echo(printable(f"{origin}: {', '.join(formats)}; {count}"))
     for path, state in converted.files:
         click.echo(printable(f"{path}: {state}"))
 

@@ -9,7 +9,8 @@ import click
 
 from mxml.cli.image_bar import open_bar
 from mxml.cli.options import Threshold, load_classifier, model_options, unreadable_images_named
-from mxml.errors import MxmlError, printable
+from mxml.errors import MxmlError
+from mxml.text import printable
 
 
 @click.command(name="evaluate")
@@ -41,7 +42,7 @@ def command(
     if data is None:
         if sidecar is None or source is None:
             raise click.UsageError("this checkpoint names no validation list; give --data LST --root DIR")
-        data, root = source.list, root if root is not None else source.root
+        data, root = source.path, root if root is not None else source.root
         allow_absolute = allow_absolute or sidecar.config.get("allow_absolute") is True
     elif root is None:
         raise click.UsageError("--data needs --root, the folder that the list's paths are under")
@@ -60,7 +61,7 @@ def command(
         scores.probabilities[readable], images.labels[readable], thresholds, logits=scores.logits[readable]
     ).to_dict()
     for figures in judged["per_class"]:
-        figures["name"] = classifier.labels[figures["index"]]
+        figures["name"] = classifier.label_names[figures["index"]]
     if as_json:
         loaded = classifier.checkpoint
         click.echo(

@@ -12,7 +12,8 @@ from click.core import ParameterSource
 from mxml.cli.image_bar import image_bar
 from mxml.cli.options import Numbers
 from mxml.cli.source_options import read_options, source_options, warn
-from mxml.errors import ListError, printable
+from mxml.errors import ListError
+from mxml.text import printable
 
 if TYPE_CHECKING:
     from mxml.prepare.make_lists import MadeLists
@@ -112,7 +113,7 @@ def _origin(made: MadeLists) -> str:
 def _as_dict(made: MadeLists) -> dict[str, object]:
     return {
         "sources": [str(path) for path in made.sources],
-        "forms": list(made.forms),
+        "formats": list(made.formats),
         **{part: len(images) for part, images in made.parts.items()},
         "labels": [
             {"name": name, **dict(zip(made.parts, counts))} for name, counts in zip(made.label_names, _counts(made))
@@ -133,9 +134,9 @@ def _as_text(made: MadeLists) -> str:
         return f"{name:{width}}" + "".join(f"  {cell:>9}" for cell in cells)
 
     total = sum(map(len, made.parts.values()))
-    forms = ", ".join(dict.fromkeys(made.forms))
+    formats = ", ".join(dict.fromkeys(made.formats))
     lines = [
-        f"{printable(_origin(made))}: {forms}; {_counted(total, 'image')}, {_counted(len(labels), 'label')}",
+        f"{printable(_origin(made))}: {formats}; {_counted(total, 'image')}, {_counted(len(labels), 'label')}",
         "",
         row("label", list(made.parts)),
         *(row(name, [f"{count:,}" for count in counts]) for name, counts in labels[:_SHOWN_LABELS]),

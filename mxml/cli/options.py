@@ -155,7 +155,7 @@ def load_classifier(
         preprocess=_preprocess(loaded, image_shape, preset, {"mean": mean, "std": std, "channels": channels}),
     )
     classifier: Classifier = build()
-    return build(labels=read_label_names(labels, classifier.num_classes)) if labels else classifier
+    return build(label_names=read_label_names(labels, classifier.num_classes)) if labels else classifier
 
 
 @contextlib.contextmanager

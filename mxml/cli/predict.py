@@ -12,7 +12,8 @@ import click
 
 from mxml.cli.image_bar import open_bar
 from mxml.cli.options import Threshold, load_classifier, model_options, unreadable_images_named
-from mxml.errors import MxmlError, printable
+from mxml.errors import MxmlError
+from mxml.text import printable
 
 if TYPE_CHECKING:
     from mxml.inference.classifier import Classifier
@@ -75,7 +76,9 @@ def command(
                     with tqdm.external_write_mode():
                         _report_bad(path, reasons[position], as_json)
                     continue
-                prediction = ImagePrediction(path, classifier.labels, scores.probabilities[position], thresholds, top_k)
+                prediction = ImagePrediction(
+                    path, classifier.label_names, scores.probabilities[position], thresholds, top_k
+                )
                 with tqdm.external_write_mode():
                     click.echo(json.dumps(prediction.to_dict(), ensure_ascii=False) if as_json else str(prediction))
                 if drawings is not None:
@@ -92,7 +95,7 @@ def _validation_images(classifier: Classifier) -> list[str]:
     if sidecar is None or source is None:
         raise click.UsageError("this checkpoint names no validation list; name images, folders or patterns")
     allow_absolute = sidecar.config.get("allow_absolute") is True
-    listed = read_lst(source.list, source.root, classifier.num_classes, allow_absolute=allow_absolute)
+    listed = read_lst(source.path, source.root, classifier.num_classes, allow_absolute=allow_absolute)
     return [listed.path(position) for position in range(len(listed))]
 
 

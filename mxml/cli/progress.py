@@ -13,7 +13,8 @@ import click
 from tqdm import tqdm
 
 from mxml.cli.image_bar import open_bar
-from mxml.errors import MxmlError, printable
+from mxml.errors import MxmlError
+from mxml.text import printable
 from mxml.training.fit import Progress
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from mxml.cli.image_bar import image_bar
-from mxml.errors import printable
+from mxml.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,7 +35,7 @@ def source_options(command: Command) -> Command:
     path = click.Path(path_type=Path)
     options = (
         click.option(
-            "--from", "form", type=click.Choice(FORM_NAMES), help="The form of the labels.  [default: recognised]"
+            "--from", "format", type=click.Choice(FORM_NAMES), help="The form of the labels.  [default: recognised]"
         ),
         click.option(
             "--root",
@@ -82,7 +82,7 @@ def read_options(
     sources: Sequence[Path],
     *,
     roots: Sequence[Path],
-    form: str | None,
+    format: str | None,
     classes_file: Path | None,
     ignore_unknown: bool,
     unpack: bool,
@@ -101,7 +101,7 @@ def read_options(
     root = roots[0] if roots else None
     arguments: dict[str, Any] = {
         "root": root,
-        "form": form,
+        "format": format,
         "num_classes": num_classes,
         "classes_file": classes_file,
         "ignore_unknown": ignore_unknown,
@@ -113,14 +113,14 @@ def read_options(
 
 
 def _unpack(sources: Sequence[Path], root: Path | None, num_classes: int | None, **read: Any) -> None:
-    from mxml.data.formats import check_num_classes, read_sources
+    from mxml.data.formats import check_num_classes, read_labels
     from mxml.prepare.unpack import unpack_images
 
     records = [path for path in sources if path.suffix.lower() == ".rec"]
     if not records:
         raise click.UsageError("--unpack takes images out of a .rec; give one as SOURCE")
     # Read once before, so that no image is written where the labels have a fault.
-    check_num_classes(read_sources(sources, root, **read)[0], num_classes, sources)
+    check_num_classes(read_labels(sources, root, **read)[0], num_classes, sources)
     for path in records:
         folder = root or Path("images")
         with image_bar(f"unpacking {path.name}") as progress:

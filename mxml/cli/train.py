@@ -119,6 +119,7 @@ def command(
     checkpoint an epoch, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; go on with --resume.
     """
     from mxml.cli.progress import ConsoleProgress
+    from mxml.model.run_files import RunFiles
     from mxml.runtime.devices import default_device
     from mxml.training.fit import fit
     from mxml.training.signals import StopRequest
@@ -131,8 +132,7 @@ def command(
     if resume and force:
         raise click.UsageError("--resume goes on with a run and --force replaces it; give one of them")
     config = _config(given, resume, asked or default_device())
-    log_path = os.path.join(os.path.dirname(config.prefix), "train.log")
-    with ConsoleProgress(log_path, config.num_epoch) as progress, StopRequest() as stop:
+    with ConsoleProgress(RunFiles(config.prefix).log, config.num_epoch) as progress, StopRequest() as stop:
         result = fit(config, progress, resume=resume, force=force, stop=stop)
         for image in result.bad[:SHOWN_FAULTS]:
             progress.note(f"skipped, cannot be read: {image.path}: {image.reason}")
@@ -143,9 +143,10 @@ def command(
         click.echo(json.dumps(value, indent=1))
         return
     figure = result.best["mAP"]
+    files = RunFiles(result.prefix)
     judged = "" if figure is None else f", validation mAP {figure:.4f}"
     click.echo(f"best epoch: {result.best_epoch} of {result.epochs}{judged}")
-    click.echo(f"checkpoint: {result.prefix}-{result.best_epoch:04d}.params, curves: {result.prefix}-curves.png")
+    click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
     click.echo(f"next: mxml predict --prefix {shlex.quote(result.prefix)}")
 
 
@@ -168,14 +169,15 @@ def _named(prefix: str, option: str) -> str:
 
 
 def _config(given: dict[str, Any], resume: bool, device: str) -> Any:
-    from mxml.model.checkpoint import read_sidecar, sidecar_path
+    from mxml.model.checkpoint import read_sidecar
+    from mxml.model.run_files import RunFiles
 
     sidecar = read_sidecar(given["prefix"]) if resume else None
     if sidecar is not None:
         try:
             saved = TrainConfig.from_dict(sidecar.config, os.path.dirname(given["prefix"]))
         except MxmlError as error:
-            raise CheckpointError(f"{sidecar_path(given['prefix'])}: {error}") from error
+            raise CheckpointError(f"{RunFiles(given['prefix']).sidecar}: {error}") from error
         return resumed(saved, given)
     needed = ("model", "data_train", "image_train", "data_val", "image_val")
     missing = [f"--{name.replace('_', '-')}" for name in needed if name not in given]

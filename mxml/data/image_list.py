@@ -14,6 +14,7 @@ import numpy as np
 
 from mxml import atomic
 from mxml.errors import ListError
+from mxml.text import counted, quoted, shown
 from mxml.text_lines import read_lines
 
 MAX_PATH_BYTES = 4096
@@ -170,7 +171,9 @@ def read_label_names(path: str | os.PathLike[str], num_classes: int | None = Non
     if not names:
         raise ListError(f"{os.fspath(path)}: holds no label names, should be one a line")
     if num_classes is not None and len(names) != num_classes:
-        raise ListError(f"{os.fspath(path)}: has {counted(len(names))}, should be {num_classes}: {shown(names)}")
+        raise ListError(
+            f"{os.fspath(path)}: has {counted(len(names), 'label')}, should be {num_classes}: {shown(names)}"
+        )
     return names
 
 
@@ -225,23 +228,3 @@ def label_name_faults(names: Sequence[str]) -> list[tuple[int, str]]:
             faults.append((position, f"the label name {quoted(name)} is already number {seen[name]}, should be unique"))
         seen.setdefault(name, position)
     return faults
-
-
-def shown(names: Sequence[str], most: int = 20) -> str:
-    """Return the first names in one line, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(_cut, names[:most])) + more
-
-
-def counted(labels: int) -> str:
-    """Return ``1 label``, ``2 labels`` and so on."""
-    return "1 label" if labels == 1 else f"{labels:,} labels"
-
-
-def quoted(text: str) -> str:
-    """Return a text from a file in quotes, in one line and cut where it is long."""
-    return repr(_cut(text))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."

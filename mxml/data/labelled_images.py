@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mxml.data.image_list import ImageList, plain_path, quoted, shown
+from mxml.data.image_list import ImageList, plain_path
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import quoted, shown
 
 MAX_CELLS = 2 << 30
 """Largest table of labels, images times labels, that is built: each cell is a byte of memory, for a while several."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mxml import atomic
-from mxml.data.image_list import MAX_PATH_BYTES, ImageList, counted, path_fault, quoted
+from mxml.data.image_list import MAX_PATH_BYTES, ImageList, path_fault
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import counted, quoted
 from mxml.text_lines import decode_line, read_blocks
 
 _FORM = "one line an image: index, one label a class, path, separated by tabs"
@@ -252,7 +253,7 @@ class _Reader:
             if found == 1:
                 self._look_for_class_number(fields[1])
             like = f" like line {self.width_line}" if self.width_line else ""
-            raise self._fault(number, f"has {counted(found)}, should be {self.width}{like}")
+            raise self._fault(number, f"has {counted(found, 'label')}, should be {self.width}{like}")
         return fields[0], fields[1:], name.strip()
 
     def _label_row(self, number: int, values: list[str]) -> bytes:
@@ -293,7 +294,7 @@ class _Reader:
             found = next(iter(self.wrong_widths))
             hint = f"; {self.hint}" if self.hint else ""
             return ListError(
-                f"{self.path}: every line has {counted(found)}, should be {self.num_classes}: "
+                f"{self.path}: every line has {counted(found, 'label')}, should be {self.num_classes}: "
                 f"the list or the number of classes is wrong{hint}"
             )
         if self.fault_count:

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mxml.data.image_list import counted
 from mxml.errors import ListError
+from mxml.text import counted
 
 MAX_RECORD_BYTES = (1 << 29) - 1
 """Longest record that MXNet writes."""
@@ -159,10 +159,12 @@ class RecordFile:
             raise self.fault(
                 record.number,
                 record.offset,
-                f"says that it has {counted(flag)}, more than its {record.size:,} bytes hold",
+                f"says that it has {counted(flag, 'label')}, more than its {record.size:,} bytes hold",
             )
         if flag > MAX_LABELS:
-            raise self.fault(record.number, record.offset, f"has {counted(flag)}, should have at most {MAX_LABELS:,}")
+            raise self.fault(
+                record.number, record.offset, f"has {counted(flag, 'label')}, should have at most {MAX_LABELS:,}"
+            )
         return ImageHeader(number, self.read(record, _IMAGE_HEADER.size, 4 * flag), image_start)
 
     def fault(self, number: int, offset: int, text: str) -> ListError:

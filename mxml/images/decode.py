@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,9 @@ __all__ = [
     "LONGEST_SIDE",
     "Header",
     "Limits",
+    "Pixels",
     "decode",
+    "decode_reduced",
     "jpeg_damage",
     "load",
     "read_file",
@@ -53,6 +55,16 @@ class Limits:
 
 
 _DEFAULT_LIMITS = Limits()
+
+
+class Pixels(NamedTuple):
+    """A decoded image: ``bgr`` (H, W, 3) uint8, upright; ``size`` (width, height) of the original as shown, in pixels;
+    ``reduction``, how many times smaller than that it was decoded.
+    """
+
+    bgr: np.ndarray
+    size: tuple[int, int]
+    reduction: int
 
 
 def load(path: str | os.PathLike[str], *, channels: str = "rgb", limits: Limits = _DEFAULT_LIMITS) -> np.ndarray:
@@ -123,6 +135,23 @@ def decode(
     if channels == "bgr":
         return image
     raise ValueError(f"channels must be 'rgb' or 'bgr', not {channels!r}")
+
+
+def decode_reduced(
+    data: bytes,
+    reduction_for: Callable[[int, int], int],
+    *,
+    limits: Limits = _DEFAULT_LIMITS,
+    path: str = "",
+) -> Pixels:
+    """Decode an image file to upright BGR pixels, reduced as ``reduction_for(width, height)`` says: 1, 2, 4 or 8.
+
+    The one way from bytes to pixels of batches, scans, pages and drawings. Raises ImageError as ``decode`` does.
+    """
+    header = read_header(data, path)
+    reduction = reduction_for(*header.shown_size)
+    image = decode(data, channels="bgr", reduction=reduction, limits=limits, header=header, path=path)
+    return Pixels(image, header.shown_size, reduction)
 
 
 def jpeg_damage(data: bytes) -> str | None:

@@ -64,6 +64,10 @@ class Transform:
             for mean, std in zip(preprocess.mean, preprocess.std)
         ]
 
+    def reduction(self, width: int, height: int) -> int:
+        """Return how many times smaller an image of ``width`` x ``height`` is wanted when nothing is varied."""
+        return self.plan(width, height).reduction
+
     def plan(self, width: int, height: int, draws: Any = None) -> Plan:
         """Decide what happens to an image of ``width`` x ``height`` (as shown).
 

@@ -13,6 +13,7 @@ from mxml.data.image_list import ImageList
 from mxml.errors import CheckpointError, ModelError, MxmlError, TrainingError
 from mxml.images.transforms import Preprocess, preset
 from mxml.model import checkpoint, symbols
+from mxml.model.run_files import RunFiles
 from mxml.runtime.devices import parse_devices
 from mxml.runtime.imports import load_mxnet, mxnet_message
 
@@ -84,21 +85,23 @@ class Classifier:
         *,
         device: str = "cpu",
         preprocess: Preprocess | None = None,
-        labels: Sequence[str] | None = None,
+        label_names: Sequence[str] | None = None,
     ):
         self.checkpoint = model
         try:
             self.num_classes: int = symbols.describe_head(model.symbol, model.arg_params).num_classes
         except ModelError as error:
-            raise ModelError(f"{checkpoint.symbol_path(model.prefix)}: {error}") from error
+            raise ModelError(f"{RunFiles(model.prefix).symbol}: {error}") from error
         sidecar = model.sidecar
         self.preprocess: Preprocess = preprocess or (sidecar.preprocess if sidecar else preset("original", (224, 224)))
-        names = labels or (sidecar.labels if sidecar else [f"class_{index}" for index in range(self.num_classes)])
+        names = label_names or (
+            sidecar.label_names if sidecar else [f"class_{index}" for index in range(self.num_classes)]
+        )
         if len(names) != self.num_classes:
             raise CheckpointError(
-                f"{checkpoint.symbol_path(model.prefix)}: gives {self.num_classes} scores for {len(names)} label names"
+                f"{RunFiles(model.prefix).symbol}: gives {self.num_classes} scores for {len(names)} label names"
             )
-        self.labels: tuple[str, ...] = tuple(names)
+        self.label_names: tuple[str, ...] = tuple(names)
         self.thresholds: np.ndarray = np.asarray(
             sidecar.thresholds if sidecar else [DEFAULT_THRESHOLD] * self.num_classes, dtype=np.float64
         )
@@ -113,13 +116,13 @@ class Classifier:
         *,
         device: str = "cpu",
         preprocess: Preprocess | None = None,
-        labels: Sequence[str] | None = None,
+        label_names: Sequence[str] | None = None,
     ) -> Classifier:
         """Load the checkpoint at ``prefix``: its best epoch unless ``epoch`` says another.
 
-        Without a sidecar, ``preprocess`` and ``labels`` say what it would; the defaults are the original script's.
+        Without a sidecar, ``preprocess`` and ``label_names`` say what it would; the defaults are the original script's.
         """
-        return cls(checkpoint.load(prefix, epoch), device=device, preprocess=preprocess, labels=labels)
+        return cls(checkpoint.load(prefix, epoch), device=device, preprocess=preprocess, label_names=label_names)
 
     def scores(
         self,
@@ -158,7 +161,7 @@ class Classifier:
                 symbols.check_params(model.symbol, model.arg_params, model.aux_params, self.preprocess.data_shape)
                 module.bind(data_shapes=provide_data, for_training=False)
             except (MxmlError, mx.MXNetError, RuntimeError, ValueError) as error:
-                path = checkpoint.params_path(model.prefix, model.epoch)
+                path = RunFiles(model.prefix).params(model.epoch)
                 raise CheckpointError(f"{path}: does not fit its symbol: {mxnet_message(error)}") from error
             module.set_params(model.arg_params, model.aux_params, allow_extra=True)
             self._modules[batch_size] = module

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mxml import atomic
-from mxml.errors import MxmlError, printable
+from mxml.errors import MxmlError
+from mxml.text import printable
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont

@@ -7,7 +7,6 @@ commit point: what it does not name never happened, and what it names can be che
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from mxml import atomic
 from mxml.errors import CheckpointError, MxmlError
 from mxml.model import params_file, symbols
+from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
 
 MOST_SIDECAR_BYTES = 64 << 20
@@ -33,50 +33,9 @@ class Checkpoint:
     sidecar: Sidecar | None = None
 
 
-def symbol_path(prefix: str) -> str:
-    """Return ``PREFIX-symbol.json``."""
-    return f"{prefix}-symbol.json"
-
-
-def params_path(prefix: str, epoch: int) -> str:
-    """Return ``PREFIX-0007.params`` for epoch 7."""
-    return f"{prefix}-{epoch:04d}.params"
-
-
-def states_path(prefix: str, epoch: int) -> str:
-    """Return ``PREFIX-0007.states`` for epoch 7."""
-    return f"{prefix}-{epoch:04d}.states"
-
-
-def pause_params_path(prefix: str) -> str:
-    """Return ``PREFIX-paused.params``."""
-    return f"{prefix}-paused.params"
-
-
-def pause_states_path(prefix: str) -> str:
-    """Return ``PREFIX-paused.states``."""
-    return f"{prefix}-paused.states"
-
-
-def sidecar_path(prefix: str) -> str:
-    """Return ``PREFIX.json``."""
-    return f"{prefix}.json"
-
-
-def epochs_on_disk(prefix: str) -> list[int]:
-    """List the epochs that have a ``PREFIX-NNNN.params`` file, in ascending order."""
-    folder, name = os.path.split(prefix)
-    pattern = re.compile(re.escape(name) + r"-(\d{4,})\.params")
-    try:
-        entries = os.listdir(folder or ".")
-    except OSError:
-        return []
-    return sorted(int(match.group(1)) for match in map(pattern.fullmatch, entries) if match)
-
-
 def read_sidecar(prefix: str) -> Sidecar | None:
     """Read ``PREFIX.json``; None where there is none. Raises CheckpointError naming the file and the field."""
-    path = sidecar_path(prefix)
+    path = RunFiles(prefix).sidecar
     try:
         if os.path.getsize(path) > MOST_SIDECAR_BYTES:
             raise CheckpointError(f"{path}: is larger than {MOST_SIDECAR_BYTES >> 20} MiB; not a sidecar of mxml")
@@ -88,7 +47,8 @@ def read_sidecar(prefix: str) -> Sidecar | None:
     try:
         return Sidecar.from_json(text, os.path.dirname(prefix))
     except MxmlError as error:
-        hint = f"; move it away to use the checkpoint without it (epochs on disk: {_numbers(epochs_on_disk(prefix))})"
+        epochs = _numbers(RunFiles(prefix).epochs_on_disk())
+        hint = f"; move it away to use the checkpoint without it (epochs on disk: {epochs})"
         raise CheckpointError(f"{path}: {error}{hint}") from error
 
 
@@ -102,7 +62,7 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
     if epoch is None and sidecar is not None:
         epoch = sidecar.best_epoch
     epoch = find_epoch(prefix, epoch)
-    path = params_path(prefix, epoch)
+    path = RunFiles(prefix).params(epoch)
     check_files(prefix, epoch, sidecar, ("params",))
     symbol = load_symbol(prefix, sidecar)
     arg_params, aux_params = params_file.split_params(params_file.read_params(path))
@@ -111,10 +71,10 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
 
 def load_symbol(prefix: str, sidecar: Sidecar | None) -> Any:
     """Load ``PREFIX-symbol.json``. Raises CheckpointError where it is not the one that the sidecar knows."""
-    fault = _fault(symbol_path(prefix), sidecar.symbol if sidecar else None)
+    fault = _fault(RunFiles(prefix).symbol, sidecar.symbol if sidecar else None)
     if fault:
-        raise CheckpointError(f"{fault}; put the run's own symbol back, or move {sidecar_path(prefix)} away")
-    return symbols.load_symbol(symbol_path(prefix))
+        raise CheckpointError(f"{fault}; put the run's own symbol back, or move {RunFiles(prefix).sidecar} away")
+    return symbols.load_symbol(RunFiles(prefix).symbol)
 
 
 def find_epoch(prefix: str, epoch: int | None = None) -> int:
@@ -122,15 +82,17 @@ def find_epoch(prefix: str, epoch: int | None = None) -> int:
 
     Raises CheckpointError that names the file which is missing and what is there in its place.
     """
-    if not os.path.exists(symbol_path(prefix)):
+    if not os.path.exists(RunFiles(prefix).symbol):
         raise CheckpointError(_no_such_checkpoint(prefix))
-    on_disk = epochs_on_disk(prefix)
+    on_disk = RunFiles(prefix).epochs_on_disk()
     if not on_disk:
-        raise CheckpointError(f"{prefix}-0000.params: is not there, nor of another epoch, beside {symbol_path(prefix)}")
+        raise CheckpointError(
+            f"{prefix}-0000.params: is not there, nor of another epoch, beside {RunFiles(prefix).symbol}"
+        )
     if epoch is None:
         return on_disk[-1]
     if epoch not in on_disk:
-        raise CheckpointError(f"{params_path(prefix, epoch)}: is not there; epochs that are: {_numbers(on_disk)}")
+        raise CheckpointError(f"{RunFiles(prefix).params(epoch)}: is not there; epochs that are: {_numbers(on_disk)}")
     return epoch
 
 
@@ -143,7 +105,7 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
         return
     record = next((record for record in sidecar.epochs if record.epoch == epoch), None)
     if record is None:
-        fault = f"{params_path(prefix, epoch)}: is of no finished epoch of the run in {sidecar_path(prefix)}"
+        fault = f"{RunFiles(prefix).params(epoch)}: is of no finished epoch of the run in {RunFiles(prefix).sidecar}"
     else:
         fault = _first_fault(prefix, record, suffixes)
     if fault:
@@ -165,12 +127,12 @@ def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, lis
 
 def pause_fault(prefix: str, pause: Pause) -> str:
     """Say what is wrong with the files of a pause; empty when they are whole."""
-    paths = {"params": pause_params_path(prefix), "states": pause_states_path(prefix)}
+    paths = {"params": RunFiles(prefix).paused_params, "states": RunFiles(prefix).paused_states}
     return next(filter(None, (_fault(paths[suffix], pause.files.get(suffix)) for suffix in paths)), "")
 
 
 def _first_fault(prefix: str, record: Epoch, suffixes: tuple[str, ...]) -> str:
-    paths = {"params": params_path(prefix, record.epoch), "states": states_path(prefix, record.epoch)}
+    paths = {"params": RunFiles(prefix).params(record.epoch), "states": RunFiles(prefix).states(record.epoch)}
     return next(filter(None, (_fault(paths[suffix], record.files.get(suffix)) for suffix in suffixes)), "")
 
 
@@ -181,8 +143,8 @@ def _fault(path: str, stamp: Stamp | None) -> str:
         found = Stamp.of(path)
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror})"
-    if found.bytes != stamp.bytes:
-        return f"{path}: is damaged or foreign ({found.bytes:,} bytes, was written with {stamp.bytes:,})"
+    if found.size != stamp.size:
+        return f"{path}: is damaged or foreign ({found.size:,} bytes, was written with {stamp.size:,})"
     if found != stamp:
         return f"{path}: is damaged or foreign (its content is not what was written)"
     return ""
@@ -191,7 +153,7 @@ def _fault(path: str, stamp: Stamp | None) -> str:
 def _no_such_checkpoint(prefix: str) -> str:
     folder = os.path.dirname(prefix)
     suffix = "-symbol.json"
-    missing = f"{symbol_path(prefix)}: is not there"
+    missing = f"{RunFiles(prefix).symbol}: is not there"
     try:
         near = sorted(entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix))
     except OSError:
@@ -208,8 +170,8 @@ def _numbers(epochs: list[int]) -> str:
 
 def save_symbol(prefix: str, symbol: Any) -> Stamp:
     """Write ``PREFIX-symbol.json`` and return its stamp."""
-    atomic.write_text(symbol_path(prefix), symbol.tojson() + "\n")
-    return Stamp.of(symbol_path(prefix))
+    atomic.write_text(RunFiles(prefix).symbol, symbol.tojson() + "\n")
+    return Stamp.of(RunFiles(prefix).symbol)
 
 
 def save_arrays(
@@ -227,12 +189,12 @@ def save_arrays(
 
 def save_sidecar(prefix: str, sidecar: Sidecar) -> None:
     """Write ``PREFIX.json``; call it last."""
-    atomic.write_text(sidecar_path(prefix), sidecar.to_json(os.path.dirname(prefix)))
+    atomic.write_text(RunFiles(prefix).sidecar, sidecar.to_json(os.path.dirname(prefix)))
 
 
 def discard_pause(prefix: str) -> None:
     """Remove the files of a pause that a later sidecar no longer names."""
-    for path in (pause_params_path(prefix), pause_states_path(prefix)):
+    for path in (RunFiles(prefix).paused_params, RunFiles(prefix).paused_states):
         Path(path).unlink(missing_ok=True)
 
 
@@ -242,17 +204,14 @@ def discard_run(prefix: str) -> None:
         sidecar = read_sidecar(prefix)
     except CheckpointError:
         sidecar = None
-    Path(sidecar_path(prefix)).unlink(missing_ok=True)
+    Path(RunFiles(prefix).sidecar).unlink(missing_ok=True)
     for record in sidecar.epochs if sidecar else ():
-        Path(params_path(prefix, record.epoch)).unlink(missing_ok=True)
-        Path(states_path(prefix, record.epoch)).unlink(missing_ok=True)
+        Path(RunFiles(prefix).params(record.epoch)).unlink(missing_ok=True)
+        Path(RunFiles(prefix).states(record.epoch)).unlink(missing_ok=True)
     discard_pause(prefix)
 
 
 def discard_leftovers(prefix: str) -> None:
     """Remove the temporary files that a process killed while it wrote left beside the prefix."""
-    folder, name = os.path.split(prefix)
-    ending = r"(-symbol\.json|\.json|-(\d{4,}|paused)\.(params|states)|-history\.csv|-curves\.png)"
-    pattern = re.compile(rf"\.{re.escape(name)}{ending}\.\w+\.tmp")
-    for entry in filter(pattern.fullmatch, os.listdir(folder or ".")):
-        (Path(folder) / entry).unlink(missing_ok=True)
+    for path in RunFiles(prefix).leftovers():
+        Path(path).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ VERSION = 1
 class Stamp:
     """The size in bytes and the SHA-256 sum of one file, to know it again."""
 
-    bytes: int
+    size: int
     sha256: str
 
     @classmethod
@@ -41,11 +41,11 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch: its number, the optimizer's step count after it, its figures, and its files' stamps."""
+    """One finished epoch: its number, the optimizer's step count after it, its metrics, and its files' stamps."""
 
     epoch: int
     num_update: int
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
     files: Mapping[str, Stamp]
 
 
@@ -61,10 +61,10 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class DataSource:
+class UsedList:
     """A list that a run read: its file and image root (as a run from the working directory finds them), its stamp."""
 
-    list: str
+    path: str
     root: str
     images: int
     sha256: str
@@ -77,12 +77,12 @@ class Sidecar:
     ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder.
     """
 
-    labels: tuple[str, ...]
+    label_names: tuple[str, ...]
     preprocess: Preprocess
     thresholds: tuple[float, ...]
     config: Mapping[str, Any]
     versions: Mapping[str, str]
-    data: Mapping[str, DataSource]
+    data: Mapping[str, UsedList]
     symbol: Stamp | None = None
     best_by: str = "mAP"
     best_epoch: int | None = None
@@ -95,7 +95,7 @@ class Sidecar:
         value = dataclasses.asdict(self)
         value["preprocess"] = self.preprocess.to_dict()
         for source in value["data"].values():
-            source["list"] = os.path.relpath(source["list"], folder or ".")
+            source["path"] = os.path.relpath(source["path"], folder or ".")
             source["root"] = os.path.relpath(source["root"], folder or ".")
         return json.dumps({"format": FORMAT, "version": VERSION, **value}, indent=1, allow_nan=False) + "\n"
 
@@ -111,19 +111,21 @@ class Sidecar:
         if value.get("version") != VERSION:
             raise CheckpointError(f"has version {value.get('version')!r}; this mxml reads {VERSION}: use a newer mxml")
         fields = _Fields(value)
-        labels = tuple(fields.list_of("labels", str))
+        label_names = tuple(fields.list_of("label_names", str))
         thresholds = tuple(float(number) for number in fields.list_of("thresholds", (int, float)))
-        if not labels or len(thresholds) != len(labels):
-            raise CheckpointError(f"has {len(labels)} labels and {len(thresholds)} thresholds; should be one each")
+        if not label_names or len(thresholds) != len(label_names):
+            raise CheckpointError(
+                f"has {len(label_names)} label names and {len(thresholds)} thresholds; should be one each"
+            )
         pause = fields.optional("pause", dict)
         symbol = fields.optional("symbol", dict)
         return cls(
-            labels=labels,
+            label_names=label_names,
             preprocess=Preprocess.from_dict(fields.get("preprocess", dict)),
             thresholds=thresholds,
             config=fields.get("config", dict),
             versions=fields.get("versions", dict),
-            data={name: _data_source(name, entry, folder) for name, entry in fields.get("data", dict).items()},
+            data={name: _used_list(name, entry, folder) for name, entry in fields.get("data", dict).items()},
             symbol=None if symbol is None else _stamp(_Fields(symbol, "symbol.")),
             best_by=fields.get("best_by", str),
             best_epoch=fields.optional("best_epoch", int),
@@ -167,12 +169,12 @@ def _stamps(fields: _Fields) -> dict[str, Stamp]:
 
 
 def _stamp(fields: _Fields) -> Stamp:
-    return Stamp(fields.get("bytes", int), fields.get("sha256", str))
+    return Stamp(fields.get("size", int), fields.get("sha256", str))
 
 
 def _epoch(entry: dict[str, Any]) -> Epoch:
     fields = _Fields(entry, "epochs.")
-    return Epoch(fields.get("epoch", int), fields.get("num_update", int), fields.get("figures", dict), _stamps(fields))
+    return Epoch(fields.get("epoch", int), fields.get("num_update", int), fields.get("metrics", dict), _stamps(fields))
 
 
 def _pause(entry: dict[str, Any]) -> Pause:
@@ -186,12 +188,12 @@ def _pause(entry: dict[str, Any]) -> Pause:
     )
 
 
-def _data_source(name: str, entry: Any, folder: str) -> DataSource:
+def _used_list(name: str, entry: Any, folder: str) -> UsedList:
     if not isinstance(entry, dict):
         raise CheckpointError(f'field "data.{name}" is of a wrong type')
     fields = _Fields(entry, f"data.{name}.")
-    return DataSource(
-        list=os.path.normpath(os.path.join(folder, fields.get("list", str))),
+    return UsedList(
+        path=os.path.normpath(os.path.join(folder, fields.get("path", str))),
         root=os.path.normpath(os.path.join(folder, fields.get("root", str))),
         images=fields.get("images", int),
         sha256=fields.get("sha256", str),

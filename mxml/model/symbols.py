@@ -23,6 +23,7 @@ from mxml.model import params_file
 from mxml.model.graph import LOSSES, Graph, multi_label_end
 from mxml.model.layers import FeatureLayer, Network, feature_layers, find_feature_layer, some_names
 from mxml.model.losses import OP_TYPE
+from mxml.model.run_files import RunFiles
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
 
@@ -156,23 +157,23 @@ def fine_tune_model(
     A multi-label network, the original script's or mxml's own, gets a new head as any other. Raises ModelError or
     CheckpointError naming the file at fault.
     """
-    symbol_path, params_path = f"{os.fspath(prefix)}-symbol.json", f"{os.fspath(prefix)}-{epoch:04d}.params"
-    old = load_symbol(symbol_path)
-    params = params_file.read_params(params_path)
-    params_file.check_finite(params, params_path)
-    arg_params, aux_params = params_file.split_params(params, params_path)
+    files = RunFiles(os.fspath(prefix))
+    old = load_symbol(files.symbol)
+    params = params_file.read_params(files.params(epoch))
+    params_file.check_finite(params, files.params(epoch))
+    arg_params, aux_params = params_file.split_params(params, files.params(epoch))
     try:
         found = find_feature_layer(old, data_shape, layer)
         symbol = attach_head(old, num_classes, data_shape, layer)
     except ModelError as error:
-        raise ModelError(f"{symbol_path}: {error}") from error
+        raise ModelError(f"{files.symbol}: {error}") from error
     head_names = head_parameters(symbol)
     kept = set(symbol.list_inputs()) - set(head_names)
     dropped = {*old.list_inputs(), *head_names} - kept
     try:
         arg_params, aux_params = merge_params(symbol, arg_params, aux_params, data_shape, dropped=dropped)
     except ModelError as error:
-        raise ModelError(f"{params_path}: {error}") from error
+        raise ModelError(f"{files.params(epoch)}: {error}") from error
     return FineTuneModel(symbol, arg_params, aux_params, head_names, found)
 
 

@@ -1,4 +1,4 @@
-"""From one form of labels to another, with nothing lost."""
+"""From one format of labels to another, with nothing lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mxml.data.formats import FORMATS, Source, by_name, check_num_classes, read_sources
+from mxml.data.formats import FORMATS, Format, by_name, check_num_classes, read_labels
 from mxml.data.formats.options import DEFAULTS, SourceOptions
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
@@ -16,13 +16,13 @@ from mxml.staging import staged
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written: a set, the forms that its sources had, and what became of each file.
+    """What was written: a set, the formats that its sources had, and what became of each file.
 
     ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``.
     """
 
     labelled: LabelledImages
-    forms: tuple[Source, ...]
+    formats: tuple[Format, ...]
     files: tuple[tuple[Path, str], ...]
 
 
@@ -32,19 +32,19 @@ def convert(
     out: Path,
     root: Path | None = None,
     *,
-    form: str | None = None,
+    format: str | None = None,
     num_classes: int | None = None,
     classes_file: Path | None = None,
     ignore_unknown: bool = False,
     options: SourceOptions = DEFAULTS,
     force: bool = False,
 ) -> Converted:
-    """Read sources as one set and write it to ``out`` in the form called ``to``.
+    """Read sources as one set and write it to ``out`` in the format called ``to``.
 
-    The other arguments are those of ``mxml.data.formats.read_sources``. All files appear or none. Raises ListError for
-    faults in a source, for what the form cannot hold, and for files with other content there, unless ``force``.
+    The other arguments are those of ``mxml.data.formats.read_labels``. All files appear or none. Raises ListError for
+    faults in a source, for what the format cannot hold, and for files with other content there, unless ``force``.
     """
-    labelled, forms = read_sources(sources, root, form, classes_file, ignore_unknown, options)
+    labelled, formats = read_labels(sources, root, format, classes_file, ignore_unknown, options)
     check_num_classes(labelled, num_classes, sources)
     if out.name in ("", ".", ".."):
         raise ListError(f"{out}: is no name of a file or folder to write")
@@ -58,7 +58,7 @@ def convert(
     with staged(out.parent, force) as staging:
         by_name(to).write(labelled, staging.path / out.name, options)
         _refuse_other_names(staging.path / "labels.txt", out)
-    return Converted(labelled, forms, staging.files)
+    return Converted(labelled, formats, staging.files)
 
 
 def _refuse_other_names(new: Path, out: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.image_list import ImageList, plain_path, quoted, read_label_names
+from mxml.data.image_list import ImageList, plain_path, read_label_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
+from mxml.text import quoted
 
 PARTS = ("train", "val", "test")
 """What the parts of a split are called, in the order of their shares; their lists end in ``.lst``."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mxml.data.image_list import ImageList, quoted, shown
+from mxml.data.image_list import ImageList
 from mxml.prepare.checked_lists import CheckedList, DuplicateGroup, Place, Places, conflicting
 from mxml.prepare.image_scan import ImageScan
 from mxml.prepare.label_spelling import look_alikes
 from mxml.prepare.label_statistics import LabelStatistics, ListStatistics
+from mxml.text import quoted, shown
 
 SMALLEST_SIDE = 32
 """Pixels; an image with a shorter side says next to nothing to a network that sees 224."""

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, find_images
-from mxml.data.image_list import ImageList, plain_path, quoted
+from mxml.data.image_list import ImageList, plain_path
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import quoted
 
 
 def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:

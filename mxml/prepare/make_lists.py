@@ -11,9 +11,9 @@ from typing import Callable
 import numpy as np
 
 from mxml import atomic
-from mxml.data.formats import check_num_classes, default_source, read_sources
+from mxml.data.formats import check_num_classes, default_source, read_labels
 from mxml.data.formats.options import DEFAULTS, SourceOptions
-from mxml.data.image_list import ImageList, format_label_names, quoted
+from mxml.data.image_list import ImageList, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import write_lst
 from mxml.errors import ListError
@@ -23,6 +23,7 @@ from mxml.prepare.image_folder import compare_with_folder
 from mxml.prepare.label_spelling import look_alikes
 from mxml.prepare.splits import stratified_split
 from mxml.staging import staged
+from mxml.text import quoted
 
 _NOTABLE_SHARE = 0.01
 _SHOWN_PAIRS = 5
@@ -38,7 +39,7 @@ class MadeLists:
     """
 
     sources: tuple[Path, ...]
-    forms: tuple[str, ...]
+    formats: tuple[str, ...]
     label_names: tuple[str, ...]
     parts: dict[str, ImageList]
     kept: int
@@ -58,7 +59,7 @@ def make_lists(
     out: Path = Path("lists"),
     num_classes: int | None = None,
     *,
-    form: str | None = None,
+    format: str | None = None,
     classes_file: Path | None = None,
     ignore_unknown: bool = False,
     options: SourceOptions = DEFAULTS,
@@ -72,8 +73,8 @@ def make_lists(
 ) -> MadeLists:
     """Read labelled images, split them by their labels, and write train.lst, val.lst and labels.txt into ``out``.
 
-    Without ``sources`` it is ``labels.csv`` under ``root``, or else its folders. ``form`` to ``options`` are those of
-    ``mxml.data.formats.read_sources``. ``split`` gives the shares of train.lst, val.lst and, with three, test.lst. The
+    Without ``sources`` it is ``labels.csv`` under ``root``, or else its folders. ``format`` to ``options`` are those of
+    ``mxml.data.formats.read_labels``. ``split`` gives the shares of train.lst, val.lst and, with three, test.lst. The
     labels keep the source's order, the images too within each list, where they are numbered from 0.
 
     An image in a list that is in ``out`` already stays in that part, so that adding images moves none, unless
@@ -96,7 +97,7 @@ def make_lists(
     _refuse_sources_as_outputs(sources, outputs)
     refuse_left_over(out, len(split))
     existing = ExistingLists({}, None) if new_split else read_existing(out)
-    labelled, forms = read_sources(sources, root, form, classes_file, ignore_unknown, options, outputs)
+    labelled, formats = read_labels(sources, root, format, classes_file, ignore_unknown, options, outputs)
     check_num_classes(labelled, num_classes, sources)
     images = labelled.images
     names = images.names()
@@ -131,7 +132,7 @@ def make_lists(
         atomic.write_bytes(staging.path / "labels.txt", format_label_names(labelled.label_names))
     return MadeLists(
         tuple(sources),
-        tuple(source.NAME for source in forms),
+        tuple(source.NAME for source in formats),
         labelled.label_names,
         parts,
         kept_count,

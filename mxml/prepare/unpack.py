@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
 from mxml.data.formats.rec_file import Faults, named_records, read_listed
-from mxml.data.image_list import quoted
 from mxml.data.record_file import ImageHeader, Record, RecordFile, record_place
 from mxml.errors import ImageError, ListError
 from mxml.images.headers import read_header
 from mxml.staging import make_folders, remove_empty, temporary_folder_in
+from mxml.text import quoted
 
 
 class Unpacked(NamedTuple):

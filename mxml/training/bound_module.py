@@ -24,7 +24,7 @@ mx = load_mxnet()
 _STATISTICS = "statistics:"
 
 
-class Trainer:
+class BoundModule:
     """An ``mx.mod.Module`` with an optimizer that lives here, so that its states can be saved and restored exactly.
 
     The module's outputs are the probabilities and, behind a BlockGrad, the logits, from which the loss is exact.
@@ -119,7 +119,7 @@ class Trainer:
         """Return the bound module, for a forward pass with the current parameters."""
         return self._module
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Wait until all steps have ended, and give every device the mean of BatchNorm's moving statistics.
 
         So validation judges what is saved, and a run that goes on and one that is resumed from here hold the same.
@@ -142,7 +142,7 @@ class Trainer:
         )
 
     def statistics(self) -> dict[str, Any]:
-        """Return each device's own auxiliary states, which differ between two calls of ``settle``, by name."""
+        """Return each device's own auxiliary states, which differ between two calls of ``sync``, by name."""
         return {
             f"{_STATISTICS}{name}:{device}": array.copyto(mx.cpu())
             for name, arrays in zip(self._module._aux_names, self._module._exec_group.aux_arrays)

@@ -22,12 +22,13 @@ from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.inference import classifier as inference
 from mxml.inference import metrics
 from mxml.model import checkpoint
+from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
 from mxml.runtime.devices import parse_devices
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training import starting_point
-from mxml.training.bound_module import Trainer
+from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
 from mxml.training.history import best_epoch, history_rows, to_csv
@@ -172,7 +173,7 @@ class _Run:
             ) as train_batches,
             ImageIter(images=self.data.val, bad_images="report", **common) as val_batches,
         ):
-            trainer, point = self._start(train_batches)
+            module, point = self._start(train_batches)
             epoch, first_batch, totals = point.epoch, point.batch, _Totals(point.totals)
             schedule = Schedule(
                 config.lr_schedule,
@@ -185,20 +186,20 @@ class _Run:
             )
             while epoch < config.num_epoch and not self._out_of_patience():
                 epoch += 1
-                self._train_epoch(trainer, train_batches, schedule, epoch, first_batch, totals)
-                scores = self._validate(trainer, val_batches, epoch, train_batches.num_batches, totals)
-                self._finish_epoch(trainer, epoch, schedule, totals, scores)
+                self._train_epoch(module, train_batches, schedule, epoch, first_batch, totals)
+                scores = self._validate(module, val_batches, epoch, train_batches.num_batches, totals)
+                self._finish_epoch(module, epoch, schedule, totals, scores)
                 first_batch, totals = 0, _Totals()
         return self._result()
 
-    def _start(self, batches: ImageIter) -> tuple[Trainer, StartingPoint]:
-        """Return a trainer, and where it goes on; a run that begins leaves its symbol and sidecar."""
+    def _start(self, batches: ImageIter) -> tuple[BoundModule, StartingPoint]:
+        """Return a module, and where it goes on; a run that begins leaves its symbol and sidecar."""
         config, note = self.config, self.progress.note
         point = None if self.begins else starting_point.of_run(config, self.sidecar, note)
         begun = point is not None
         if point is None:
-            point = starting_point.of_pretrained(config, len(self.data.labels))
-        trainer = Trainer(point, config, self.devices, batches.provide_data, batches.provide_label)
+            point = starting_point.of_pretrained(config, len(self.data.label_names))
+        module = BoundModule(point, config, self.devices, batches.provide_data, batches.provide_label)
         epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
         self.sidecar = dataclasses.replace(
             self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
@@ -210,17 +211,17 @@ class _Run:
             self.sidecar = dataclasses.replace(self.sidecar, symbol=checkpoint.save_symbol(config.prefix, point.symbol))
             checkpoint.save_sidecar(config.prefix, self.sidecar)
         note(point.account)
-        return trainer, point
+        return module, point
 
     def _train_epoch(
-        self, trainer: Trainer, batches: ImageIter, schedule: Schedule, epoch: int, first_batch: int, totals: _Totals
+        self, module: BoundModule, batches: ImageIter, schedule: Schedule, epoch: int, first_batch: int, totals: _Totals
     ) -> None:
         batches.set_epoch(epoch, first_batch)
         self.progress.epoch_started(epoch, len(self.data.train), int(totals.sums["images"]))
         began = time.perf_counter()
         for number, batch in enumerate(batches, start=first_batch + 1):
-            lr = schedule.lr(trainer.num_update)
-            logits = trainer.step(batch, lr)
+            lr = schedule.lr(module.num_update)
+            logits = module.step(batch, lr)
             images = len(batch.index) - batch.pad
             if not np.isfinite(logits).all():
                 raise TrainingError(self._not_finite(epoch, number, batch.index[:images]))
@@ -229,12 +230,12 @@ class _Run:
             now = time.perf_counter()
             totals.sums["seconds"] += now - began
             began = now
-            self._heed_stop(trainer, epoch, number, totals)
-        trainer.settle()
+            self._save_and_stop(module, epoch, number, totals)
+        module.sync()
         self._note_bad(batches.bad)
 
     def _validate(
-        self, trainer: Trainer, batches: ImageIter, epoch: int, num_batches: int, totals: _Totals
+        self, module: BoundModule, batches: ImageIter, epoch: int, num_batches: int, totals: _Totals
     ) -> inference.Scores:
         batches.set_epoch(0)
         size = len(self.data.val)
@@ -242,24 +243,24 @@ class _Run:
 
         def step(images: int) -> None:
             self.progress.validation_step(images)
-            self._heed_stop(trainer, epoch, num_batches, totals)
+            self._save_and_stop(module, epoch, num_batches, totals)
 
-        scores = inference.collect(trainer.module, batches, size, len(self.data.labels), step)
+        scores = inference.collect(module.module, batches, size, len(self.data.label_names), step)
         if len(scores.bad) > self.config.max_bad_share * size:
             raise TrainingError(_too_many_bad(scores.bad, size, self.config.data_val, self.config.max_bad_share))
         self._note_bad(scores.bad)
         return scores
 
     def _finish_epoch(
-        self, trainer: Trainer, epoch: int, schedule: Schedule, totals: _Totals, scores: inference.Scores
+        self, module: BoundModule, epoch: int, schedule: Schedule, totals: _Totals, scores: inference.Scores
     ) -> None:
         readable = scores.readable
         judged = metrics.multilabel_metrics(
             scores.probabilities[readable], self.data.val.labels[readable], logits=scores.logits[readable]
         ).to_dict()
         sums = totals.sums
-        figures = {
-            "lr": schedule.lr(trainer.num_update - 1),
+        epoch_metrics = {
+            "lr": schedule.lr(module.num_update - 1),
             "train_loss": sums["loss"] / max(1.0, sums["known"]),
             "train_accuracy": sums["right"] / max(1.0, sums["known"]),
             "seconds": round(sums["seconds"], 3),
@@ -268,19 +269,19 @@ class _Run:
         }
         prefix = self.config.prefix
         files = checkpoint.save_arrays(
-            checkpoint.params_path(prefix, epoch),
-            checkpoint.states_path(prefix, epoch),
-            *trainer.parameters(),
-            trainer.states(),
+            RunFiles(prefix).params(epoch),
+            RunFiles(prefix).states(epoch),
+            *module.parameters(),
+            module.states(),
         )
-        epochs = (*self.sidecar.epochs, Epoch(epoch, trainer.num_update, figures, files))
+        epochs = (*self.sidecar.epochs, Epoch(epoch, module.num_update, epoch_metrics, files))
         best = best_epoch(epochs, self.config.best_by)
         self.sidecar = dataclasses.replace(self.sidecar, epochs=epochs, best_epoch=best, pause=None)
         self.sidecar = dataclasses.replace(
             self.sidecar, finished=epoch >= self.config.num_epoch or self._out_of_patience()
         )
         rows = history_rows(epochs)
-        atomic.write_text(f"{prefix}-history.csv", to_csv(rows))
+        atomic.write_text(RunFiles(prefix).history, to_csv(rows))
         # Drawing takes longer than an epoch of a small network does.
         if self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES:
             self._draw()
@@ -291,22 +292,22 @@ class _Run:
     def _draw(self) -> None:
         if self.sidecar.epochs:
             rows = history_rows(self.sidecar.epochs)
-            plot_history(rows, f"{self.config.prefix}-curves.png", self.sidecar.best_epoch)
+            plot_history(rows, RunFiles(self.config.prefix).curves, self.sidecar.best_epoch)
             self.drawn = time.monotonic()
 
-    def _heed_stop(self, trainer: Trainer, epoch: int, batch: int, totals: _Totals) -> None:
+    def _save_and_stop(self, module: BoundModule, epoch: int, batch: int, totals: _Totals) -> None:
         if self.stop is None or self.stop.number is None:
             return
         number = self.stop.number
         prefix = self.config.prefix
         files = checkpoint.save_arrays(
-            checkpoint.pause_params_path(prefix),
-            checkpoint.pause_states_path(prefix),
-            *trainer.parameters(),
-            {**trainer.states(), **trainer.statistics()},
+            RunFiles(prefix).paused_params,
+            RunFiles(prefix).paused_states,
+            *module.parameters(),
+            {**module.states(), **module.statistics()},
         )
         self._draw()
-        pause = Pause(epoch, batch, trainer.num_update, dict(totals.sums), files)
+        pause = Pause(epoch, batch, module.num_update, dict(totals.sums), files)
         checkpoint.save_sidecar(prefix, dataclasses.replace(self.sidecar, pause=pause))
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
@@ -371,12 +372,8 @@ def _check_room(config: TrainConfig, force: bool, resume: bool) -> None:
     """Refuse to write over what is at the prefix unless told to; a symbol alone is a run killed as it began."""
     if os.path.abspath(config.prefix) == os.path.abspath(config.model):
         raise MxmlError(f"--prefix {config.prefix}: is the pretrained model itself; choose another prefix")
-    taken = [
-        path
-        for path in (checkpoint.sidecar_path(config.prefix), checkpoint.symbol_path(config.prefix))
-        if os.path.exists(path)
-    ]
-    if taken and resume and checkpoint.epochs_on_disk(config.prefix):
+    taken = [path for path in (RunFiles(config.prefix).sidecar, RunFiles(config.prefix).symbol) if os.path.exists(path)]
+    if taken and resume and RunFiles(config.prefix).epochs_on_disk():
         raise CheckpointError(
             f"{taken[0]}: has no sidecar of mxml beside it, so there is nothing to resume exactly; "
             "start from it with --model, under another --prefix"
@@ -392,7 +389,7 @@ def _make_room(prefix: str) -> None:
 
     The last thing before a run begins: what keeps it from beginning should leave everything as it was.
     """
-    if os.path.exists(checkpoint.sidecar_path(prefix)):
+    if os.path.exists(RunFiles(prefix).sidecar):
         checkpoint.discard_run(prefix)
     folder = os.path.dirname(prefix)
     try:
@@ -408,9 +405,9 @@ def _too_many_bad(bad: Sequence[BadImage], size: int, list_path: str, share: flo
 
 def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:
     return Sidecar(
-        labels=data.labels,
+        label_names=data.label_names,
         preprocess=preprocess_of(config),
-        thresholds=(inference.DEFAULT_THRESHOLD,) * len(data.labels),
+        thresholds=(inference.DEFAULT_THRESHOLD,) * len(data.label_names),
         config=config.to_dict(),
         versions=_versions(),
         data=data.sources,
@@ -446,8 +443,8 @@ def _check_same_data(sidecar: Sidecar, data: TrainData, prefix: str) -> None:
         before = sidecar.data.get(name)
         if before is not None and before.sha256 != source.sha256:
             raise CheckpointError(
-                f"{source.list}: has changed since the run at {prefix} began, so it cannot be resumed exactly; "
+                f"{source.path}: has changed since the run at {prefix} began, so it cannot be resumed exactly; "
                 "start a new run from its last epoch with --model"
             )
-    if sidecar.labels != data.labels:
-        raise CheckpointError(f"{checkpoint.sidecar_path(prefix)}: its label names are not those of the lists")
+    if sidecar.label_names != data.label_names:
+        raise CheckpointError(f"{RunFiles(prefix).sidecar}: its label names are not those of the lists")

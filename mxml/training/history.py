@@ -31,19 +31,19 @@ def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
     if not epochs:
         return None
     sign = -1 if best_by in LOWER_IS_BETTER else 1
-    known = [(sign * entry.figures["val"][best_by], -entry.epoch) for entry in epochs if _has(entry, best_by)]
+    known = [(sign * entry.metrics["val"][best_by], -entry.epoch) for entry in epochs if _has(entry, best_by)]
     return -max(known)[1] if known else epochs[-1].epoch
 
 
 def _has(entry: Epoch, figure: str) -> bool:
-    return entry.figures.get("val", {}).get(figure) is not None
+    return entry.metrics.get("val", {}).get(figure) is not None
 
 
 def history_rows(epochs: Sequence[Epoch]) -> list[dict[str, Any]]:
     """Return one dictionary an epoch with the columns COLUMNS; a figure that is undefined is None."""
     rows = []
     for entry in epochs:
-        figures = entry.figures
+        figures = entry.metrics
         flat = {**figures["val"], **figures, "val_loss": figures["val"]["loss"], "epoch": entry.epoch}
         rows.append({name: flat[name] for name in COLUMNS})
     return rows

@@ -11,7 +11,7 @@ from pathlib import Path
 from mxml.data.image_list import ImageList, read_label_names, require_same_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
-from mxml.model.sidecar import DataSource
+from mxml.model.sidecar import UsedList
 from mxml.training.config import TrainConfig
 
 
@@ -21,8 +21,8 @@ class TrainData:
 
     train: ImageList
     val: ImageList
-    labels: tuple[str, ...]
-    sources: Mapping[str, DataSource]
+    label_names: tuple[str, ...]
+    sources: Mapping[str, UsedList]
 
 
 def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
@@ -38,15 +38,15 @@ def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
         val,
         tuple(_label_names(config, train.num_classes)),
         {
-            "train": _data_source(config.data_train, config.image_train, train),
-            "val": _data_source(config.data_val, config.image_val, val),
+            "train": _used_list(config.data_train, config.image_train, train),
+            "val": _used_list(config.data_val, config.image_val, val),
         },
     )
 
 
-def _data_source(list_path: str, root: str, images: ImageList) -> DataSource:
+def _used_list(list_path: str, root: str, images: ImageList) -> UsedList:
     digest = hashlib.sha256(Path(list_path).read_bytes()).hexdigest()
-    return DataSource(list_path, root, len(images), digest)
+    return UsedList(list_path, root, len(images), digest)
 
 
 def _label_names(config: TrainConfig, num_classes: int) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mxml.model import checkpoint, params_file, symbols
+from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
 from mxml.training.config import TrainConfig
 
@@ -51,7 +52,7 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
     if pause is not None:
         fault = checkpoint.pause_fault(prefix, pause)
         if not fault:
-            paths = checkpoint.pause_params_path(prefix), checkpoint.pause_states_path(prefix)
+            paths = RunFiles(prefix).paused_params, RunFiles(prefix).paused_states
             return _read(config, sidecar, paths, pause)
         faults.append(fault)
     record, more = checkpoint.newest_whole_epoch(prefix, sidecar)
@@ -59,7 +60,7 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
         note(f"{fault}; going back to the newest whole checkpoint")
     if record is None:
         return None
-    paths = checkpoint.params_path(prefix, record.epoch), checkpoint.states_path(prefix, record.epoch)
+    paths = RunFiles(prefix).params(record.epoch), RunFiles(prefix).states(record.epoch)
     return _read(config, sidecar, paths, record)
 
 

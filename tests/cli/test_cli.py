@@ -175,7 +175,7 @@ def test_evaluate_finds_the_figures_of_the_training(folder, mxml):
     for epoch in (1, 2):
         code, out, _ = mxml("evaluate", "--prefix", "saved/multi", "--epoch", epoch, "--json", "--batch-size", "5")
         assert code == 0
-        judged, written = json.loads(out), sidecar["epochs"][epoch - 1]["figures"]["val"]
+        judged, written = json.loads(out), sidecar["epochs"][epoch - 1]["metrics"]["val"]
         assert judged["epoch"] == epoch
         for name, value in written.items():
             if name != "per_class":

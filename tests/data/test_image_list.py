@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxml.data.image_list import ImageList, read_label_names, require_same_names, shown, write_label_names
+from mxml.data.image_list import ImageList, read_label_names, require_same_names, write_label_names
 from mxml.errors import ListError
+from mxml.text import shown
 
 one_line_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"), min_size=1).filter(
     lambda text: text == text.strip()

@@ -212,7 +212,7 @@ def test_the_command_converts_and_says_what_it_wrote(tmp_path, mxml):
     again = mxml("labels.csv", "--to", "jsonl", "--out", "out/labels.jsonl", "--json")
     assert json.loads(again.stdout) == {
         "sources": ["labels.csv"],
-        "forms": ["csv"],
+        "formats": ["csv"],
         "to": "jsonl",
         "images": 2,
         "labels": ["red", "hat"],

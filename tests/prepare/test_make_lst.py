@@ -222,7 +222,7 @@ def test_lists_inside_the_folder_of_labelled_folders_are_no_other_labels(place, 
     for i in range(30):
         (place / f"images/{i % 3}").mkdir(exist_ok=True)
         os.rename(place / f"images/{i}.jpg", place / f"images/{i % 3}/{i}.jpg")
-    assert make_lists(out=Path(out)).forms == ("folders",)
+    assert make_lists(out=Path(out)).formats == ("folders",)
     assert make_lists(out=Path(out)).unchanged
     with pytest.raises(ListError, match=rf"^images: holds {out}/train\.lst, which looks like labels of the form lst"):
         make_lists()
@@ -412,7 +412,7 @@ def test_the_command_s_json(place, mxml):
     assert done.returncode == 0
     assert json.loads(done.stdout) == {
         "sources": ["images/labels.csv"],
-        "forms": ["csv"],
+        "formats": ["csv"],
         "train": 15,
         "val": 9,
         "test": 6,

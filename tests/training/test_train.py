@@ -11,6 +11,7 @@ import mxml
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, TrainingError
 from mxml.model import checkpoint, losses, params_file
+from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train
@@ -67,10 +68,10 @@ def test_a_run_learns_and_leaves_its_files(folder):
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
     sidecar = json.loads((folder / "run.json").read_text())
-    assert sidecar["labels"] == ["red", "green", "blue"]
+    assert sidecar["label_names"] == ["red", "green", "blue"]
     assert sidecar["best_epoch"] == result.best_epoch
     assert sidecar["finished"] is True
-    assert sidecar["data"]["train"]["list"] == "lists/train.lst"
+    assert sidecar["data"]["train"]["path"] == "lists/train.lst"
 
 
 def test_the_files_are_those_of_any_mxnet_program(folder):
@@ -86,7 +87,7 @@ def test_the_figures_are_scikit_learns(folder):
     classifier = mxml.Classifier.load(str(folder / "run"), 2)
     images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
     scores = classifier.scores(images, batch_size=5).probabilities.astype(np.float64)
-    val = json.loads((folder / "run.json").read_text())["epochs"][1]["figures"]["val"]
+    val = json.loads((folder / "run.json").read_text())["epochs"][1]["metrics"]["val"]
     labels, decided = images.labels, scores >= 0.5
     assert val["samples"] == 12
     assert val["mAP"] == pytest.approx(np.mean([average_precision_score(labels[:, c], scores[:, c]) for c in range(3)]))
@@ -133,8 +134,8 @@ def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating)
         assert same_params(folder / f"whole-{epoch:04d}.states", folder / f"run-{epoch:04d}.states")
     whole, run = (json.loads((folder / f"{name}.json").read_text())["epochs"] for name in ("whole", "run"))
     for one, other in zip(whole, run):
-        assert one["figures"]["val"] == other["figures"]["val"]
-        assert one["figures"]["train_loss"] == other["figures"]["train_loss"]
+        assert one["metrics"]["val"] == other["metrics"]["val"]
+        assert one["metrics"]["train_loss"] == other["metrics"]["train_loss"]
     assert not list(folder.glob("run-paused*"))
 
 
@@ -178,7 +179,7 @@ def test_a_run_goes_on_without_the_pretrained_network(folder):
     (folder / "net-0000.params").unlink()
     (folder / "net-symbol.json").unlink()
     train.fit(tiny.config(folder, num_epoch=2, lr_schedule="constant"), resume=True)
-    assert checkpoint.epochs_on_disk(str(folder / "run")) == [1, 2]
+    assert RunFiles(str(folder / "run")).epochs_on_disk() == [1, 2]
 
 
 def test_force_replaces_a_run_whose_sidecar_is_damaged(folder):
@@ -199,7 +200,7 @@ def test_two_devices_resume_bit_for_bit(folder):
 
 def test_two_devices_are_judged_with_the_parameters_that_are_saved(folder):
     train.fit(tiny.config(folder, device="cpu:0,1", num_epoch=1))
-    written = json.loads((folder / "run.json").read_text())["epochs"][0]["figures"]["val"]["loss"]
+    written = json.loads((folder / "run.json").read_text())["epochs"][0]["metrics"]["val"]["loss"]
     images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
     scores = mxml.Classifier.load(str(folder / "run"), 1).scores(images)
     known = np.logaddexp(0, np.where(images.labels == 1, -scores.logits, scores.logits).astype(np.float64))
@@ -233,7 +234,7 @@ def test_the_head_has_a_learning_rate_of_its_own(folder):
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(folder):
     with pytest.raises(TrainingError, match=r"not finite in epoch 1, batch \d+ \(images .*1-\d+\.png.*lower --lr"):
         train.fit(tiny.config(folder, lr=1e30))
-    assert checkpoint.epochs_on_disk(str(folder / "run")) == []
+    assert RunFiles(str(folder / "run")).epochs_on_disk() == []
 
 
 @pytest.mark.parametrize("call", [2, 5])  # in the middle, and in the last step before validation
@@ -251,7 +252,7 @@ def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, m
         TrainingError, match=r"the loss failed in CrossEntropyLoss\.backward: KeyError: 'no such weight'"
     ):
         train.fit(tiny.config(folder))
-    assert checkpoint.epochs_on_disk(str(folder / "run")) == []
+    assert RunFiles(str(folder / "run")).epochs_on_disk() == []
 
 
 def test_a_run_stops_when_it_no_longer_gets_better(folder):
@@ -299,7 +300,7 @@ def test_an_earlier_run_is_kept_unless_told(folder):
         train.fit(tiny.config(folder, num_epoch=1))
     assert (folder / "run-0002.params").read_bytes() == before
     train.fit(tiny.config(folder, num_epoch=1), force=True)
-    assert checkpoint.epochs_on_disk(str(folder / "run")) == [1]
+    assert RunFiles(str(folder / "run")).epochs_on_disk() == [1]
     with pytest.raises(MxmlError, match="is the pretrained model itself"):
         train.fit(tiny.config(folder, "net"), force=True)
 
@@ -324,7 +325,7 @@ def test_after_damage_the_best_epoch_is_one_of_those_left(folder):
     train.fit(tiny.config(folder, num_epoch=3))
     sidecar = json.loads((folder / "run.json").read_text())
     for epoch, figure in zip(sidecar["epochs"], (0.1, 0.2, 0.9)):
-        epoch["figures"]["val"]["mAP"] = figure
+        epoch["metrics"]["val"]["mAP"] = figure
     (folder / "run.json").write_text(json.dumps({**sidecar, "best_epoch": 3}))
     (folder / "run-0003.params").write_bytes(b"")
     stop = StopRequest()
@@ -372,7 +373,7 @@ def test_training_goes_on_from_an_own_checkpoint_with_other_classes(folder):
     (folder / "lists" / "labels.txt").write_text("red\ngreen\n")
     train.fit(tiny.config(folder, "two", model=str(folder / "run"), epoch=1, num_epoch=2))
     assert checkpoint.load(str(folder / "two")).arg_params["fc_weight"].shape == (2, 8)
-    assert checkpoint.epochs_on_disk(str(folder / "two")) == [2]
+    assert RunFiles(str(folder / "two")).epochs_on_disk() == [2]
 
 
 def test_a_validation_list_with_other_label_names_is_refused(folder):

@@ -1,6 +1,6 @@
 """The forms that labels come in: one module a form, each of them reads and writes it.
 
-A new form is a new module here, with what ``Source`` lists, and its name in FORMATS.
+A new form is a new module here, with what ``Format`` lists, and its name in FORMATS.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from mxml.data.formats import (
 )
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
 from mxml.data.formats.options import DEFAULTS, SourceOptions
-from mxml.data.image_list import counted, read_label_names, shown
+from mxml.data.image_list import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
 from mxml.errors import ListError
+from mxml.text import counted, shown
 
 _ENTRIES_LOOKED_AT = 10_000
 _FOLDERS_LOOKED_INTO = 200
 
 
-class Source(Protocol):
+class Format(Protocol):
     """What a module of this package offers."""
 
     NAME: str
@@ -65,7 +66,7 @@ class Source(Protocol):
 
 
 # Asked in this order: a form that others could be taken for comes after them.
-FORMATS: tuple[Source, ...] = (
+FORMATS: tuple[Format, ...] = (
     voc_tree,
     paddlex_list,
     coco_instances,
@@ -87,12 +88,12 @@ def default_source(root: Path) -> Path:
     return table if table.exists() else root
 
 
-def by_name(name: str) -> Source:
+def by_name(name: str) -> Format:
     """Return the form called ``name``."""
     return next(source for source in FORMATS if name == source.NAME)
 
 
-def recognise(path: Path, outputs: Container[str] = ()) -> Source:
+def recognise(path: Path, outputs: Container[str] = ()) -> Format:
     """Return the form that ``path`` has; raise ListError for none.
 
     A folder of folders with labels of another form in it is refused, unless these are among ``outputs``, the real paths
@@ -140,35 +141,35 @@ def _require(path: Path) -> None:
         raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
 
 
-def read_sources(
+def read_labels(
     paths: Sequence[Path],
     root: Path | None,
-    form: str | None = None,
+    format: str | None = None,
     classes_file: Path | None = None,
     ignore_unknown: bool = False,
     options: SourceOptions = DEFAULTS,
     outputs: Container[str] = (),
-) -> tuple[LabelledImages, tuple[Source, ...]]:
-    """Read one or several sources as one set; return it, and the form of each.
+) -> tuple[LabelledImages, tuple[Format, ...]]:
+    """Read one or several sources as one set; return it, and the format of each.
 
-    ``root`` is the image folder, what the forms say by default where it is None; ``form`` is the NAME of all sources'
-    form, recognised where it is None, as ``recognise`` does with ``outputs``; ``classes_file`` lists the labels wanted,
-    in order. Raises ListError for faults in a source, for an image that two of them label differently, and for labels
-    that are not in ``classes_file`` unless ``ignore_unknown``.
+    ``root`` is the image folder, what the formats say by default where it is None; ``format`` is the NAME of all
+    sources' format, recognised where it is None, as ``recognise`` does with ``outputs``; ``classes_file`` lists the
+    labels wanted, in order. Raises ListError for faults in a source, for an image that two of them label differently,
+    and for labels that are not in ``classes_file`` unless ``ignore_unknown``.
     """
     for path in paths:
         _require(path)
-    forms = tuple(by_name(form) if form else recognise(path, outputs) for path in paths)
-    roots = {source.default_root(path) for source, path in zip(forms, paths)} if root is None else {root}
+    formats = tuple(by_name(format) if format else recognise(path, outputs) for path in paths)
+    roots = {source.default_root(path) for source, path in zip(formats, paths)} if root is None else {root}
     if len(roots) > 1:
         raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; --root says under which folder")
     root = roots.pop()
     if classes_file is not None:
         options = replace(options, classes=tuple(read_label_names(classes_file)))
-    labelled = merge([(str(path), source.read(path, root, options)) for source, path in zip(forms, paths)])
+    labelled = merge([(str(path), source.read(path, root, options)) for source, path in zip(formats, paths)])
     if options.classes is not None:
         labelled = select_labels(labelled, options.classes, ignore_unknown, str(classes_file))
-    return labelled, forms
+    return labelled, formats
 
 
 def check_num_classes(labelled: LabelledImages, num_classes: int | None, paths: Sequence[Path]) -> None:
@@ -176,4 +177,6 @@ def check_num_classes(labelled: LabelledImages, num_classes: int | None, paths: 
     found = len(labelled.label_names)
     if num_classes is not None and num_classes != found:
         origin = ", ".join(map(str, paths))
-        raise ListError(f"{origin}: has {counted(found)}, should be {num_classes}: {shown(labelled.label_names)}")
+        raise ListError(
+            f"{origin}: has {counted(found, 'label')}, should be {num_classes}: {shown(labelled.label_names)}"
+        )

@@ -7,9 +7,10 @@ from pathlib import Path
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, is_table, read_rows, write_rows
 from mxml.data.formats.options import SourceOptions
 from mxml.data.formats.rows import Rows
-from mxml.data.image_list import label_name_faults, quoted
+from mxml.data.image_list import label_name_faults
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
+from mxml.text import quoted
 
 NAME = "csv"
 TITLE = "CSV or TSV with one column a label"

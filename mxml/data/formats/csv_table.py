@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
-from mxml.data.image_list import quoted
 from mxml.errors import ListError
+from mxml.text import quoted
 from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 TABLE_SUFFIXES: tuple[str, ...] = (".csv", ".tsv", ".tab")

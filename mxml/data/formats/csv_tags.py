@@ -10,9 +10,10 @@ from mxml.data.formats.csv_columns import VALUES
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, first_rows, is_table, read_rows, write_rows
 from mxml.data.formats.options import SourceOptions
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names, quoted
+from mxml.data.image_list import format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
+from mxml.text import quoted
 
 NAME = "tags"
 TITLE = "CSV or TSV with one column of tags"

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from mxml.data.image_list import quoted
 from mxml.errors import ListError
+from mxml.text import quoted
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 

@@ -10,9 +10,10 @@ from typing import Any
 from mxml.data.formats.json_stream import kind_of
 from mxml.data.formats.options import SourceOptions
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names, quoted, shown
+from mxml.data.image_list import format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
+from mxml.text import quoted, shown
 from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 NAME = "jsonl"

@@ -9,9 +9,10 @@ import numpy as np
 
 from mxml.data.formats.options import SourceOptions
 from mxml.data.formats.rows import labels_beside
-from mxml.data.image_list import ImageList, counted, plain_path, quoted, shown
+from mxml.data.image_list import ImageList, plain_path
 from mxml.data.labelled_images import describe, require_room
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import counted, quoted, shown
 
 MAX_CLASS_NUMBER = 100_000
 """Largest class number where nothing names the classes: a larger one is some other number."""
@@ -43,14 +44,14 @@ def column_names(path: Path, count: int, options: SourceOptions) -> tuple[tuple[
         file, names = beside
         if len(names) != count:
             raise ListError(
-                f"{file}: has {counted(len(names))}, should be {count} like {path.name}: {shown(names)}{hint}"
+                f"{file}: has {counted(len(names), 'label')}, should be {count} like {path.name}: {shown(names)}{hint}"
             )
         return names, ()
     if options.classes is not None:
         if len(options.classes) != count:
             raise ListError(
-                f"{path}: has {counted(count)} an image, and --classes names {len(options.classes):,}; should be as "
-                f"many, or a labels.txt beside it should name its own{hint}"
+                f"{path}: has {counted(count, 'label')} an image, and --classes names {len(options.classes):,}; "
+                f"should be as many, or a labels.txt beside it should name its own{hint}"
             )
         return options.classes, ()
     if count == 1:
@@ -77,7 +78,7 @@ def class_table(
     beside = labels_beside(path)
     if beside:
         names: tuple[str, ...] | None = beside[1]
-        named = f"{beside[0]} has {counted(len(beside[1]))}"
+        named = f"{beside[0]} has {counted(len(beside[1]), 'label')}"
     else:
         names = options.classes
         named = f"--classes names {len(names or ()):,}"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from mxml.data.formats.options import SourceOptions
 from mxml.data.formats.rows import Rows
-from mxml.data.image_list import label_name_faults, quoted
+from mxml.data.image_list import label_name_faults
 from mxml.data.labelled_images import LabelledImages, merge
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import quoted
 from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 NAME = "paddlex"

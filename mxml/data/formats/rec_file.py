@@ -13,7 +13,7 @@ import numpy as np
 
 from mxml.data.formats.numbered import class_table, column_names, holds_class_numbers, without_repeats
 from mxml.data.formats.options import SourceOptions
-from mxml.data.image_list import ImageList, counted, format_label_names
+from mxml.data.image_list import ImageList, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst
 from mxml.data.record_file import (
@@ -26,6 +26,7 @@ from mxml.data.record_file import (
     record_place,
 )
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import counted
 
 NAME = "rec"
 TITLE = "RecordIO file of images and labels"
@@ -209,7 +210,9 @@ class _Labels:
         self.width = self.width or width
         if width != self.width:
             place = record_place(self._path, record.number, record.offset)
-            self._faults.add(f"{place}: has {counted(width)}, should be {self.width} like record {self._numbers[0]:,}")
+            self._faults.add(
+                f"{place}: has {counted(width, 'label')}, should be {self.width} like record {self._numbers[0]:,}"
+            )
             return False
         self._numbers.append(record.number)
         self._offsets.append(record.offset)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.options import SourceOptions
-from mxml.data.image_list import ImageList, label_name_faults, path_fault, plain_path, quoted, read_label_names, shown
+from mxml.data.image_list import ImageList, label_name_faults, path_fault, plain_path, read_label_names
 from mxml.data.labelled_images import LabelledImages, describe, require_room
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import quoted, shown
 
 _KNOWN_LABELS = 1 << 20
 _BLOCK_ROWS = 1 << 10

@@ -8,10 +8,11 @@ import numpy as np
 
 from mxml.data.formats.numbered import class_table, holds_class_numbers, without_repeats
 from mxml.data.formats.options import DEFAULTS, SourceOptions
-from mxml.data.image_list import ImageList, format_label_names, quoted
+from mxml.data.image_list import ImageList, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst
 from mxml.errors import ListError
+from mxml.text import quoted
 
 NAME = "single-lst"
 TITLE = "image list with one class number an image"

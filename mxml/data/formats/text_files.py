@@ -18,9 +18,10 @@ import numpy as np
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, blocked_files, file_fault, find_files, find_images
 from mxml.data.formats.options import SourceOptions
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names, path_fault, quoted, shown
+from mxml.data.image_list import format_label_names, path_fault
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import quoted, shown
 from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 NAME = "text-files"

@@ -17,9 +17,10 @@ import numpy as np
 from mxml.data.formats.file_tree import file_fault, find_images, relative_to
 from mxml.data.formats.options import SourceOptions
 from mxml.data.formats.rows import Rows, labels_beside
-from mxml.data.image_list import format_label_names, label_name_faults, path_fault, quoted
+from mxml.data.image_list import format_label_names, label_name_faults, path_fault
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.text import quoted
 from mxml.text_lines import read_lines
 
 NAME = "voc"

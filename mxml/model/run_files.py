@@ -1,0 +1,78 @@
+"""What the files of a run are called: everything that a training run leaves lies under its prefix."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The names of a run's files. ``prefix`` is a path without an ending, such as ``models/clothes``."""
+
+    prefix: str
+
+    @property
+    def folder(self) -> str:
+        """Return the folder of the prefix; an empty text for the working directory."""
+        return os.path.dirname(self.prefix)
+
+    @property
+    def symbol(self) -> str:
+        """Return ``PREFIX-symbol.json``."""
+        return f"{self.prefix}-symbol.json"
+
+    @property
+    def sidecar(self) -> str:
+        """Return ``PREFIX.json``."""
+        return f"{self.prefix}.json"
+
+    @property
+    def history(self) -> str:
+        """Return ``PREFIX-history.csv``."""
+        return f"{self.prefix}-history.csv"
+
+    @property
+    def curves(self) -> str:
+        """Return ``PREFIX-curves.png``."""
+        return f"{self.prefix}-curves.png"
+
+    @property
+    def log(self) -> str:
+        """Return ``train.log`` in the prefix's folder, where the original script has it."""
+        return os.path.join(self.folder, "train.log")
+
+    @property
+    def paused_params(self) -> str:
+        """Return ``PREFIX-paused.params``."""
+        return f"{self.prefix}-paused.params"
+
+    @property
+    def paused_states(self) -> str:
+        """Return ``PREFIX-paused.states``."""
+        return f"{self.prefix}-paused.states"
+
+    def params(self, epoch: int) -> str:
+        """Return ``PREFIX-0007.params`` for epoch 7."""
+        return f"{self.prefix}-{epoch:04d}.params"
+
+    def states(self, epoch: int) -> str:
+        """Return ``PREFIX-0007.states`` for epoch 7."""
+        return f"{self.prefix}-{epoch:04d}.states"
+
+    def epochs_on_disk(self) -> list[int]:
+        """List the epochs that have a ``PREFIX-NNNN.params`` file, in ascending order."""
+        pattern = re.compile(re.escape(os.path.basename(self.prefix)) + r"-(\d{4,})\.params")
+        try:
+            entries = os.listdir(self.folder or ".")
+        except OSError:
+            return []
+        return sorted(int(match.group(1)) for match in map(pattern.fullmatch, entries) if match)
+
+    def leftovers(self) -> list[str]:
+        """List the temporary files that a process killed while it wrote has left."""
+        ending = r"(-symbol\.json|\.json|-(\d{4,}|paused)\.(params|states)|-history\.csv|-curves\.png)"
+        pattern = re.compile(rf"\.{re.escape(os.path.basename(self.prefix))}{ending}\.\w+\.tmp")
+        entries = filter(pattern.fullmatch, os.listdir(self.folder or "."))
+        return [os.path.join(self.folder, entry) for entry in entries]

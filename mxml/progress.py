@@ -1,0 +1,174 @@
+"""What tells a person how a long task goes: one protocol for every long task, and what shows it on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from mxml.errors import StorageError
+from mxml.text import printable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+# Where no bar can be drawn, a line says how far a part has come: first after so many seconds, then every so many.
+_FIRST_LINE = 2.0
+_NEXT_LINES = 10.0
+
+
+class Progress(Protocol):
+    """Takes how a task goes. A task may consist of several parts, one after another; each begins with ``start``."""
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        """Begin a part called ``what`` with ``total`` images, ``done`` of them done before; the part before it ends."""
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """Count more images as done; ``detail`` says in a few words how it goes, such as ``loss 0.31``."""
+
+    def note(self, text: str) -> None:
+        """Take one line that a person should read."""
+
+
+class _Silent:
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        pass
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+SILENT: Progress = _Silent()
+"""Takes everything and shows nothing."""
+
+
+class ConsoleProgress:
+    """Shows a task on stderr: a bar with rate and time left on a terminal, else a line now and then; notes are lines.
+
+    With ``log_path``, notes are also added to that file with the time, from the first ``start`` on: a task that never
+    starts leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
+    Raises StorageError for a log that cannot be written.
+    """
+
+    def __init__(self, log_path: str | None = None):
+        self._log_path = log_path
+        self._started = False
+        self._unwritten: list[str] = []
+        self._bar: tqdm[Any] | None = None
+        self._part: _Part | None = None
+
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_part()
+        if error is not None:
+            # A disk that is full may be the very error.
+            with contextlib.suppress(StorageError):
+                self._log(f"{type(error).__name__}: {error}")
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        """Open the part's bar."""
+        from tqdm import tqdm
+
+        self._end_part()
+        self._started = True
+        self._write_log()
+        stream = _stream()
+        if stream.isatty():
+            self._bar = tqdm(
+                desc=what,
+                total=total,
+                initial=done,
+                unit=" img",
+                leave=False,
+                file=stream,
+                mininterval=0.3,
+                **_assumed_size(stream),
+            )
+        else:
+            self._part = _Part(what, total, done)
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """Advance the bar."""
+        if self._bar is not None:
+            if detail:
+                self._bar.set_postfix_str(detail, refresh=False)
+            self._bar.update(count)
+        elif self._part is not None:
+            line = self._part.advance(count, detail)
+            if line:
+                _stream().write(f"{printable(line)}\n")
+                _stream().flush()
+
+    def note(self, text: str) -> None:
+        """Print and log one line."""
+        from tqdm import tqdm
+
+        text = printable(text)
+        self._log(text)
+        with tqdm.external_write_mode(file=_stream()):
+            _stream().write(f"{text}\n")
+            _stream().flush()
+
+    def _end_part(self) -> None:
+        self._part = None
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _log(self, text: str) -> None:
+        if self._log_path is None:
+            return
+        self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        if self._started:
+            self._write_log()
+
+    def _write_log(self) -> None:
+        if self._log_path is None or not self._unwritten:
+            return
+        try:
+            with open(self._log_path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.writelines(self._unwritten)
+        except OSError as error:
+            raise StorageError(f"{self._log_path}: cannot be written: {error.strerror}") from error
+        self._unwritten.clear()
+
+
+class _Part:
+    """Says in lines how far a part has come."""
+
+    def __init__(self, what: str, total: int, done: int):
+        self._what = what
+        self._total = total
+        self._done = done
+        self._due = time.monotonic() + _FIRST_LINE
+
+    def advance(self, count: int, detail: str) -> str:
+        """Return the line that is due, or an empty text."""
+        self._done += count
+        now = time.monotonic()
+        if now < self._due or self._done >= self._total:
+            return ""
+        self._due = now + _NEXT_LINES
+        return f"{self._what}: {self._done:,} of {self._total:,} images" + (f", {detail}" if detail else "")
+
+
+def _stream() -> TextIO:
+    return sys.stderr
+
+
+def _assumed_size(stream: TextIO) -> dict[str, int]:
+    """Return a size for terminals that say theirs is 0, as new pseudo-terminals do: tqdm would show nothing there."""
+    with contextlib.suppress(OSError, ValueError):
+        if 0 in os.get_terminal_size(stream.fileno()):
+            return {"ncols": 80, "nrows": 24}
+    return {}

@@ -1,0 +1,32 @@
+"""Text for messages: cut, counted, quoted and safe to print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_LONGEST = 60
+
+
+def printable(text: str) -> str:
+    """Return text that stays on one line of any terminal: control characters and undecodable bytes are escaped."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 image``, ``2 images``, ``1,000 images``; ``plural`` replaces the noun with an s."""
+    return f"1 {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
+
+
+def quoted(text: str) -> str:
+    """Return a text from a file in quotes, in one line and cut where it is long."""
+    return repr(_cut(text))
+
+
+def shown(names: Sequence[str], most: int = 20) -> str:
+    """Return the first names in one line, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(_cut, names[:most])) + more
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
