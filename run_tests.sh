@@ -7,6 +7,9 @@ cd "$(dirname "$0")"
 root=.
 
 . ./scripts/environment.sh
+python=$(find_python) || exit 1
+fault=$("$python" -c 'from mxml.runtime.gpus import choose_extra; extra, line = choose_extra(); print(line if extra == "none" else "")')
+[ -z "$fault" ] || { say "mxml: $fault"; exit 1; }
 install cpu,test test || exit 1
 install_browser
 

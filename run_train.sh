@@ -31,6 +31,7 @@ python=$(find_python) || exit 1
 choice=$(PYTHONPATH=$root "$python" -c 'from mxml.runtime.gpus import choose_extra; print(*choose_extra())') || exit 1
 extra=${choice%% *}
 say "mxml: ${choice#* }"
+[ "$extra" != none ] || exit 1
 install "$extra" "$extra" || exit 1
 
 own_place='' resuming=''

@@ -8,6 +8,9 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "mxml" / "__init__.py").read_text(), re.M).group(1)
 
+# MXNet 1.9.1 has packages for nothing else; elsewhere the commands that need none work.
+X86_64_LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+
 # What mxnet-cu112 1.9.1 loads beside the driver's own libcuda.so.1; mxml.runtime.imports opens them before the import.
 CUDA_LIBRARIES = [
     "nvidia-cuda-runtime-cu11==11.8.89",
@@ -49,8 +52,8 @@ setup(
         "tqdm>=4.65,<5",
     ],
     extras_require={
-        "cpu": ["mxnet==1.9.1; sys_platform == 'linux' and platform_machine == 'x86_64'"],
-        "gpu": ["mxnet-cu112==1.9.1", *CUDA_LIBRARIES],
+        "cpu": [f"mxnet==1.9.1; {X86_64_LINUX}"],
+        "gpu": [f"{package}; {X86_64_LINUX}" for package in ("mxnet-cu112==1.9.1", *CUDA_LIBRARIES)],
         "test": ["hypothesis>=6.100,<7", "import-linter>=2.0,<3", "mypy>=1.10,<3", "pytest>=8,<10", "ruff>=0.6,<1"],
     },
     entry_points={"console_scripts": ["mxml = mxml.cli:main"]},

@@ -1,12 +1,15 @@
 """Multi-label image classification on Apache MXNet: fine-tune, evaluate and predict.
 
 The public names load on first use, so that ``import mxml`` costs nothing and leaves MXNet alone until it is needed.
+A program's own ``import mxnet`` works after it, with the threads that mxml would set.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
+
+from mxml.runtime.import_hook import prepare_when_mxnet_is_imported
 
 __version__ = "0.1.0"
 
@@ -24,6 +27,9 @@ _HOMES = {
 }
 
 __all__ = sorted([*_HOMES, "__version__"])
+
+
+prepare_when_mxnet_is_imported()
 
 
 def __getattr__(name: str) -> Any:

@@ -34,16 +34,18 @@ def _check_gpus(numbers: list[int], mx: Any) -> None:
         extra, reason = choose_extra()
         if extra == "cpu":
             why = reason.partition(";")[0]
-            raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU ({why}); write --device cpu")
-        remedy = "pip uninstall mxnet && pip install 'mxml[gpu]'"
-        raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU; install the GPU build: {remedy}")
+            raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU ({why}); set `device` to cpu")
+        remedy = "pip uninstall mxnet && pip install '.[gpu]'"
+        raise DeviceError(
+            f"this MXNet is the CPU build and cannot use a GPU; install the GPU build, in mxml's checkout: {remedy}"
+        )
     gpus = {gpu.index: gpu for gpu in list_gpus()}
     for number in numbers:
         if number not in gpus:
             found = ", ".join(str(index) for index in gpus) or "none"
-            raise DeviceError(f"GPU {number} is not there (GPUs found: {found}); use --device cpu")
+            raise DeviceError(f"GPU {number} is not there (GPUs found: {found}); set `device` to cpu")
         if not gpus[number].usable:
-            raise DeviceError(refusal(gpus[number]) + "; use --device cpu")
+            raise DeviceError(refusal(gpus[number]) + "; set `device` to cpu")
     if mx.context.num_gpus() <= max(numbers):
         raise DeviceError(f"MXNet sees {mx.context.num_gpus()} GPUs, fewer than the driver; see `mxml doctor`")
 

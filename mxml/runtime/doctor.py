@@ -71,7 +71,12 @@ def facts() -> Facts:
         if not gpu.usable:
             problems.append((refusal(gpu), "train on the CPU, or on an older GPU"))
     if any(gpu.usable for gpu in gpus) and "CUDA" not in features:
-        problems.append(("a usable GPU is there, but MXNet is the CPU build", "pip install 'mxml[gpu]'"))
+        problems.append(
+            (
+                "a usable GPU is there, but MXNet is the CPU build",
+                "in mxml's checkout: pip uninstall mxnet && pip install '.[gpu]'",
+            )
+        )
     return Facts(
         python=platform.python_version(),
         numpy=numpy_version,

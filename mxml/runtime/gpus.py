@@ -8,6 +8,8 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 
+from mxml.runtime.system_libraries import library_fault, machine_fault
+
 # mxnet-cu112 1.9.1 holds machine code for these compute capabilities, each good for its own major version, and no PTX.
 LOWEST_CAPABILITY = (5, 0)
 HIGHEST_CAPABILITY = (8, 9)
@@ -49,7 +51,13 @@ def list_gpus() -> tuple[Gpu, ...]:
 
 
 def choose_extra() -> tuple[str, str]:
-    """Return the extra to install on this machine, ``cpu`` or ``gpu``, and one line saying why."""
+    """Return the extra to install on this machine, ``cpu`` or ``gpu``, and one line saying why.
+
+    The extra is ``none``, and the line says what works, where no MXNet can be had or the system lacks what it needs.
+    """
+    fault = machine_fault() or library_fault()
+    if fault is not None:
+        return "none", fault
     gpus = list_gpus()
     usable = [gpu for gpu in gpus if gpu.usable]
     if usable:

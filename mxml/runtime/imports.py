@@ -14,6 +14,7 @@ from typing import Any
 
 from mxml.errors import SetupError
 from mxml.runtime.gpus import choose_extra
+from mxml.runtime.system_libraries import library_fault
 from mxml.runtime.threads import threads
 
 # In the order in which they must be loaded; the libraries depend on the ones before them.
@@ -54,8 +55,37 @@ def load_mxnet() -> Any:
     still asks for, and loads the CUDA libraries that mxml's gpu extra installs. Raises SetupError with a remedy.
     """
     if importlib.util.find_spec("mxnet") is None:
-        extra = "gpu" if choose_extra()[0] == "gpu" else "cpu"
-        raise SetupError(f"MXNet is not installed; install it with: pip install 'mxml[{extra}]'")
+        extra, reason = choose_extra()
+        if extra == "none":
+            raise SetupError(reason)
+        raise SetupError(f"MXNet is not installed; install it, in mxml's checkout: pip install '.[{extra}]'")
+    prepare_for_mxnet()
+    fault = library_fault()
+    if fault is not None:
+        raise SetupError(fault)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import mxnet
+    except OSError as error:
+        remedy = (
+            "install the NVIDIA driver, or the CPU build, in mxml's checkout: "
+            "pip uninstall mxnet-cu112 && pip install '.[cpu]'"
+        )
+        raise SetupError(f"MXNet cannot be loaded: {error}; {remedy}") from error
+    except Exception as error:
+        raise SetupError(
+            f"MXNet cannot be imported: {type(error).__name__}: {error}; "
+            "make a fresh environment, and in mxml's checkout: pip install '.[cpu]'"
+        ) from error
+    # MXNet tells SciPy's sparse arrays by a name that warns since SciPy 1.8 and is to leave; without SciPy it asks
+    # nothing, and mxml hands it no sparse arrays.
+    mxnet.ndarray.utils.spsp = None
+    return mxnet
+
+
+def prepare_for_mxnet() -> None:
+    """Set what mxnet reads while it is imported: the threads, quiet logs, NumPy's old name, the CUDA libraries."""
     count, _ = threads()
     os.environ["OMP_NUM_THREADS"] = str(count)
     # libgomp's threads otherwise spin for long at every barrier, which slows training several times over where the
@@ -67,22 +97,6 @@ def load_mxnet() -> Any:
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     _give_numpy_its_old_bool()
     _load_cuda_libraries()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import mxnet
-    except OSError as error:
-        remedy = "install the NVIDIA driver, or the CPU build: pip uninstall mxnet-cu112 && pip install 'mxml[cpu]'"
-        raise SetupError(f"MXNet cannot be loaded: {error}; {remedy}") from error
-    except Exception as error:
-        raise SetupError(
-            f"MXNet cannot be imported: {type(error).__name__}: {error}; "
-            "make a fresh environment, and in mxml's checkout: pip install '.[cpu]'"
-        ) from error
-    # MXNet tells SciPy's sparse arrays by a name that warns since SciPy 1.8 and is to leave; without SciPy it asks
-    # nothing, and mxml hands it no sparse arrays.
-    mxnet.ndarray.utils.spsp = None
-    return mxnet
 
 
 def mxnet_message(error: Exception) -> str:

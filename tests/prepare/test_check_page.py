@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import Browser, BrowserError, find_chromium
+from conftest import lacking
 from PIL import Image
 
 from mxml.data.image_list import ImageList
@@ -420,7 +421,7 @@ def test_the_browser_is_installed_where_that_can_be_done(checkout, tmp_path):
 def browser():
     program = find_chromium()
     if program is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
+        lacking("needs Chromium: apt-get install chromium")
     with Browser(program) as running:
         yield running
 
