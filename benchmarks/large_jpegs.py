@@ -32,8 +32,9 @@ def measure(folder: Path, full: bool) -> dict[str, float]:
     """Time one pass over the photographs, after one batch to warm up."""
     import numpy as np
 
-    from mxml.data.image_iter import ImageIter
+    from mxml.data.batches import Batches
     from mxml.data.image_list import ImageList
+    from mxml.data.image_sources import ImageFiles
     from mxml.images import network_input
     from mxml.images.transforms import Augment, preset
 
@@ -42,7 +43,9 @@ def measure(folder: Path, full: bool) -> dict[str, float]:
     names = sorted(path.name for path in folder.glob("*.jpg"))
     images = ImageList.from_rows(names, np.zeros((len(names), 1)), str(folder))
     augment = Augment(rand_crop=True, rand_mirror=True)
-    with ImageIter(BATCH, images=images, preprocess=preset("original", SIZE), augment=augment, threads=WORKERS) as all_:
+    with Batches(
+        ImageFiles(images), preset("original", SIZE), BATCH, labels=images.labels, augment=augment, threads=WORKERS
+    ) as all_:
         all_.next()
         all_.reset()
         started, processor = time.perf_counter(), time.process_time()

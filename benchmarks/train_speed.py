@@ -93,7 +93,8 @@ def mxml_from_files(config: Any) -> float:
 
 def mxml_in_memory(config: Any) -> float:
     """Take fit's steps on batches that are ready and return the images a second."""
-    from mxml.data.image_iter import ImageIter
+    from mxml.data.batches import Batches
+    from mxml.data.image_sources import ImageFiles
     from mxml.data.lst_file import read_lst
     from mxml.runtime.imports import load_mxnet
     from mxml.training.bound_module import Trainer
@@ -102,7 +103,7 @@ def mxml_in_memory(config: Any) -> float:
 
     mx = load_mxnet()
     images = read_lst(config.data_train, config.image_train)
-    with ImageIter(BATCH, images=images, preprocess=preprocess_of(config)) as reader:
+    with Batches(ImageFiles(images), preprocess_of(config), BATCH, labels=images.labels) as reader:
         batches = list(reader)
     point = of_pretrained(config, images.num_classes)
     trainer = Trainer(point, config, [mx.cpu()], reader.provide_data, reader.provide_label)

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
 
-import numpy as np
-
-
-class CachedImage(NamedTuple):
-    """A decoded image: (width, height) of the original as shown, by how much it was reduced, its pixels."""
-
-    size: tuple[int, int]
-    reduction: int
-    pixels: np.ndarray
+from mxml.errors import SettingError
+from mxml.images.decode import Pixels
 
 
 class ImageCache:
@@ -24,17 +16,19 @@ class ImageCache:
     """
 
     def __init__(self, budget: int):
+        if budget < 0:
+            raise SettingError("cache_bytes", budget, "at least 0")
         self._left = budget
-        self._images: dict[int, CachedImage] = {}
+        self._images: dict[int, Pixels] = {}
         self._lock = threading.Lock()
 
-    def get(self, position: int) -> CachedImage | None:
+    def get(self, position: int) -> Pixels | None:
         """Return what is kept for a position of the list."""
         return self._images.get(position)
 
-    def put(self, position: int, image: CachedImage) -> None:
+    def put(self, position: int, image: Pixels) -> None:
         """Keep an image, if there is none for this position and room is left."""
         with self._lock:
-            if position not in self._images and image.pixels.nbytes <= self._left:
-                self._left -= image.pixels.nbytes
+            if position not in self._images and image.bgr.nbytes <= self._left:
+                self._left -= image.bgr.nbytes
                 self._images[position] = image

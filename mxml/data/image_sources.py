@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Union
+from collections.abc import Sequence
+from typing import Callable, Protocol, Union
 
 import numpy as np
 
 from mxml.data.image_list import ImageList
-from mxml.images.decode import Limits, read_file
+from mxml.errors import ImageError
+from mxml.images.decode import Limits, Pixels, decode_reduced, read_file, reduced
+from mxml.runtime.imports import load_cv2
+
+cv2 = load_cv2()
 
 ImageContent = Union[bytes, np.ndarray]
 """The bytes of an image file, or RGB pixels (H, W, 3) uint8."""
@@ -42,3 +47,44 @@ class ImageFiles:
     def read(self, position: int, limits: Limits) -> bytes:
         """Return the file's content."""
         return read_file(self._images.path(position), limits)
+
+
+class ImagesInMemory:
+    """Images that are bytes or pixels already; ``names`` are what messages call them, by default their numbers."""
+
+    def __init__(self, contents: Sequence[ImageContent], names: Sequence[str] | None = None):
+        if names is not None and len(names) != len(contents):
+            raise ValueError(f"{len(names)} names for {len(contents)} images")
+        self._contents = contents
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def name(self, position: int) -> str:
+        """Return the image's name."""
+        return f"image {position}" if self._names is None else self._names[position]
+
+    def read(self, position: int, limits: Limits) -> ImageContent:
+        """Return the image."""
+        return self._contents[position]
+
+
+def to_pixels(content: ImageContent, reduction_for: Callable[[int, int], int], limits: Limits, name: str) -> Pixels:
+    """Decode bytes as ``decode_reduced`` does, or reduce pixels that are there already.
+
+    Raises ImageError, with ``name``, for bytes that cannot be decoded and for an array that is no RGB image.
+    """
+    if not isinstance(content, np.ndarray):
+        return decode_reduced(content, reduction_for, limits=limits, path=name)
+    if content.dtype != np.uint8 or content.ndim != 3 or content.shape[2] != 3 or not content.size:
+        shape = " x ".join(map(str, content.shape)) or "one number"
+        raise ImageError(f"is an array of {shape} {content.dtype}, should be (height, width, 3) uint8, RGB", name)
+    height, width = content.shape[:2]
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            f"has {width:,} x {height:,} pixels, more than the {limits.max_pixels:,} pixels allowed", name, "too_large"
+        )
+    reduction = reduction_for(width, height)
+    smaller = reduced(np.ascontiguousarray(content), reduction)
+    return Pixels(cv2.cvtColor(smaller, cv2.COLOR_RGB2BGR), (width, height), reduction)

@@ -6,7 +6,11 @@ batches, workers, or what was drawn before.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+from mxml.errors import SettingError
 
 # SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -22,18 +26,20 @@ def mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def _hashes(seed: int, epoch: int, positions: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return (N, K) uint64, one hash for every position and column."""
-    key = np.zeros(1, np.uint64)
-    for part in (seed, epoch):
-        key = mix(key + np.uint64(part % (1 << 64)) + GOLDEN)
+def _hashes(seed: int, epochs: int | np.ndarray, positions: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return (N, K) uint64, one hash for every position, with its epoch, and column."""
+    key = mix(np.atleast_1d(np.uint64(seed % (1 << 64))) + GOLDEN)
+    key = mix(key + np.atleast_1d(epochs).astype(np.uint64) + GOLDEN)
     rows = mix(key + (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN)
     return mix(rows[:, None] + (columns.astype(np.uint64) + np.uint64(1)) * GOLDEN)
 
 
-def uniforms(seed: int, epoch: int, positions: np.ndarray, columns: int) -> np.ndarray:
-    """Return (N, ``columns``) float64 in [0, 1), one row for each of the (N,) ``positions`` in the list."""
-    return (_hashes(seed, epoch, positions, np.arange(columns)) >> np.uint64(11)) * 2.0**-53
+def uniforms(seed: int, epochs: int | np.ndarray, positions: np.ndarray, columns: int) -> np.ndarray:
+    """Return (N, ``columns``) float64 in [0, 1), one row for each of the (N,) ``positions`` in the list.
+
+    ``epochs`` is one epoch, or (N,) with one for each position.
+    """
+    return (_hashes(seed, epochs, positions, np.arange(columns)) >> np.uint64(11)) * 2.0**-53
 
 
 def epoch_order(count: int, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
@@ -49,9 +55,110 @@ def shard_bounds(count: int, part_index: int, num_parts: int) -> tuple[int, int]
     return part_index * count // num_parts, (part_index + 1) * count // num_parts
 
 
-def num_batches(count: int, batch_size: int, num_parts: int, discard: bool) -> int:
-    """Return how many batches every worker's epoch has: those of the longest shard, or the shortest if ``discard``."""
-    if discard:
-        return count // num_parts // batch_size
-    longest = -(-count // num_parts)
-    return -(-longest // batch_size)
+def _divided_up(count: int, by: int) -> int:
+    return -(-count // by)
+
+
+class BatchRows(NamedTuple):
+    """What one batch holds: each row's ``positions`` in the list, (batch_size,) int64, and the ``epochs`` it is from.
+
+    The rows from ``distinct`` on repeat those before, in their order. The last ``pad`` rows only fill the batch up.
+    """
+
+    positions: np.ndarray
+    epochs: np.ndarray
+    distinct: int
+    pad: int
+
+
+class Sampler:
+    """Says what each batch of each epoch holds; a pure function of its settings, the epoch and the batch's number.
+
+    ``last_batch`` says what becomes of an epoch's last images where they do not fill a batch: ``pad`` fills it with
+    images of the epoch's beginning, ``discard`` leaves them out, ``roll_over`` gives them to the next epoch. Of
+    ``num_parts`` workers, each visits its share of the epoch's common order, and all have as many batches: with
+    ``pad`` as the longest share needs, else as the shortest one fills.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        part_index: int = 0,
+        num_parts: int = 1,
+        last_batch: str = "pad",
+    ):
+        for setting, value, good, wanted in (
+            ("batch_size", batch_size, batch_size >= 1, "at least 1"),
+            ("num_parts", num_parts, num_parts >= 1, "at least 1"),
+            ("part_index", part_index, 0 <= part_index < num_parts, f"from 0 to {num_parts - 1}"),
+        ):
+            if not good:
+                raise SettingError(setting, value, wanted)
+        self._count = count
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        self._seed = seed
+        self._part = (part_index, num_parts)
+        self._last_batch = last_batch
+        self._orders: dict[int, np.ndarray] = {}
+
+    def num_batches(self, epoch: int) -> int:
+        """Return how many batches every worker's ``epoch`` has; they differ by one at most, with ``roll_over``."""
+        _, num_parts = self._part
+        if self._last_batch == "pad":
+            return _divided_up(_divided_up(self._count, num_parts), self._batch_size)
+        if self._last_batch == "discard":
+            return self._count // num_parts // self._batch_size
+        return self._rolled(epoch + 1) - self._rolled(epoch)
+
+    def carried(self, epoch: int) -> int:
+        """Return how many rows of the first batch of ``epoch`` are from the epoch before."""
+        if self._last_batch != "roll_over":
+            return 0
+        return epoch * (self._count // self._part[1]) % self._batch_size
+
+    def batch(self, epoch: int, number: int) -> BatchRows:
+        """Return what batch ``number``, counted from 0, of ``epoch`` holds."""
+        size = self._batch_size
+        if self._last_batch == "roll_over":
+            # The epochs' orders, one after the other, are cut into batches; each belongs to the epoch in which it ends.
+            share = self._count // self._part[1]
+            first = (self._rolled(epoch) + number) * size
+            epochs, places = np.divmod(np.arange(first, first + size), share)
+            positions = np.empty(size, np.int64)
+            for one in np.unique(epochs):
+                rows = epochs == one
+                positions[rows] = self._share(int(one))[places[rows]]
+            return BatchRows(positions, epochs, size, 0)
+        own = self._share(epoch)
+        # A list shorter than the number of workers leaves some without images; they pad with the first.
+        visited = own if len(own) else self._order(epoch)[:1]
+        first = number * size
+        return BatchRows(
+            visited[np.arange(first, first + size) % len(visited)],
+            np.full(size, epoch),
+            min(size, len(visited)),
+            size - min(size, max(0, len(own) - first)),
+        )
+
+    def draws(self, rows: BatchRows, columns: int) -> np.ndarray:
+        """Return the random numbers of the distinct rows, (distinct, ``columns``) float64 in [0, 1)."""
+        return uniforms(self._seed, rows.epochs[: rows.distinct], rows.positions[: rows.distinct], columns)
+
+    def _rolled(self, epoch: int) -> int:
+        """Return how many batches are full before ``epoch`` begins."""
+        return epoch * (self._count // self._part[1]) // self._batch_size
+
+    def _share(self, epoch: int) -> np.ndarray:
+        return self._order(epoch)[slice(*shard_bounds(self._count, *self._part))]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            while len(self._orders) > 1:  # a batch holds images of two epochs at most
+                del self._orders[min(self._orders)]
+            self._orders[epoch] = epoch_order(self._count, self._seed, epoch, self._shuffle)
+        return self._orders[epoch]

@@ -8,8 +8,9 @@ from typing import Any, Callable
 
 import numpy as np
 
-from mxml.data.image_iter import BadImage, ImageIter
+from mxml.data.batches import BadImage, Batches
 from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageFiles
 from mxml.errors import CheckpointError, ModelError, MxmlError, TrainingError
 from mxml.images.transforms import Preprocess, preset
 from mxml.model import checkpoint, symbols
@@ -48,7 +49,7 @@ def output_symbol(symbol: Any) -> Any:
 
 
 def collect(
-    module: Any, batches: ImageIter, size: int, num_classes: int, step: Callable[[int], None] | None = None
+    module: Any, batches: Batches, size: int, num_classes: int, step: Callable[[int], None] | None = None
 ) -> Scores:
     """Run a bound module, whose outputs are probabilities and logits, over one epoch of ``batches``.
 
@@ -140,11 +141,10 @@ class Classifier:
         if not len(images):
             raise MxmlError("there are no images to score")
         batch_size = max(len(self._devices), min(batch_size, len(images)))
-        with ImageIter(
+        with Batches(
+            ImageFiles(images),
+            self.preprocess,
             batch_size,
-            self.preprocess.data_shape,
-            images=images,
-            preprocess=self.preprocess,
             bad_images="report" if skip_bad else "error",
             threads=decode_threads,
         ) as batches:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from mxml import atomic
-from mxml.data.image_iter import BadImage, ImageIter
+from mxml.data.batches import BadImage, Batches
+from mxml.data.image_sources import ImageFiles
 from mxml.errors import CheckpointError, Interrupted, MxmlError, TrainingError
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.inference import classifier as inference
@@ -154,24 +155,26 @@ class _Run:
         """Run every epoch that is left."""
         config = self.config
         common: dict[str, Any] = {
-            "batch_size": config.batch_size,
-            "data_shape": config.image_shape,
             "preprocess": self.sidecar.preprocess,
+            "batch_size": config.batch_size,
             "threads": config.decode_threads,
             "cache_bytes": config.cache_mb << 19,
             "seed": config.seed,
         }
         augment = augment_of(config)
         with (
-            ImageIter(
-                images=self.data.train,
+            Batches(
+                ImageFiles(self.data.train),
+                labels=self.data.train.labels,
                 augment=augment,
                 shuffle=True,
                 bad_images="skip",
                 max_bad_share=config.max_bad_share,
                 **common,
             ) as train_batches,
-            ImageIter(images=self.data.val, bad_images="report", **common) as val_batches,
+            Batches(
+                ImageFiles(self.data.val), labels=self.data.val.labels, bad_images="report", **common
+            ) as val_batches,
         ):
             module, point = self._start(train_batches)
             epoch, first_batch, totals = point.epoch, point.batch, _Totals(point.totals)
@@ -192,7 +195,7 @@ class _Run:
                 first_batch, totals = 0, _Totals()
         return self._result()
 
-    def _start(self, batches: ImageIter) -> tuple[BoundModule, StartingPoint]:
+    def _start(self, batches: Batches) -> tuple[BoundModule, StartingPoint]:
         """Return a module, and where it goes on; a run that begins leaves its symbol and sidecar."""
         config, note = self.config, self.progress.note
         point = None if self.begins else starting_point.of_run(config, self.sidecar, note)
@@ -214,7 +217,7 @@ class _Run:
         return module, point
 
     def _train_epoch(
-        self, module: BoundModule, batches: ImageIter, schedule: Schedule, epoch: int, first_batch: int, totals: _Totals
+        self, module: BoundModule, batches: Batches, schedule: Schedule, epoch: int, first_batch: int, totals: _Totals
     ) -> None:
         batches.set_epoch(epoch, first_batch)
         self.progress.epoch_started(epoch, len(self.data.train), int(totals.sums["images"]))
@@ -235,7 +238,7 @@ class _Run:
         self._note_bad(batches.bad)
 
     def _validate(
-        self, module: BoundModule, batches: ImageIter, epoch: int, num_batches: int, totals: _Totals
+        self, module: BoundModule, batches: Batches, epoch: int, num_batches: int, totals: _Totals
     ) -> inference.Scores:
         batches.set_epoch(0)
         size = len(self.data.val)
