@@ -67,17 +67,33 @@ def brief(result: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {number(value)}" for key, value in result.items() if isinstance(value, (int, float)))
 
 
-def median(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> dict[str, float]:
+class Median(float):
+    """The median of some rounds, which tables show with the lowest and the highest of them."""
+
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Median:
+        """Return the median of ``values``."""
+        made = cls(statistics.median(values))
+        made.lowest, made.highest = min(values), max(values)
+        return made
+
+
+def median(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> dict[str, Median]:
     """Return each contestant's median of ``key``; contestants without it are left out."""
     return {
-        name: statistics.median(float(run[key]) for run in runs)
+        name: Median.of([float(run[key]) for run in runs])
         for name, runs in results.items()
         if runs and all(key in run for run in runs)
     }
 
 
 def number(value: float) -> str:
-    """Write a figure with about three significant digits, and thousands with a comma."""
+    """Write a figure with about three significant digits, and thousands with a comma; a median with its spread."""
+    if isinstance(value, Median) and value.lowest != value.highest:
+        return f"{number(float(value))} ({number(value.lowest)} to {number(value.highest)})"
     if isinstance(value, int) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
