@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from mxml.data.image_sources import ImageContent
-from mxml.errors import ImageError
-from mxml.images.decode import Limits, decode_reduced, read_file
-from mxml.images.network_input import Transform, prepare
+from mxml.data.image_sources import ImageContent, to_pixels
+from mxml.data.loading import Job, LoadingPool
+from mxml.errors import ImageError, SettingError
+from mxml.images.decode import Limits, read_file, reduced
+from mxml.images.network_input import Transform
 from mxml.images.transforms import Preprocess
+from mxml.runtime.imports import load_cv2
+
+cv2 = load_cv2()
 
 
 class StreamItem(NamedTuple):
@@ -40,47 +47,62 @@ def stream_batches(
     batch_size: int,
     *,
     threads: int | None = None,
+    prefetch: int = 2,
     limits: Limits | None = None,
     keep_pixels: bool = False,
 ) -> Iterator[StreamBatch]:
-    """Decode images in the order of ``items``, which is read only as far as it is needed, and yield them in batches.
+    """Decode images in the order of ``items``, and yield them in batches; the last one may be smaller.
 
-    The last batch may be smaller than ``batch_size``.
+    ``items`` is read by the thread that asks for a batch, as far as ``prefetch`` batches ahead of it. With
+    ``keep_pixels`` images are decoded once, at their full size, and nothing is made ahead: a batch of photographs may
+    take a gigabyte. Closing the generator ends the threads; so does an error in ``items``, which is raised.
     """
-    transform = Transform(preprocess)
-    chunk: list[StreamItem] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == batch_size:
-            yield _batch(chunk, transform, limits or Limits(), keep_pixels)
-            chunk = []
-    if chunk:
-        yield _batch(chunk, transform, limits or Limits(), keep_pixels)
+    for setting, value, least in (("batch_size", batch_size, 1), ("prefetch", prefetch, 0)):
+        if value < least:
+            raise SettingError(setting, value, f"at least {least}")
+    load = partial(_load, Transform(preprocess), limits or Limits(), keep_pixels)
+    ahead = 0 if keep_pixels else prefetch
+    remaining = iter(items)
+    pending: deque[tuple[tuple[StreamItem, ...], Job[np.ndarray | None]]] = deque()
+    pool = LoadingPool((batch_size, *preprocess.data_shape), threads, keep=ahead + 2)
+    try:
+        while True:
+            while len(pending) <= ahead:
+                chunk = tuple(islice(remaining, batch_size))
+                if not chunk:
+                    break
+                pending.append((chunk, pool.start(partial(load, chunk), len(chunk))))
+            if not pending:
+                return
+            chunk, job = pending.popleft()
+            yield _finish(chunk, job)
+            pool.give_back(job.data)
+    finally:
+        for _, job in pending:
+            job.cancel()
+        pool.close()
 
 
-def _batch(items: list[StreamItem], transform: Transform, limits: Limits, keep_pixels: bool) -> StreamBatch:
-    data = np.zeros((len(items), *transform.preprocess.data_shape), np.float32)
+def _load(
+    transform: Transform, limits: Limits, keep_pixels: bool, items: tuple[StreamItem, ...], row: int, out: np.ndarray
+) -> np.ndarray | None:
+    name, content = items[row]
+    if content is None:
+        content = read_file(name, limits)
+    wanted = (lambda *_: 1) if keep_pixels else transform.reduction
+    pixels = to_pixels(content, wanted, limits, name)
+    plan = transform.plan(*pixels.size)
+    transform.write(reduced(pixels.bgr, plan.reduction // pixels.reduction), plan, out)
+    return cv2.cvtColor(pixels.bgr, cv2.COLOR_BGR2RGB) if keep_pixels else None
+
+
+def _finish(items: tuple[StreamItem, ...], job: Job[np.ndarray | None]) -> StreamBatch:
     faults: list[ImageError | None] = []
     pixels: list[np.ndarray | None] = []
-    for row, item in enumerate(items):
-        kept = None
-        try:
-            content = read_file(item.name, limits) if item.content is None else item.content
-            if isinstance(content, np.ndarray):
-                data[row] = prepare(content, transform.preprocess)
-                kept = content
-            else:
-                decoded = decode_reduced(
-                    content, (lambda *_: 1) if keep_pixels else transform.reduction, limits=limits, path=item.name
-                )
-                plan = transform.plan(*decoded.size)
-                if keep_pixels:
-                    kept = decoded.bgr[..., ::-1]
-                    data[row] = prepare(kept, transform.preprocess)
-                else:
-                    transform.write(decoded.bgr, plan, data[row])
-            faults.append(None)
-        except ImageError as error:
-            faults.append(error)
-        pixels.append(kept if keep_pixels else None)
-    return StreamBatch(data, tuple(items), tuple(faults), tuple(pixels))
+    for row, result in enumerate(job.results()):
+        fault = result if isinstance(result, ImageError) else None
+        if fault is not None:
+            job.data[row] = 0
+        faults.append(fault)
+        pixels.append(None if isinstance(result, ImageError) else result)
+    return StreamBatch(job.data[: len(items)], items, tuple(faults), tuple(pixels))

@@ -62,8 +62,9 @@ class ImageHeader(NamedTuple):
 class RecordFile:
     """A RecordIO file that is open for reading: iterate over its records, and read from them what is wanted.
 
-    Only the records' places and what is asked for is read, so that labels don't cost reading the images. Faults are
-    ListErrors that name the file, the record and its first byte. Use it as a context manager.
+    Only the records' places and what is asked for is read, so that labels don't cost reading the images. Reading moves
+    nothing, so that threads can share it. Faults are ListErrors that name the file, the record and its first byte. Use
+    it as a context manager, or close it.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -73,7 +74,7 @@ class RecordFile:
                 kind = "a folder" if os.path.isdir(path) else "no regular file"
                 raise ListError(f"{self.path}: is {kind}, should be a RecordIO file")
             # The object is the context manager, and closes it.
-            self._file = open(path, "rb")  # noqa: SIM115
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115
             self._size = os.fstat(self._file.fileno()).st_size
         except OSError as error:
             raise ListError(f"{self.path}: cannot be read: {error.strerror or error}") from error
@@ -84,6 +85,10 @@ class RecordFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __iter__(self) -> Iterator[Record]:
@@ -173,8 +178,12 @@ class RecordFile:
 
     def _read_at(self, offset: int, size: int) -> bytes:
         try:
-            self._file.seek(offset)
-            data = self._file.read(size)
+            data = os.pread(self._file.fileno(), size, offset)
+            while 0 < len(data) < size:  # some network file systems return less than they could
+                more = os.pread(self._file.fileno(), size - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
         except OSError as error:
             raise ListError(f"{self.path}: cannot be read: {error.strerror or error}") from error
         if len(data) < size:

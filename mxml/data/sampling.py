@@ -115,12 +115,6 @@ class Sampler:
             return self._count // num_parts // self._batch_size
         return self._rolled(epoch + 1) - self._rolled(epoch)
 
-    def carried(self, epoch: int) -> int:
-        """Return how many rows of the first batch of ``epoch`` are from the epoch before."""
-        if self._last_batch != "roll_over":
-            return 0
-        return epoch * (self._count // self._part[1]) % self._batch_size
-
     def batch(self, epoch: int, number: int) -> BatchRows:
         """Return what batch ``number``, counted from 0, of ``epoch`` holds."""
         size = self._batch_size

@@ -15,7 +15,7 @@ LARGEST_SIZE = 4096
 RGB_MEAN = (123.68, 116.28, 103.53)
 RGB_STD = (58.395, 57.12, 57.375)
 
-INTERPOLATIONS = ("linear", "cubic", "area")
+INTERPOLATIONS = ("nearest", "linear", "cubic", "area", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Preprocess:
 
     ``size`` is (height, width) in pixels; ``short_side`` the length to which an image's short side is resized before
     the crop, None to crop it as it is; ``mean`` and ``std`` are in units of 0 to 255 and, like the planes of the
-    output, in the order of ``channels`` (``rgb`` or ``bgr``); ``interpolation`` is ``linear``, ``cubic`` or ``area``.
+    output, in the order of ``channels`` (``rgb`` or ``bgr``); ``interpolation`` is one of
+    ``nearest``, ``linear``, ``cubic``, ``area`` and ``lanczos``.
     Raises MxmlError for a value out of range.
     """
 

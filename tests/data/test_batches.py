@@ -8,11 +8,13 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mxml.data.batches import Batches, mx
 from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import ImageError, TrainingError
+from mxml.errors import ImageError, MxmlError, SettingError, TrainingError
 from mxml.images.decode import Limits, load
 from mxml.images.network_input import prepare
 from mxml.images.transforms import Augment, Preprocess
@@ -70,25 +72,62 @@ def test_every_image_comes_once_with_its_label(images):
             assert np.array_equal(data[row], prepare(load(images.path(position)), SMALL))
 
 
-def test_threads_and_prefetch_change_nothing(images):
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 3), st.integers(0, 7), st.sampled_from(["pad", "discard", "roll_over"]), st.integers(1, 9))
+def test_threads_and_prefetch_change_nothing(images, threads, prefetch, last_batch, batch_size):
     def run(threads, prefetch):
-        with batches_of(
-            images,
-            4,
-            augment=VARIED,
-            shuffle=True,
-            seed=3,
-            threads=threads,
-            prefetch=prefetch,
-        ) as batches:
-            first = contents(batches)
-            batches.reset()
-            return first + contents(batches)
+        arguments = {"augment": VARIED, "shuffle": True, "seed": 3, "last_batch": last_batch}
+        with batches_of(images, batch_size, threads=threads, prefetch=prefetch, **arguments) as batches:
+            epochs = []
+            for _ in range(3):
+                epochs.append(contents(batches))
+                assert len(epochs[-1]) == batches.num_batches
+                batches.reset()
+            return epochs
 
-    expected = run(1, 0)
-    assert same(run(3, 2), expected) and same(run(2, 7), expected)
-    half = len(expected) // 2
-    assert not same(expected[:half], expected[half:])
+    expected, got = run(1, 0), run(threads, prefetch)
+    assert all(same(ones, others) for ones, others in zip(got, expected))
+    assert not same(expected[0], expected[1])
+
+
+def test_rolled_over_images_open_the_next_epoch_with_their_labels(images):
+    with batches_of(images, 5, last_batch="roll_over", bad_images="error") as batches:
+        epochs = []
+        for _ in range(3):
+            epochs.append(contents(batches))
+            batches.reset()
+        assert [len(epoch) for epoch in epochs] == [4, 5, 4] and all(pad == 0 for e in epochs for *_, pad, _ in e)
+        data, labels, _, index = epochs[1][0]
+        assert index == [20, 21, 22, 0, 1] and np.array_equal(labels, images.labels[index])
+        assert np.array_equal(data[0], prepare(load(images.path(20)), SMALL))
+        batches.set_epoch(1, 3)
+        assert same(contents(batches), epochs[1][3:])
+        assert np.bincount([i for e in epochs for *_, index in e for i in index], minlength=COUNT).min() >= 2
+
+
+def test_without_labels_there_are_none(images):
+    with Batches(ImageFiles(images), SMALL, 4) as batches:
+        assert batches.provide_label == [] and batches.next().label == []
+
+
+def test_what_cannot_make_batches_is_refused(images):
+    with pytest.raises(ValueError, match=r"labels have the shape \(3, 2\), should be \(23, number of labels\)"):
+        Batches(ImageFiles(images), SMALL, 4, labels=np.zeros((3, 2)))
+    with pytest.raises(MxmlError, match="there are no images"):
+        Batches(ImageFiles(ImageList.from_rows([], np.zeros((0, 2)))), SMALL, 4)
+    for setting, value in (
+        ("last_batch", "wrap"),
+        ("threads", 0),
+        ("prefetch", -1),
+        ("bad_images", "ignore"),
+        ("max_bad_share", 1.5),
+        ("cache_bytes", -1),
+    ):
+        with pytest.raises(SettingError, match=f"`{setting}` {value}: should be"):
+            batches_of(images, 4, **{setting: value})
+    for last_batch in ("discard", "roll_over"):
+        with pytest.raises(MxmlError, match="23 images make no full batch of 24"):
+            batches_of(images, 24, last_batch=last_batch)
 
 
 def test_seed_and_epoch_and_position_decide(images):
