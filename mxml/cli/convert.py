@@ -33,7 +33,7 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
     labels = read_options(sources, **source)
     converted = convert(labels, to, out, force=force)
     labelled = converted.labelled
-    warn(labelled.notes)
+    warn(converted.notes)
     formats = list(dict.fromkeys(format.NAME for format in converted.formats))
     if as_json:
         result = {
@@ -43,7 +43,7 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
             "images": len(labelled.images),
             "labels": list(labelled.label_names),
             "files": {str(path): state for path, state in converted.files},
-            "notes": list(labelled.notes),
+            "notes": list(converted.notes),
         }
         click.echo(json.dumps(result, ensure_ascii=False))
         return

@@ -14,7 +14,8 @@ from mxml import atomic
 from mxml.data.formats import default_source
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.formats.sources import LabelSources
-from mxml.data.image_list import ImageList, format_label_names
+from mxml.data.image_list import ImageList
+from mxml.data.label_names import format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import write_lst
 from mxml.errors import ListError

@@ -113,7 +113,7 @@ BROKEN = {
     ("text-files", "missing column"): ({"texts/b.txt": "red\n"}, "b.txt"),
     ("text-files", "wrong width"): ({"texts/b.jpg.txt": "red\nblue\n", "texts/labels.txt": "red\nhat\n"}, "'blue'"),
     ("text-files", "long line"): ({"texts/b.jpg.txt": "x" * LONG}, "b.jpg.txt: has 10,485,760 bytes, should be"),
-    ("folders", "missing column"): ({"tree/c.jpg": b""}, "1 image is in no labelled folder, such as 'c.jpg'"),
+    ("folders", "missing column"): ({"tree/c.jpg": b""}, "holds 1 image in no labelled folder, such as 'c.jpg'"),
 }
 
 
