@@ -259,3 +259,17 @@ def test_missing_images_are_named_before_anything_is_made(tmp_path):
         for name in ("a.jpg", "c.jpg")
     ]
     assert not (tmp_path / "tree").exists()
+
+
+def test_images_in_formats_that_nothing_reads_are_counted(tmp_path):
+    touch(tmp_path, "hat/1.jpg", "hat/2.HEIC", "red/3.heic", "red/4.gif", "red/notes.txt", "red/.5.gif")
+    found = folder_names.read(tmp_path, tmp_path, OPTIONS)
+    assert found.images.names() == ["hat/1.jpg"]
+    assert found.notes == (
+        f"{tmp_path}: 1 .gif, 2 .heic files are passed over: images end in .bmp .jpeg .jpg .png .tif .tiff .webp",
+    )
+    (tmp_path / "hat/1.jpg").unlink()
+    assert faults(folder_names.read, tmp_path, tmp_path, OPTIONS) == [
+        f"{tmp_path}: holds no images but 1 .gif, 2 .heic files, which cannot be read; should hold folders of images "
+        "named by their labels, or labels.csv"
+    ]

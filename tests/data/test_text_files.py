@@ -161,7 +161,7 @@ def test_what_is_no_folder_of_texts_is_refused(tmp_path):
     ]
     for folder in ("none", "only"):
         assert faults(read, tmp_path / folder) == [
-            f"{tmp_path}/{folder}: holds no text files, should hold one an image, such as car.jpg.txt"
+            f"{tmp_path}/{folder}: holds no text files, should hold one per image, such as car.jpg.txt"
         ]
 
 
