@@ -123,7 +123,7 @@ def _labels_beside(path: str) -> str:
 
 def _write_fixed(report: CheckReport, fixed: Sequence[str]) -> list[dict[str, Any]]:
     """Write each list without what is broken, and the label names beside it where there are none; say what was done."""
-    from mxml.data.image_list import write_label_names
+    from mxml.data.label_names import write_label_names
     from mxml.data.lst_file import write_lst
 
     written = []
@@ -152,7 +152,7 @@ def _write_fixed(report: CheckReport, fixed: Sequence[str]) -> list[dict[str, An
 
 def _state_of_names(path: str, label_names: Sequence[str]) -> str:
     """Say of a file of label names whether it has these (``there``), has others, or is still to be written."""
-    from mxml.data.image_list import read_label_names
+    from mxml.data.label_names import read_label_names
 
     if not os.path.lexists(path):
         return "written"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.image_list import ImageList, read_label_names, require_same_names
+from mxml.data.image_list import ImageList
+from mxml.data.label_names import read_label_names, require_same_names
 from mxml.data.lst_file import GoodLines, read_good_lines
 from mxml.errors import ListError
 from mxml.prepare.duplicates import Duplicates

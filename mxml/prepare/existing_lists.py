@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.image_list import ImageList, plain_path, read_label_names
+from mxml.data.image_list import ImageList, plain_path
+from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 from mxml.text import quoted

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from labelled_sets import image_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import multi_hot_lst, recognise
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import ImageList
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 TWO = "4\t1.000000\t0.000000\ta.jpg\n9\t-1.000000\t1.000000\tb/c d.jpg\n"
 
 
@@ -52,18 +52,19 @@ def test_columns_are_named_by_the_file_beside(lst):
 
 def test_without_it_by_the_classes_and_else_by_number(lst):
     assert read(lst(TWO)).label_names == ("class_0", "class_1")
-    assert read(lst(TWO), SourceOptions(classes=("x", "y"))).label_names == ("x", "y")
-    assert read(lst(TWO, ["red", "hat"]), SourceOptions(classes=("hat", "x", "y"))).label_names == ("red", "hat")
+    assert read(lst(TWO), FormatOptions(classes=("x", "y"))).label_names == ("x", "y")
+    assert read(lst(TWO, ["red", "hat"]), FormatOptions(classes=("hat", "x", "y"))).label_names == ("red", "hat")
 
 
 def test_names_that_do_not_fit_are_a_fault(lst):
-    assert faults(lst(TWO), SourceOptions(classes=("x", "y", "z"))) == [
-        "train.lst: has 2 labels an image, and --classes names 3; should be as many, or a labels.txt beside it should "
-        "name its own"
+    assert faults(lst(TWO), FormatOptions(classes=("x", "y", "z"))) == [
+        "train.lst: has 2 labels per image, and `classes_file` names 3; should be as many, or a labels.txt beside it "
+        "should name its own"
     ]
     assert faults(lst(TWO, ["red"])) == ["labels.txt: has 1 label, should be 2 like train.lst: red"]
     assert faults(lst("0\t1\ta.jpg\n", ["red", "hat"])) == [
-        "labels.txt: has 2 labels, should be 1 like train.lst: red, hat; if that is a class number: --from single-lst"
+        "labels.txt: has 2 labels, should be 1 like train.lst: red, hat; "
+        "if that is a class number, `format` should be single-lst"
     ]
 
 
@@ -77,7 +78,7 @@ def test_the_same_image_with_the_same_labels_counts_once(lst):
     assert said(found)[1] == [("a", [1, 0]), ("b", [0, 1])]
     assert found.images.index.tolist() == [7, 8]
     assert "train.lst: nothing names its labels, so they are class_0 to class_1;" in found.notes[0]
-    assert found.notes[1].endswith("train.lst: 2 images are named again with the same labels, kept once")
+    assert found.notes[1].endswith("train.lst: 2 images named again with the same labels, kept once")
 
 
 def test_the_same_image_with_other_labels_is_a_fault_that_shows_both_lines(lst):
@@ -91,9 +92,9 @@ def test_the_same_image_with_other_labels_is_a_fault_that_shows_both_lines(lst):
 def test_what_leaves_the_root_needs_leave(lst):
     content = "0\t1\t0\t/a.jpg\n1\t0\t1\t../b.jpg\n"
     assert [fault.split(": ")[0] for fault in faults(lst(content))] == ["train.lst:1", "train.lst:2"]
-    assert read(lst(content), SourceOptions(allow_absolute=True)).images.names() == ["/a.jpg", "../b.jpg"]
+    assert read(lst(content), FormatOptions(allow_absolute=True)).images.names() == ["/a.jpg", "../b.jpg"]
     repeated = content + "2\t0\t0\t/a.jpg\n"
-    assert faults(lst(repeated), SourceOptions(allow_absolute=True))[0].startswith("train.lst:3: '/a.jpg' has: no")
+    assert faults(lst(repeated), FormatOptions(allow_absolute=True))[0].startswith("train.lst:3: '/a.jpg' has: no")
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mxml.data.formats.csv_columns import VALUES
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, first_rows, is_table, read_rows, write_rows
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions, images_folder
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names
+from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
 from mxml.text import quoted
@@ -18,6 +18,8 @@ from mxml.text import quoted
 NAME = "tags"
 TITLE = "CSV or TSV with one column of tags"
 SUFFIXES = TABLE_SUFFIXES
+
+default_root = images_folder
 
 SEPARATORS = "|;,"
 """What may stand between tags where nobody says what does; the first that occurs is taken."""
@@ -43,12 +45,7 @@ def recognises(path: Path) -> bool:
     return any(cells) and not any(cell and (cell.lower() in VALUES or _NUMBER.fullmatch(cell)) for cell in cells)
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
-
-
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a table whose first column names the image and whose second holds its tags.
 
     A third column, ``unknown``, holds tags of which nobody knows whether the image shows them. Between tags stands
@@ -63,7 +60,6 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
             f"(or image,tags,{_UNKNOWN_HEADER})"
         )
     separator, notes = (options.separator, ()) if options.separator is not None else _find_separator(path)
-    _check_separator(separator)
     rows = rows_of_names(path, options)
     for line, row in table:
         if len(row) != len(header):
@@ -77,16 +73,15 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root, notes)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the table and labels.txt beside it, with ``options.separator`` or ``|`` between tags.
 
     The column ``unknown`` is there where some label is unknown. A tag with any separator or a quote in it, and one
-    that would make a table with one column a label of this, is in quotes.
+    that would make a table with one column per label of this, is in quotes.
     """
     images = labelled.images
     separator = SEPARATORS[0] if options.separator is None else options.separator
-    _check_separator(separator)
-    (target.parent / "labels.txt").write_bytes(format_label_names(labelled.label_names))
+    label_names_file(target).write_bytes(format_label_names(labelled.label_names))
     names = [_quoted_tag(name, separator) for name in labelled.label_names]
     marks = (1, -1) if (images.labels == -1).any() else (1,)
     lines = (
@@ -99,11 +94,6 @@ def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> Non
 
 def _is_header(header: list[str]) -> bool:
     return len(header) == 2 or (len(header) == 3 and header[2].strip().lower() == _UNKNOWN_HEADER)
-
-
-def _check_separator(separator: str) -> None:
-    if len(separator) != 1 or separator in '"\r\n\0':
-        raise ListError(f"the separator of tags is {quoted(separator)}, should be one character such as | or ;")
 
 
 def _find_separator(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -121,14 +111,14 @@ def _find_separator(path: Path) -> tuple[str, tuple[str, ...]]:
                     examples.setdefault(sign, cell)
     found = [sign for sign in SEPARATORS if sign in examples]
     if not found:
-        hint = "; --separator ' ' parts them at blanks" if blanks else ""
+        hint = "; `separator` ' ' parts them at blanks" if blanks else ""
         note = f"{path}: nothing of {' '.join(SEPARATORS)} separates tags, so each cell is one tag{hint}"
         return SEPARATORS[0], (note,)
     notes = [f"{path}: tags are separated by {found[0]}"]
     if len(found) > 1:
         notes.append(
             f"{path}: some tags hold {found[1]}, such as those in {quoted(examples[found[1]])}; "
-            "--separator says what separates tags, and quotes keep a tag together"
+            "`separator` says what separates tags, and quotes keep a tag together"
         )
     return found[0], tuple(notes)
 
