@@ -102,9 +102,9 @@ def measure(read: Callable[[Path], int], path: Path) -> dict[str, float]:
 
 def mxml_reader() -> Callable[[Path], int]:
     from mxml.data.formats import coco_instances
-    from mxml.data.formats.options import SourceOptions
+    from mxml.data.formats.options import FormatOptions
 
-    return lambda path: int((coco_instances.read(path, path.parent, SourceOptions()).images.labels == 1).sum())
+    return lambda path: int((coco_instances.read(path, path.parent, FormatOptions()).images.labels == 1).sum())
 
 
 def json_reader() -> Callable[[Path], int]:

@@ -1,4 +1,4 @@
-"""``mxml convert``: from one form of labels to another."""
+"""``mxml convert``: from one format of labels to another."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from mxml.cli.source_options import FORM_NAMES, read_options, source_options, warn
-from mxml.text import printable
+from mxml.cli.source_options import FORMAT_NAMES, read_options, source_options, warn
+from mxml.text import counted, printable
 
 
 @click.command("convert")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Choice(FORM_NAMES), help="The form to write.")
+@click.option("--to", required=True, type=click.Choice(FORMAT_NAMES), help="The format to write.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="File, or new folder, to write."
 )
@@ -22,15 +22,16 @@ from mxml.text import printable
 @click.option("--force", is_flag=True, help="Replace files that are there with other content.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json: bool, **source: Any) -> None:
-    """Write labels in another form, with nothing lost.
+    """Write labels in another format, with nothing lost.
 
-    SOURCE is a table or file of labels, or a folder; docs/formats.md shows every form. Several are read as one set.
-    What the other form cannot hold is refused. The forms rec and folders hold the images themselves, the others name
-    them under the image folder.
+    SOURCE is a table or file of labels, or a folder; docs/formats.md shows every format. Several are read as one set.
+    What the other format cannot hold is refused. The formats rec and folders hold the images themselves, the others
+    name them under the image folder.
     """
     from mxml.prepare.convert import convert
 
-    converted = convert(sources, to, out, force=force, **read_options(sources, **source))
+    labels = read_options(sources, **source)
+    converted = convert(labels, to, out, force=force)
     labelled = converted.labelled
     warn(labelled.notes)
     formats = list(dict.fromkeys(format.NAME for format in converted.formats))
@@ -46,10 +47,8 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
         }
         click.echo(json.dumps(result, ensure_ascii=False))
         return
-    origin = ", ".join(map(str, sources))
-    images, labels = len(labelled.images), len(labelled.label_names)
-    count = f"{images:,} image{'s' * (images != 1)}, {labels:,} label{'s' * (labels != 1)}"
-    click.echo(printable(f"{origin}: {', '.join(formats)}; {count}"))
+    count = f"{counted(len(labelled.images), 'image')}, {counted(len(labelled.label_names), 'label')}"
+    click.echo(printable(f"{labels}: {', '.join(formats)}; {count}"))
     for path, state in converted.files:
         click.echo(printable(f"{path}: {state}"))
 

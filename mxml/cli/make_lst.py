@@ -75,12 +75,17 @@ def make_lst(
         check_shares(split)
     except ListError as error:
         raise click.UsageError(str(error)) from error
-    arguments = read_options(sources, **source)
+    labels = read_options(sources, **source)
     with image_bar("looking for duplicates") as progress:
         made = make_lists(
-            sources,
-            out=out,
-            **arguments,
+            labels.paths,
+            labels.root,
+            out,
+            labels.num_classes,
+            format=labels.format,
+            classes_file=labels.classes_file,
+            ignore_unknown=labels.ignore_unknown,
+            options=labels.options,
             split=split,
             new_split=new_split,
             group_by=group_by,

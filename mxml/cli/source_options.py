@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mxml.cli.image_bar import image_bar
-from mxml.text import printable
+from mxml.cli.wording import with_options
+from mxml.progress import ConsoleProgress
+from mxml.text import counted, printable
+
+if TYPE_CHECKING:
+    from mxml.data.formats.sources import LabelSources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Named here so that help needs none of their modules; a test holds them against mxml.data.formats.FORMATS.
-FORM_NAMES = (
+FORMAT_NAMES = (
     "voc",
     "paddlex",
     "coco",
@@ -35,19 +39,22 @@ def source_options(command: Command) -> Command:
     path = click.Path(path_type=Path)
     options = (
         click.option(
-            "--from", "format", type=click.Choice(FORM_NAMES), help="The form of the labels.  [default: recognised]"
+            "--from",
+            "format",
+            type=click.Choice(FORMAT_NAMES),
+            help="The format of the labels.  [default: recognised]",
         ),
         click.option(
             "--root",
-            "roots",
             type=path,
             multiple=True,
+            callback=_only_one,
             metavar="DIR",
-            help="Image folder.  [default: where the form keeps its images, else images]",
+            help="Image folder.  [default: where the format keeps its images, else images]",
         ),
         click.option("--num-classes", type=click.IntRange(1), help="How many labels there should be; checked."),
         click.option(
-            "--classes", "classes_file", type=path, metavar="FILE", help="The labels to use, one a line, in order."
+            "--classes", "classes_file", type=path, metavar="FILE", help="The labels to use, one per line, in order."
         ),
         click.option("--ignore-unknown", is_flag=True, help="Leave labels out that --classes does not list."),
         click.option("--separator", metavar="CHAR", help="What stands between tags.  [default: found, one of | ; ,]"),
@@ -56,7 +63,7 @@ def source_options(command: Command) -> Command:
             default="_",
             show_default=True,
             metavar="TEXT",
-            help="What stands between the labels in a folder's name; '' for one label a folder.",
+            help="What stands between the labels in a folder's name; '' for one label per folder.",
         ),
         click.option(
             "--nested", is_flag=True, help="Every folder on the way to an image names labels, not only its own."
@@ -78,58 +85,48 @@ def source_options(command: Command) -> Command:
     return command
 
 
+def _only_one(context: click.Context, parameter: click.Parameter, roots: tuple[Path, ...]) -> Path | None:
+    if len(roots) > 1:
+        raise click.UsageError("--root is given twice; all images are named under one folder")
+    return roots[0] if roots else None
+
+
 def read_options(
-    sources: Sequence[Path],
+    paths: Sequence[Path],
     *,
-    roots: Sequence[Path],
+    root: Path | None,
     format: str | None,
     classes_file: Path | None,
     ignore_unknown: bool,
-    unpack: bool,
     num_classes: int | None,
-    **read: Any,
-) -> dict[str, Any]:
-    """Return the arguments that make_lists and convert share, from what ``source_options`` took; unpack on request."""
-    from mxml.data.formats.options import SourceOptions
+    unpack: bool,
+    **options: Any,
+) -> LabelSources:
+    """Return the sources that ``source_options`` describe; unpack on request."""
+    from mxml.data.formats.options import FormatOptions
+    from mxml.data.formats.sources import LabelSources
 
-    if read["separator"] == "":
-        raise click.UsageError("--separator '' separates nothing; should be the text between two tags")
-    if ignore_unknown and classes_file is None:
-        raise click.UsageError("--ignore-unknown leaves out what --classes does not list; give --classes FILE")
-    if len(roots) > 1:
-        raise click.UsageError("--root is given twice; all images are named under one folder")
-    root = roots[0] if roots else None
-    arguments: dict[str, Any] = {
-        "root": root,
-        "format": format,
-        "num_classes": num_classes,
-        "classes_file": classes_file,
-        "ignore_unknown": ignore_unknown,
-        "options": SourceOptions(**read),
-    }
+    sources = LabelSources(
+        tuple(paths), root, format, classes_file, ignore_unknown, num_classes, FormatOptions(**options)
+    )
     if unpack:
-        _unpack(sources, **arguments)
-    return arguments
+        _unpack(sources)
+    return sources
 
 
-def _unpack(sources: Sequence[Path], root: Path | None, num_classes: int | None, **read: Any) -> None:
-    from mxml.data.formats import check_num_classes, read_labels
-    from mxml.prepare.unpack import unpack_images
+def _unpack(sources: LabelSources) -> None:
+    from mxml.prepare.unpack import unpack_sources
 
-    records = [path for path in sources if path.suffix.lower() == ".rec"]
-    if not records:
+    with ConsoleProgress() as progress:
+        unpacked = unpack_sources(sources, progress=progress)
+    if not unpacked:
         raise click.UsageError("--unpack takes images out of a .rec; give one as SOURCE")
-    # Read once before, so that no image is written where the labels have a fault.
-    check_num_classes(read_labels(sources, root, **read)[0], num_classes, sources)
-    for path in records:
-        folder = root or Path("images")
-        with image_bar(f"unpacking {path.name}") as progress:
-            unpacked = unpack_images(path, folder, progress=progress)
-        there = f", {unpacked.unchanged:,} were there" if unpacked.unchanged else ""
-        warn([f"{path}: {unpacked.written:,} images written under {folder}{there}"])
+    for file in unpacked:
+        there = f", {file.unchanged:,} were there" if file.unchanged else ""
+        warn([f"{file.path}: {counted(file.written, 'image')} written under {file.root}{there}"])
 
 
 def warn(notes: Sequence[str]) -> None:
     """Print notes on stderr."""
     for note in notes:
-        click.echo(printable(f"note: {note}"), err=True)
+        click.echo(printable(f"note: {with_options(note)}"), err=True)

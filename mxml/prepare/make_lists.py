@@ -11,8 +11,9 @@ from typing import Callable
 import numpy as np
 
 from mxml import atomic
-from mxml.data.formats import check_num_classes, default_source, read_labels
-from mxml.data.formats.options import DEFAULTS, SourceOptions
+from mxml.data.formats import default_source
+from mxml.data.formats.options import DEFAULTS, FormatOptions
+from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import write_lst
@@ -62,7 +63,7 @@ def make_lists(
     format: str | None = None,
     classes_file: Path | None = None,
     ignore_unknown: bool = False,
-    options: SourceOptions = DEFAULTS,
+    options: FormatOptions = DEFAULTS,
     split: Sequence[float] = (0.8, 0.2),
     new_split: bool = False,
     group_by: str | None = None,
@@ -74,8 +75,8 @@ def make_lists(
     """Read labelled images, split them by their labels, and write train.lst, val.lst and labels.txt into ``out``.
 
     Without ``sources`` it is ``labels.csv`` under ``root``, or else its folders. ``format`` to ``options`` are those of
-    ``mxml.data.formats.read_labels``. ``split`` gives the shares of train.lst, val.lst and, with three, test.lst. The
-    labels keep the source's order, the images too within each list, where they are numbered from 0.
+    ``mxml.data.formats.sources.LabelSources``. ``split`` gives the shares of train.lst, val.lst and, with three,
+    test.lst. The labels keep the source's order, the images too within each list, where they are numbered from 0.
 
     An image in a list that is in ``out`` already stays in that part, so that adding images moves none, unless
     ``new_split``; lists that only gain images are replaced without ``force``. The others are dealt out by ``seed`` with
@@ -97,8 +98,8 @@ def make_lists(
     _refuse_sources_as_outputs(sources, outputs)
     refuse_left_over(out, len(split))
     existing = ExistingLists({}, None) if new_split else read_existing(out)
-    labelled, formats = read_labels(sources, root, format, classes_file, ignore_unknown, options, outputs)
-    check_num_classes(labelled, num_classes, sources)
+    labels = LabelSources(tuple(sources), root, format, classes_file, ignore_unknown, num_classes, options)
+    labelled, formats = labels.read(outputs)
     images = labelled.images
     names = images.names()
     origin = ", ".join(map(str, sources))

@@ -5,43 +5,59 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from mxml.data.formats import rec_file
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
 from mxml.data.formats.rec_file import Faults, named_records, read_listed
+from mxml.data.formats.sources import LabelSources
 from mxml.data.record_file import ImageHeader, Record, RecordFile, record_place
 from mxml.errors import ImageError, ListError
 from mxml.images.headers import read_header
+from mxml.progress import SILENT, Progress
 from mxml.staging import make_folders, remove_empty, temporary_folder_in
 from mxml.text import quoted
 
 
 class Unpacked(NamedTuple):
-    """How many images were written, and how many were there already."""
+    """How many images of a file were written under ``root``, and how many were there already."""
 
+    path: Path
+    root: Path
     written: int
     unchanged: int
 
 
-def unpack_images(path: Path, root: Path, *, progress: Callable[[int, int], None] | None = None) -> Unpacked:
+def unpack_sources(sources: LabelSources, *, progress: Progress = SILENT) -> tuple[Unpacked, ...]:
+    """Write the images of all RecordIO files among the sources under the sources' root; return what each came to.
+
+    The labels are read once before, so that no image is written where they have a fault. Raises ListError as
+    ``LabelSources.read`` and ``unpack_images`` do.
+    """
+    records = [path for path in sources.paths if path.suffix.lower() in rec_file.SUFFIXES]
+    if records:
+        sources.read()
+    roots = (sources.root or rec_file.default_root(path) for path in records)
+    return tuple(unpack_images(path, root, progress=progress) for path, root in zip(records, roots))
+
+
+def unpack_images(path: Path, root: Path, *, progress: Progress = SILENT) -> Unpacked:
     """Write each record's image under ``root``, called as ``mxml.data.formats.rec_file`` calls it; all of them or none.
 
-    A file that is there with the same content stays. ``progress`` is told how many more images are done, and of how
-    many. Raises ListError, and writes nothing, for a file that is there with other content, for a name that ends in
-    no image's suffix or leads out of ``root``, through symbolic links too, and for a record that holds no whole image.
+    A file that is there with the same content stays. Raises ListError, and writes nothing, for a file that is there
+    with other content, for a name that ends in no image's suffix or leads out of ``root``, through symbolic links too,
+    and for a record that holds no whole image.
     """
     with RecordFile(path) as file:
-        total = sum(1 for _ in file)
+        progress.start(sum(1 for _ in file), f"unpacking {path.name}")
         with temporary_folder_in(root) as temporary:
             unpacking = _Unpacking(file, root, temporary)
             for record, header, name in named_records(file, read_listed(path, False), unpacking.faults):
                 unpacking.add(record, header, name)
-                if progress:
-                    progress(1, total)
+                progress.advance()
             unpacking.faults.raise_any()
-            return unpacking.finish()
+            return Unpacked(path, root, *unpacking.finish())
 
 
 class _Unpacking:
@@ -132,12 +148,15 @@ class _Unpacking:
         if not self._is_inside(place) or not place.is_file():
             return f"{place} is in the way, should be a file under {self._root}"
         if place.stat().st_size != size or place.read_bytes() != image:
-            return f"{place} is there with other content; move it away, or give another --root"
+            return f"{place} is there with other content; move it away, or give another `root`"
         self._unchanged += 1
         return ""
 
-    def finish(self) -> Unpacked:
-        """Move the images into place; where that fails, take back what was done."""
+    def finish(self) -> tuple[int, int]:
+        """Move the images into place; return how many were written, and how many were there already.
+
+        Where that fails, what was done is taken back.
+        """
         os.sync()
         made: list[Path] = []
         moved: list[Path] = []
@@ -155,4 +174,4 @@ class _Unpacking:
                 place.unlink()
             remove_empty(made)
             raise
-        return Unpacked(len(self._staged), self._unchanged)
+        return len(self._staged), self._unchanged

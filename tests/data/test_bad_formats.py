@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mxml.cli import main
-from mxml.cli.source_options import FORM_NAMES
+from mxml.cli.source_options import FORMAT_NAMES
 
 LONG = 10 << 20
 
@@ -161,7 +161,7 @@ def refused(place, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("form", FORM_NAMES)
+@pytest.mark.parametrize("form", FORMAT_NAMES)
 def test_the_good_ones_are_good(form, place, monkeypatch, capsys):
     source, files = GOOD[form]
     lay_out(place, files)
@@ -183,7 +183,7 @@ def test_a_broken_source_is_one_line(form, fault, place, refused):
     assert words in refused(form, source)
 
 
-@pytest.mark.parametrize("form", [form for form in FORM_NAMES if form != "folders"])
+@pytest.mark.parametrize("form", [form for form in FORMAT_NAMES if form != "folders"])
 def test_a_latin_1_file_is_one_line(form, place, refused):
     source, files = GOOD[form]
     changed = MAIN.get(form, "s.lst" if form == "rec" else source)
@@ -238,7 +238,7 @@ def test_nothing_is_unpacked_where_the_labels_are_at_fault(extra, place, monkeyp
     assert everything(place) == before
 
 
-@pytest.mark.parametrize("form", FORM_NAMES)
+@pytest.mark.parametrize("form", FORMAT_NAMES)
 def test_an_empty_source_is_one_line(form, place, refused):
     source, files = GOOD[form]
     if form in ("folders", "text-files"):
@@ -249,7 +249,7 @@ def test_an_empty_source_is_one_line(form, place, refused):
     assert source in refused(form, source)
 
 
-@pytest.mark.parametrize("form", FORM_NAMES)
+@pytest.mark.parametrize("form", FORMAT_NAMES)
 def test_a_folder_in_place_of_a_file_or_the_reverse_is_one_line(form, place, refused):
     source, _ = GOOD[form]
     if form in ("voc", "text-files", "folders"):
@@ -259,6 +259,6 @@ def test_a_folder_in_place_of_a_file_or_the_reverse_is_one_line(form, place, ref
     assert source in refused(form, source)
 
 
-@pytest.mark.parametrize("form", FORM_NAMES)
+@pytest.mark.parametrize("form", FORMAT_NAMES)
 def test_a_source_that_is_not_there_is_one_line(form, refused):
     assert "is not there" in refused(form, GOOD[form][0])

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from labelled_sets import labelled, labelled_sets, reread, said
 
 from mxml.data.formats import coco_instances, mmpretrain_json
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 
 # As in instances_val2017.json: categories come last, their ids have gaps, and a crowd is run-length encoded.
 SAMPLE = """{"info": {"description": "COCO 2017 Dataset","url": "http://cocodataset.org","version": "1.0","year": 2017},
@@ -45,7 +45,7 @@ def file(tmp_path):
 
 
 def read(path, **options):
-    return said(coco_instances.read(path, path.parent, SourceOptions(**options)))
+    return said(coco_instances.read(path, path.parent, FormatOptions(**options)))
 
 
 def faults(path):
@@ -217,11 +217,11 @@ def test_a_large_file_needs_little_memory(tmp_path):
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from mxml.data.formats import coco_instances\n"
-        "from mxml.data.formats.options import SourceOptions\n"
+        "from mxml.data.formats.options import FormatOptions\n"
         "import ijson\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
         "before = peak()\n"
-        "coco_instances.read(Path(sys.argv[1]), Path('.'), SourceOptions())\n"
+        "coco_instances.read(Path(sys.argv[1]), Path('.'), FormatOptions())\n"
         "print(peak() - before)"
     )
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from labelled_sets import label_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import csv_columns, csv_tags, recognise
-from mxml.data.formats.options import DEFAULTS, SourceOptions
+from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_an_image_on_two_lines_counts_once_where_its_labels_are_the_same(table):
 
 def test_absolute_paths_are_read_where_they_are_allowed(table):
     path = table("image,red\n/data/a.jpg,1\n")
-    images = csv_columns.read(path, path.parent, SourceOptions(allow_absolute=True)).images
+    images = csv_columns.read(path, path.parent, FormatOptions(allow_absolute=True)).images
     assert images.path(0) == "/data/a.jpg"
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from labelled_sets import file_names, label_names, labelled, labelled_sets, said
 
 from mxml.data.formats import folder_names
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import path_fault
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 plain_labels = label_names.filter(lambda name: not any(sign in name for sign in "/_&") and not name.startswith("."))
 
 
@@ -57,8 +57,8 @@ def test_labels_are_the_parts_of_the_folder_s_name(tmp_path):
 
 def test_another_character_splits_or_none(tmp_path):
     touch(tmp_path, "red-dark_dress/1.jpg", "hat/2.jpg")
-    assert read(tmp_path, options=SourceOptions(split_char="-"))[0] == ["dark_dress", "hat", "red"]
-    assert read(tmp_path, options=SourceOptions(split_char="")) == (
+    assert read(tmp_path, options=FormatOptions(split_char="-"))[0] == ["dark_dress", "hat", "red"]
+    assert read(tmp_path, options=FormatOptions(split_char="")) == (
         ["hat", "red-dark_dress"],
         [("hat/2.jpg", [1, 0]), ("red-dark_dress/1.jpg", [0, 1])],
     )
@@ -66,7 +66,7 @@ def test_another_character_splits_or_none(tmp_path):
 
 def test_every_folder_on_the_way_gives_labels_where_they_are_nested(tmp_path):
     touch(tmp_path, "red/dress/1.jpg", "red/dark_hat/_/2.jpg", "_/3.jpg")
-    assert read(tmp_path, options=SourceOptions(nested=True)) == (
+    assert read(tmp_path, options=FormatOptions(nested=True)) == (
         ["dark", "dress", "hat", "red"],
         [("_/3.jpg", [0, 0, 0, 0]), ("red/dark_hat/_/2.jpg", [1, 0, 1, 1]), ("red/dress/1.jpg", [0, 1, 0, 1])],
     )
@@ -76,7 +76,7 @@ def test_every_folder_on_the_way_gives_labels_where_they_are_nested(tmp_path):
 def test_a_folder_within_the_root_keeps_names_relative_to_the_root(tmp_path):
     touch(tmp_path, "clothes/red_hat/1.jpg", "other/x.jpg")
     assert read(tmp_path / "clothes", tmp_path) == (["hat", "red"], [("clothes/red_hat/1.jpg", [1, 1])])
-    nested = SourceOptions(nested=True)
+    nested = FormatOptions(nested=True)
     assert read(tmp_path / "clothes", tmp_path, nested) == (["hat", "red"], [("clothes/red_hat/1.jpg", [1, 1])])
 
 
@@ -88,7 +88,7 @@ def test_labels_txt_in_the_folder_fixes_the_labels_unless_classes_are_given(tmp_
     assert faults(read, tmp_path) == [
         f"{tmp_path}/hat/b.jpg: the label 'hat' is not in {tmp_path}/labels.txt; add it there, or give --classes FILE"
     ]
-    assert read(tmp_path, options=SourceOptions(classes=("red",)))[0] == ["hat", "red"]
+    assert read(tmp_path, options=FormatOptions(classes=("red",)))[0] == ["hat", "red"]
 
 
 def test_images_in_no_folder_are_named(tmp_path):
@@ -189,7 +189,7 @@ def test_what_is_written_is_read_the_same(drawn, split, nested, tmp_path_factory
     assume(len({name.rpartition("/")[2] for name in images}) == len(images))
     folder = tmp_path_factory.mktemp("folders")
     touch(folder / "images", *images)
-    options = SourceOptions(split_char=split, nested=nested)
+    options = FormatOptions(split_char=split, nested=nested)
     folder_names.write(labelled(images, labels, rows, folder / "images"), folder / "tree", options)
     assert folder_names.recognises(folder / "tree")
     label_names, found = read(folder / "tree", options=options)
@@ -201,7 +201,7 @@ def test_what_is_written_is_read_the_same(drawn, split, nested, tmp_path_factory
 
 def test_one_label_a_folder_needs_no_split_character(tmp_path):
     touch(tmp_path / "images", "a.jpg", "b/c.jpg")
-    options = SourceOptions(split_char="")
+    options = FormatOptions(split_char="")
     written = labelled(["a.jpg", "b/c.jpg"], ["dark_red", "_"], [[1, 0], [0, 1]], tmp_path / "images")
     folder_names.write(written, tmp_path / "tree", options)
     assert read(tmp_path / "tree", options=options) == (
@@ -245,7 +245,7 @@ def test_what_folders_cannot_hold_is_refused_before_anything_is_made(tmp_path, i
     root, target = tmp_path / "images", tmp_path / "tree"
     touch(root / "deep", *(name for name in images if not name.startswith("/")))
     written = labelled(images, labels, rows, root / "deep")
-    found = faults(folder_names.write, written, target, SourceOptions(**options))
+    found = faults(folder_names.write, written, target, FormatOptions(**options))
     assert len(found) == 1
     assert found[0].startswith(fault)
     assert not target.exists()

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from labelled_sets import labelled, labelled_sets, reread, said
 
 from mxml.data.formats import json_lines
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_labels_txt_fixes_the_labels_unless_classes_are_given(lines, tmp_path):
     assert faults(path) == [
         "labels.jsonl:2: the label 'hat' is not in labels.txt; add it there, or give --classes FILE"
     ]
-    assert read(path, SourceOptions(classes=("red",)))[0] == ["hat", "red"]
+    assert read(path, FormatOptions(classes=("red",)))[0] == ["hat", "red"]
 
 
 @settings(max_examples=80, deadline=None)

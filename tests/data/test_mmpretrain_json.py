@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from labelled_sets import labelled, labelled_sets, reread, said
 
 from mxml.data.formats import coco_instances, mmpretrain_json
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 
 # As mmpretrain's documentation of MultiLabelDataset has it, with what its converters add.
 SAMPLE = """{

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from labelled_sets import image_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import multi_hot_lst, recognise
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import ImageList
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 TWO = "4\t1.000000\t0.000000\ta.jpg\n9\t-1.000000\t1.000000\tb/c d.jpg\n"
 
 
@@ -52,12 +52,12 @@ def test_columns_are_named_by_the_file_beside(lst):
 
 def test_without_it_by_the_classes_and_else_by_number(lst):
     assert read(lst(TWO)).label_names == ("class_0", "class_1")
-    assert read(lst(TWO), SourceOptions(classes=("x", "y"))).label_names == ("x", "y")
-    assert read(lst(TWO, ["red", "hat"]), SourceOptions(classes=("hat", "x", "y"))).label_names == ("red", "hat")
+    assert read(lst(TWO), FormatOptions(classes=("x", "y"))).label_names == ("x", "y")
+    assert read(lst(TWO, ["red", "hat"]), FormatOptions(classes=("hat", "x", "y"))).label_names == ("red", "hat")
 
 
 def test_names_that_do_not_fit_are_a_fault(lst):
-    assert faults(lst(TWO), SourceOptions(classes=("x", "y", "z"))) == [
+    assert faults(lst(TWO), FormatOptions(classes=("x", "y", "z"))) == [
         "train.lst: has 2 labels an image, and --classes names 3; should be as many, or a labels.txt beside it should "
         "name its own"
     ]
@@ -91,9 +91,9 @@ def test_the_same_image_with_other_labels_is_a_fault_that_shows_both_lines(lst):
 def test_what_leaves_the_root_needs_leave(lst):
     content = "0\t1\t0\t/a.jpg\n1\t0\t1\t../b.jpg\n"
     assert [fault.split(": ")[0] for fault in faults(lst(content))] == ["train.lst:1", "train.lst:2"]
-    assert read(lst(content), SourceOptions(allow_absolute=True)).images.names() == ["/a.jpg", "../b.jpg"]
+    assert read(lst(content), FormatOptions(allow_absolute=True)).images.names() == ["/a.jpg", "../b.jpg"]
     repeated = content + "2\t0\t0\t/a.jpg\n"
-    assert faults(lst(repeated), SourceOptions(allow_absolute=True))[0].startswith("train.lst:3: '/a.jpg' has: no")
+    assert faults(lst(repeated), FormatOptions(allow_absolute=True))[0].startswith("train.lst:3: '/a.jpg' has: no")
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from labelled_sets import image_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import paddlex_list
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 
 # As PaddleX's example set mlcls_nus_examples has it.
 LABELS = "0 animal\n1 beach\n2 hot dog\n"

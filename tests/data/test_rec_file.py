@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from labelled_sets import file_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import rec_file, recognise
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import ImageList
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import read_lst
@@ -23,7 +23,7 @@ from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 MAGIC = struct.pack("<I", 0xCED7230A)
 
 
@@ -104,9 +104,9 @@ def test_pictures_are_passed_over(rec, monkeypatch):
     path = rec([packed(number, [1, 0], b"\xff\xd8\xff" + bytes(3_000_000)) for number in range(3)])
     code = (
         "import resource, sys; from pathlib import Path; from mxml.data.formats import rec_file\n"
-        "from mxml.data.formats.options import SourceOptions\n"
+        "from mxml.data.formats.options import FormatOptions\n"
         "read = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = read(); found = rec_file.read(Path(sys.argv[1]), Path('images'), SourceOptions())\n"
+        "before = read(); found = rec_file.read(Path(sys.argv[1]), Path('images'), FormatOptions())\n"
         "print(len(found.images), read() - before < 2_000, 'cv2' in sys.modules, 'mxnet' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
@@ -128,11 +128,11 @@ def test_a_single_label_of_0_or_1_is_a_class_number_where_several_classes_are_na
     alone = read(rec(records))
     assert (alone.label_names, alone.images.labels.tolist()) == (("class_0",), [[1], [0]])
     assert "class number" in alone.notes[0]
-    named = read(rec(records), SourceOptions(classes=("x", "y")))
+    named = read(rec(records), FormatOptions(classes=("x", "y")))
     assert (named.label_names, named.images.labels.tolist(), named.notes) == (("x", "y"), [[0, 1], [1, 0]], ())
     beside = read(rec(records, names=["red", "hat", "tie"]))
     assert (beside.label_names, beside.images.labels.tolist()) == (("red", "hat", "tie"), [[0, 1, 0], [1, 0, 0]])
-    one = read(rec(records, names=["red"]), SourceOptions(classes=("x", "y")))
+    one = read(rec(records, names=["red"]), FormatOptions(classes=("x", "y")))
     assert (one.label_names, one.images.labels.tolist(), one.notes) == (("red",), [[1], [0]], ())
     assert read(rec([packed(0, pack(-1))])).images.labels.tolist() == [[-1]]
 
@@ -222,7 +222,7 @@ def test_the_same_name_for_several_records(rec):
 def test_names_that_leave_the_root_need_leave(rec):
     path = rec([packed(0, [1, 0]), packed(1, [1, 0])], "0\t1\t0\t/a.jpg\n1\t1\t0\t../b.jpg\n")
     assert [fault.split(": ")[0] for fault in faults(path)] == ["x.lst:1", "x.lst:2"]
-    assert read(path, SourceOptions(allow_absolute=True)).images.names() == ["/a.jpg", "../b.jpg"]
+    assert read(path, FormatOptions(allow_absolute=True)).images.names() == ["/a.jpg", "../b.jpg"]
 
 
 def test_other_files_are_faults(tmp_path):

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from labelled_sets import image_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import multi_hot_lst, recognise, single_label_lst
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import ImageList
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
 from mxml.runtime.imports import load_mxnet
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def test_what_im2rec_makes_of_folders(tmp_path):
 
 def test_names_come_from_beside_then_from_the_classes(lst):
     content = "5\t2.000000\tb.jpg\n8\t0\ta.jpg\n"
-    assert said(read(lst(content), SourceOptions(classes=("x", "y", "z")))) == (
+    assert said(read(lst(content), FormatOptions(classes=("x", "y", "z")))) == (
         ["x", "y", "z"],
         [("b.jpg", [0, 0, 1]), ("a.jpg", [1, 0, 0])],
     )
     path = lst(content, ["red", "a hat", "tie", "never"])
-    found = read(path, SourceOptions(classes=("tie",)))
+    found = read(path, FormatOptions(classes=("tie",)))
     assert found.label_names == ("red", "a hat", "tie", "never")
     assert found.images.labels.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
     assert found.images.index.tolist() == [5, 8]
@@ -97,13 +97,13 @@ def test_numbers_that_are_none_are_faults_with_their_lines(lst):
         "train.lst:5: the class number is -7, should be a whole number from 0",
         "train.lst:6: the class number is 3, should be at most 1, as labels.txt has 2 labels",
     ]
-    assert faults(lst("0\t3\ta\n", ["red"]), SourceOptions(classes=("x", "y", "z", "a"))) == [
+    assert faults(lst("0\t3\ta\n", ["red"]), FormatOptions(classes=("x", "y", "z", "a"))) == [
         "train.lst:1: the class number is 3, should be at most 0, as labels.txt has 1 label"
     ]
 
 
 def test_numbers_beyond_all_classes_are_faults(lst):
-    assert faults(lst("0\t3\ta\n"), SourceOptions(classes=("x", "y"))) == [
+    assert faults(lst("0\t3\ta\n"), FormatOptions(classes=("x", "y"))) == [
         "train.lst:1: the class number is 3, should be at most 1, as --classes names 2"
     ]
     assert faults(lst("0\t1e30\ta\n1\t16777217\tb\n")) == [

@@ -8,10 +8,10 @@ from labelled_sets import file_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import text_files
 from mxml.data.formats.file_tree import blocked_files
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.errors import ListError
 
-OPTIONS = SourceOptions()
+OPTIONS = FormatOptions()
 
 
 def put(root, **files):
@@ -69,7 +69,7 @@ def test_without_labels_txt_or_with_classes_the_labels_are_free(tmp_path):
     assert faults(read, labels) == [
         f"{labels}/b.jpg.txt: the label 'tie' is not in {labels}/labels.txt; add it there, or give --classes FILE"
     ]
-    assert read(labels, options=SourceOptions(classes=("red",)))[0] == ["hat", "red", "tie"]
+    assert read(labels, options=FormatOptions(classes=("red",)))[0] == ["hat", "red", "tie"]
 
 
 def test_a_text_may_be_called_as_its_image_without_the_suffix(tmp_path):

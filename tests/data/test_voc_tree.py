@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from labelled_sets import image_names, label_names, labelled, labelled_sets, reread, said
 
 from mxml.data.formats import voc_tree
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.errors import ListError
 
 # As VOC2012 has it, with a part whose name is no label and an object that is difficult.
@@ -57,7 +57,7 @@ def tree(tmp_path):
 
 
 def read(path, root=None, **options):
-    return said(voc_tree.read(path, root or path, SourceOptions(**options)))
+    return said(voc_tree.read(path, root or path, FormatOptions(**options)))
 
 
 def faults(path, root=None, **options):
@@ -74,7 +74,7 @@ def test_a_real_tree_is_read_with_difficult_objects_unknown(tree):
     )
     assert voc_tree.recognises(path)
     assert voc_tree.default_root(path) == path / "JPEGImages"
-    found = voc_tree.read(path, path / "JPEGImages", SourceOptions())
+    found = voc_tree.read(path, path / "JPEGImages", FormatOptions())
     assert said(found) == (
         ["bottle", "horse", "person"],
         [("2008_000008.jpg", [0, 1, -1]), ("2008_000015.jpg", [1, 0, 0])],
@@ -113,7 +113,7 @@ def test_without_trainval_all_sets_are_read_once(tree):
         {own: annotation(("red", 0)) for own in "abc"},
         ["a.jpg", "b.jpg", "c.jpg"],
     )
-    found = voc_tree.read(path, path / "JPEGImages", SourceOptions())
+    found = voc_tree.read(path, path / "JPEGImages", FormatOptions())
     assert found.images.names() == ["b.jpg", "c.jpg", "a.jpg"]
     assert found.notes == (f"{path}: read test.txt, train.txt",)
 
@@ -183,7 +183,7 @@ def test_what_is_written_is_what_voc_s_own_tools_expect(tmp_path):
     path = tmp_path / "tree"
     images = ["photos/b c.jpg", "a.jpg", "a.png", "000002.jpg", "000002.jpg.xml/d.jpg", "./e.jpg"]
     rows = [[1, 0, -1], [0, 0, 0], [1, 1, 1], [0, 0, 1], [0, 1, 0], [-1, -1, -1]]
-    voc_tree.write(labelled(images, ["red", "a/b", "x" * 250], rows), path, SourceOptions())
+    voc_tree.write(labelled(images, ["red", "a/b", "x" * 250], rows), path, FormatOptions())
     ids = ["photos/b c", "000002_", "000003", "000002", "000005", "000006"]
     assert (path / "ImageSets/Main/trainval.txt").read_text().splitlines() == ids
     assert (path / "ImageSets/Main/red_trainval.txt").read_text().splitlines() == [
@@ -205,7 +205,7 @@ def test_characters_that_xml_cannot_hold_are_refused_before_anything_is_written(
     path = tmp_path_factory.mktemp("voc") / "tree"
     for images, labels in ((["a" + sign + "b.jpg"], ["red"]), (["a.jpg"], ["a" + sign + "b"])):
         with pytest.raises(ListError):
-            voc_tree.write(labelled(images, labels, [[1]]), path, SourceOptions())
+            voc_tree.write(labelled(images, labels, [[1]]), path, FormatOptions())
     assert not path.exists()
 
 

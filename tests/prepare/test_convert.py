@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mxml.cli.source_options import FORM_NAMES
+from mxml.cli.source_options import FORMAT_NAMES
 from mxml.data.formats import FORMATS, by_name, recognise
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
@@ -85,13 +86,13 @@ def place(folder, form):
 def written(form, labelled, folder):
     target = place(folder, form)
     target.parent.mkdir()
-    by_name(form).write(labelled, target, SourceOptions())
+    by_name(form).write(labelled, target, FormatOptions())
     return target
 
 
 def contents(source, form, root):
     """Read a source of ``form``; return its label names and a row for each image, named as before folders."""
-    labelled = by_name(form).read(source, source if form == "folders" else root, SourceOptions())
+    labelled = by_name(form).read(source, source if form == "folders" else root, FormatOptions())
     names = labelled.images.names()
     if form == "folders":
         names = [str(Path(name).parent.parent / Path(name).name) for name in names]
@@ -99,11 +100,11 @@ def contents(source, form, root):
 
 
 def test_every_form_is_known_everywhere():
-    assert tuple(form.NAME for form in FORMATS) == FORM_NAMES
-    assert set(FORM_NAMES) == set(SUFFIX) | {"voc", "text-files", "folders"}
+    assert tuple(form.NAME for form in FORMATS) == FORMAT_NAMES
+    assert set(FORMAT_NAMES) == set(SUFFIX) | {"voc", "text-files", "folders"}
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.product(FORM_NAMES, FORM_NAMES)))
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(FORMAT_NAMES, FORMAT_NAMES)))
 def test_nothing_is_lost_between_two_forms(first, second, tmp_path_factory, monkeypatch):
     # Hundreds of times the whole machine's disks are not what is tested here.
     monkeypatch.setattr(os, "sync", lambda: None)
@@ -127,13 +128,13 @@ def test_nothing_is_lost_between_two_forms(first, second, tmp_path_factory, monk
         assert (sorted(kept) if first in UNORDERED else kept) == (sorted(rows) if first in UNORDERED else rows)
 
         there = folder / "there" / place(folder, second).name
-        done = convert([source], second, there, source if first == "folders" else root)
+        done = convert(LabelSources((source,), source if first == "folders" else root), second, there)
         assert dict(done.files)[there] == "written"
         assert second == recognise(there).NAME
         back = folder / "back" / source.name
         # Folders hold the images themselves, under other names: those are then what the way back starts from.
-        convert([there], first, back, there if second == "folders" else Path(done.labelled.images.root))
-        again = by_name(first).read(back, back if first == "folders" else root, SourceOptions())
+        convert(LabelSources((there,), there if second == "folders" else Path(done.labelled.images.root)), first, back)
+        again = by_name(first).read(back, back if first == "folders" else root, FormatOptions())
         assert again.label_names == label_names
         # An image whose folder says its labels already stays there, so they say them once.
         ways = int("folders" in (first, second))
@@ -169,17 +170,17 @@ def test_what_a_form_cannot_hold_is_refused_and_nothing_is_written(lack, names, 
     root.mkdir()
     (root / names[0]).write_bytes(JPEG)
     source = written("jsonl", LabelledImages(ImageList.from_rows(names, table, root), label_names), tmp_path)
-    refusing = {form for form in FORM_NAMES if lack in LACKS.get(form, ())}
+    refusing = {form for form in FORMAT_NAMES if lack in LACKS.get(form, ())}
     assert refusing
-    for form in FORM_NAMES:
+    for form in FORMAT_NAMES:
         out = tmp_path / "out" / f"x{SUFFIX.get(form, '')}"
         if form in refusing:
             with pytest.raises(ListError) as caught:
-                convert([source], form, out, root)
+                convert(LabelSources((source,), root), form, out)
             assert "\n" not in str(caught.value)
             assert not (tmp_path / "out").exists()
         else:
-            convert([source], form, out, root)
+            convert(LabelSources((source,), root), form, out)
             shutil.rmtree(tmp_path / "out")
 
 
@@ -234,9 +235,9 @@ def test_the_command_refuses_in_one_line(tmp_path, mxml):
     assert done.stderr == "mxml: out/labels.txt: is where the label names go, should be called otherwise\n"
     assert not (tmp_path / "out").exists()
     done = mxml("labels.csv", "--to", "coco", "--out", "x.csv")
-    assert done.stderr == "mxml: x.csv: should end in .json, as files of the form coco do\n"
+    assert done.stderr == "mxml: x.csv: should end in .json, as files of the format coco do\n"
     done = mxml("labels.csv", "--to", "tags", "--out", "./labels.csv", "--force")
-    assert done.stderr == "mxml: labels.csv: is to be read, and would be written over; --out names another file\n"
+    assert done.stderr == "mxml: labels.csv: is to be read, and would be written over; --out should name another file\n"
     assert not (tmp_path / "x.csv").exists()
     assert mxml("labels.csv", "--to", "nothing", "--out", "x").returncode == 2
     assert mxml("--to", "csv", "--out", "x").returncode == 2

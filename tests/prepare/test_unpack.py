@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mxml.data.formats import rec_file
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.record_file import pack_image
 from mxml.errors import ListError
 from mxml.prepare.unpack import unpack_images
@@ -21,6 +21,21 @@ mx = load_mxnet()
 JPEG, PNG = (cv2.imencode(suffix, np.full((8, 8, 3), 90, np.uint8))[1].tobytes() for suffix in (".jpg", ".png"))
 OTHER = cv2.imencode(".jpg", np.full((8, 8, 3), 10, np.uint8))[1].tobytes()
 MAGIC = struct.pack("<I", 0xCED7230A)
+
+
+def counts(unpacked):
+    return unpacked.written, unpacked.unchanged
+
+
+class Counts:
+    def start(self, total, what, done=0):
+        self.total, self.done = total, done
+
+    def advance(self, count=1, detail=""):
+        self.done += count
+
+    def note(self, text):
+        raise AssertionError(text)
 
 
 @pytest.fixture
@@ -60,18 +75,18 @@ def faults(path, root):
 def test_images_are_written_by_their_names(rec, root):
     magic = JPEG + bytes(-len(JPEG) % 4) + MAGIC + MAGIC + b"x"
     path = rec(JPEG, PNG, magic, names=["a.jpg", "b/ü c/d.PNG", "b/.//e.jpeg"])
-    done = []
-    assert unpack_images(path, root, progress=lambda more, total: done.append((more, total))) == (3, 0)
+    done = Counts()
+    assert counts(unpack_images(path, root, progress=done)) == (3, 0)
     assert files(root) == {"a.jpg": JPEG, "b/ü c/d.PNG": PNG, "b/e.jpeg": magic}
-    assert done == [(1, 3)] * 3
+    assert (done.total, done.done) == (3, 3)
     assert {path.stat().st_mode & 0o777 for path in root.rglob("*.*")} <= {0o644, 0o664, 0o600}
     # What was unpacked is what the labels' reader names.
-    images = rec_file.read(path, root, SourceOptions()).images
+    images = rec_file.read(path, root, FormatOptions()).images
     assert all(os.path.isfile(images.path(position)) for position in range(3))
 
 
 def test_without_a_list_they_are_called_by_id(rec, root):
-    assert unpack_images(rec(JPEG, PNG), root) == (2, 0)
+    assert counts(unpack_images(rec(JPEG, PNG), root)) == (2, 0)
     assert files(root) == {"00000000.jpg": JPEG, "00000001.png": PNG}
 
 
@@ -80,9 +95,9 @@ def test_files_that_are_there_with_the_same_content_stay(rec, root):
     unpack_images(path, root)
     (root / "a.jpg").unlink()
     old = (root / "b/d.png").stat()
-    assert unpack_images(path, root) == (1, 1)
+    assert counts(unpack_images(path, root)) == (1, 1)
     assert (root / "b/d.png").stat().st_ino == old.st_ino
-    assert unpack_images(path, root) == (0, 2)
+    assert counts(unpack_images(path, root)) == (0, 2)
 
 
 def test_files_that_are_there_with_other_content_are_not_touched(rec, root):
@@ -92,7 +107,7 @@ def test_files_that_are_there_with_other_content_are_not_touched(rec, root):
     size = 8 + 32 + len(JPEG) + -len(JPEG) % 4
     assert faults(rec(JPEG, JPEG, JPEG, names=["a.jpg", "b.jpg", "c.jpg"]), root) == [
         f"x.rec: record 2 at byte {size:,}: made/images/b.jpg is there with other content; "
-        "move it away, or give another --root",
+        "move it away, or give another `root`",
         f"x.rec: record 3 at byte {2 * size:,}: made/images/c.jpg is in the way, should be a file under made/images",
     ]
     assert files(root) == {"b.jpg": OTHER}
@@ -149,7 +164,7 @@ def test_links_out_of_the_root_are_refused(rec, root, tmp_path):
     assert sorted(path.name for path in outside.iterdir()) == ["same.jpg"]
     # A link that stays inside, and a root that is a link itself, are what somebody wanted.
     (tmp_path / "linked").symlink_to(root)
-    assert unpack_images(rec(JPEG, names=["inside/a.jpg"]), tmp_path / "linked") == (1, 0)
+    assert counts(unpack_images(rec(JPEG, names=["inside/a.jpg"]), tmp_path / "linked")) == (1, 0)
     assert (root / "inner" / "a.jpg").read_bytes() == JPEG
 
 
@@ -167,13 +182,13 @@ def test_a_name_of_an_image_and_of_a_folder_is_refused(names, rec, root):
 
 
 def test_one_name_for_several_records(rec, root):
-    assert unpack_images(rec(JPEG, JPEG, names=["a.jpg", "./a.jpg"]), root) == (1, 1)
+    assert counts(unpack_images(rec(JPEG, JPEG, names=["a.jpg", "./a.jpg"]), root)) == (1, 1)
     (fault,) = faults(rec(JPEG, OTHER, names=["b.jpg", "./b.jpg"]), root)
     assert fault.endswith("holds another image than an earlier record of the same name, 'b.jpg'")
 
 
 def test_names_that_the_disk_cannot_hold_are_refused(rec, root):
-    assert unpack_images(rec(JPEG, names=["a" * 251 + ".jpg"]), root) == (1, 0)
+    assert counts(unpack_images(rec(JPEG, names=["a" * 251 + ".jpg"]), root)) == (1, 0)
     (fault,) = faults(rec(JPEG, JPEG, names=["good.jpg", "a" * 252 + ".jpg"]), root)
     assert fault.endswith("File name too long")
     (fault,) = faults(rec(JPEG, JPEG, names=["good.jpg", "a" * 256 + "/a.jpg"]), root)

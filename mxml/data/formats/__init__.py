@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Container, Sequence
-from dataclasses import replace
+from collections.abc import Container
 from pathlib import Path
 from typing import Protocol
 
@@ -27,11 +26,9 @@ from mxml.data.formats import (
     voc_tree,
 )
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
-from mxml.data.formats.options import DEFAULTS, SourceOptions
-from mxml.data.image_list import read_label_names
-from mxml.data.labelled_images import LabelledImages, merge, select_labels
+from mxml.data.formats.options import FormatOptions
+from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
-from mxml.text import counted, shown
 
 _ENTRIES_LOOKED_AT = 10_000
 _FOLDERS_LOOKED_INTO = 200
@@ -55,10 +52,10 @@ class Format(Protocol):
     def default_root(self, path: Path) -> Path:
         """Return the folder that the images are under where nobody says another."""
 
-    def read(self, path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+    def read(self, path: Path, root: Path, options: FormatOptions) -> LabelledImages:
         """Read images, named relative to ``root``, and their labels; raise ListError with every fault."""
 
-    def write(self, labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+    def write(self, labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
         """Write a set to ``target``, a file or a new folder, and what belongs beside it, in a folder of its own.
 
         Raises ListError for what the form cannot hold: what is written reads back the same.
@@ -99,7 +96,7 @@ def recognise(path: Path, outputs: Container[str] = ()) -> Format:
     A folder of folders with labels of another form in it is refused, unless these are among ``outputs``, the real paths
     of files that are written from it.
     """
-    _require(path)
+    require_there(path)
     for source in FORMATS:
         if source.recognises(path):
             if source is folder_names:
@@ -135,48 +132,8 @@ def _entries(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if name != "labels.txt"]
 
 
-def _require(path: Path) -> None:
+def require_there(path: Path) -> None:
+    """Raise ListError where nothing is at ``path``."""
     # Unlike Path.exists this is also right about a name that is longer than names may be.
     if not os.path.exists(path):
         raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
-
-
-def read_labels(
-    paths: Sequence[Path],
-    root: Path | None,
-    format: str | None = None,
-    classes_file: Path | None = None,
-    ignore_unknown: bool = False,
-    options: SourceOptions = DEFAULTS,
-    outputs: Container[str] = (),
-) -> tuple[LabelledImages, tuple[Format, ...]]:
-    """Read one or several sources as one set; return it, and the format of each.
-
-    ``root`` is the image folder, what the formats say by default where it is None; ``format`` is the NAME of all
-    sources' format, recognised where it is None, as ``recognise`` does with ``outputs``; ``classes_file`` lists the
-    labels wanted, in order. Raises ListError for faults in a source, for an image that two of them label differently,
-    and for labels that are not in ``classes_file`` unless ``ignore_unknown``.
-    """
-    for path in paths:
-        _require(path)
-    formats = tuple(by_name(format) if format else recognise(path, outputs) for path in paths)
-    roots = {source.default_root(path) for source, path in zip(formats, paths)} if root is None else {root}
-    if len(roots) > 1:
-        raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; --root says under which folder")
-    root = roots.pop()
-    if classes_file is not None:
-        options = replace(options, classes=tuple(read_label_names(classes_file)))
-    labelled = merge([(str(path), source.read(path, root, options)) for source, path in zip(formats, paths)])
-    if options.classes is not None:
-        labelled = select_labels(labelled, options.classes, ignore_unknown, str(classes_file))
-    return labelled, formats
-
-
-def check_num_classes(labelled: LabelledImages, num_classes: int | None, paths: Sequence[Path]) -> None:
-    """Raise ListError, with the names, where a set has not ``num_classes`` labels; None leaves it open."""
-    found = len(labelled.label_names)
-    if num_classes is not None and num_classes != found:
-        origin = ", ".join(map(str, paths))
-        raise ListError(
-            f"{origin}: has {counted(found, 'label')}, should be {num_classes}: {shown(labelled.label_names)}"
-        )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mxml.data.formats.json_stream import is_whole_number, kind_of, outline, read_objects
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows
 from mxml.data.image_list import label_name_faults
 from mxml.data.labelled_images import LabelledImages
@@ -41,7 +41,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the categories of each image, in the order in which the file lists them.
 
     A crowd counts like a single object, and a category among an image's ``unknown_category_ids`` is unknown there. The
@@ -54,7 +54,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return instances.labelled(root, options)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write images and categories numbered from 1, and an annotation without a place for each label present."""
     labels = labelled.images.labels
     with open(target, "w", encoding="utf-8") as file:
@@ -141,7 +141,7 @@ class _Instances:
         if len(self._faults) < SHOWN_FAULTS:
             self._faults.append(f"{self._path}: {fault}")
 
-    def labelled(self, root: Path, options: SourceOptions) -> LabelledImages:
+    def labelled(self, root: Path, options: FormatOptions) -> LabelledImages:
         """Return the labels of each image; raise ListError for faults in the objects and in what they refer to."""
         for position, fault in label_name_faults(self._label_names):
             self._fault(f"category {self._category_ids[position - 1]}: {fault}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, is_table, read_rows, write_rows
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows
 from mxml.data.image_list import label_name_faults
 from mxml.data.labelled_images import LabelledImages
@@ -36,7 +36,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a table whose first column names the image and whose other columns, by their header, hold its labels.
 
     Values are 0, 1, -1 (unknown), true and false, whatever their case; an empty one is 0. The images keep the table's
@@ -68,7 +68,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the table; ``.tsv`` and ``.tab`` files have tabs between their cells, others commas."""
     images = labelled.images
     lines = ([name, *map(str, row)] for name, row in zip(images.names(), images.labels.tolist()))

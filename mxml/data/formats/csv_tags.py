@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mxml.data.formats.csv_columns import VALUES
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, first_rows, is_table, read_rows, write_rows
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.image_list import format_label_names
 from mxml.data.labelled_images import LabelledImages
@@ -48,7 +48,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a table whose first column names the image and whose second holds its tags.
 
     A third column, ``unknown``, holds tags of which nobody knows whether the image shows them. Between tags stands
@@ -63,7 +63,6 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
             f"(or image,tags,{_UNKNOWN_HEADER})"
         )
     separator, notes = (options.separator, ()) if options.separator is not None else _find_separator(path)
-    _check_separator(separator)
     rows = rows_of_names(path, options)
     for line, row in table:
         if len(row) != len(header):
@@ -77,7 +76,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root, notes)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the table and labels.txt beside it, with ``options.separator`` or ``|`` between tags.
 
     The column ``unknown`` is there where some label is unknown. A tag with any separator or a quote in it, and one
@@ -85,7 +84,6 @@ def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> Non
     """
     images = labelled.images
     separator = SEPARATORS[0] if options.separator is None else options.separator
-    _check_separator(separator)
     (target.parent / "labels.txt").write_bytes(format_label_names(labelled.label_names))
     names = [_quoted_tag(name, separator) for name in labelled.label_names]
     marks = (1, -1) if (images.labels == -1).any() else (1,)
@@ -99,11 +97,6 @@ def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> Non
 
 def _is_header(header: list[str]) -> bool:
     return len(header) == 2 or (len(header) == 3 and header[2].strip().lower() == _UNKNOWN_HEADER)
-
-
-def _check_separator(separator: str) -> None:
-    if len(separator) != 1 or separator in '"\r\n\0':
-        raise ListError(f"the separator of tags is {quoted(separator)}, should be one character such as | or ;")
 
 
 def _find_separator(path: Path) -> tuple[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, blocked_files, file_fault, find_images, relative_to
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.image_list import format_label_names, path_fault
 from mxml.data.labelled_images import LabelledImages
@@ -35,7 +35,7 @@ def default_root(path: Path) -> Path:
     return path
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the images in the folders under ``path``; each has the labels in the name of the folder that it is in.
 
     Labels stand between ``options.split_char``; with ``options.nested`` every folder below ``path`` on the way to an
@@ -63,7 +63,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Make the folders under ``target`` and put the images there, as hard links where possible, else as copies.
 
     The image ``a/b.jpg`` with the labels red and dress goes to ``a/red_dress/b.jpg``, one without labels to
@@ -98,7 +98,7 @@ def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> Non
         _link(os.path.join(images.root, name), target / place)
 
 
-def _labels_of(name: str, options: SourceOptions) -> list[str]:
+def _labels_of(name: str, options: FormatOptions) -> list[str]:
     """Return the labels that the folders of an image say."""
     folders = name.split("/")[:-1]
     parts: list[str] = []
@@ -107,7 +107,7 @@ def _labels_of(name: str, options: SourceOptions) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _place(name: str, labels: Sequence[str], options: SourceOptions) -> tuple[str, str | None]:
+def _place(name: str, labels: Sequence[str], options: FormatOptions) -> tuple[str, str | None]:
     """Return where an image with these labels goes, and why it cannot."""
     fault = path_fault(name) or file_fault(name)
     if not fault and not name.lower().endswith(IMAGE_SUFFIXES):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mxml.data.formats.json_stream import kind_of
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.image_list import format_label_names
 from mxml.data.labelled_images import LabelledImages
@@ -33,7 +33,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read one object a line: ``image``, its ``labels``, and ``unknown``, the labels of which nobody knows, if any.
 
     Other keys are passed over. The images keep the file's order. Raises one ListError with every fault.
@@ -49,7 +49,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the lines, and labels.txt beside them."""
     images = labelled.images
     (target.parent / "labels.txt").write_bytes(format_label_names(labelled.label_names))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mxml.data.formats.json_stream import is_whole_number, kind_of, outline, read_objects
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows
 from mxml.data.image_list import label_name_faults
 from mxml.data.labelled_images import LabelledImages
@@ -36,7 +36,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the classes of each image, in the order of ``metainfo.classes``; ``unknown_label`` lists unknown ones.
 
     The file is read once, as a stream; ``metainfo`` may follow ``data_list``. Raises one ListError with every fault,
@@ -75,7 +75,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the classes' names, and a line of JSON for each image."""
     labels = labelled.images.labels
     with open(target, "w", encoding="utf-8") as file:

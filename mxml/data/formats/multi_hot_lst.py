@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import column_names, without_repeats
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import MAX_PATH_BYTES, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst
@@ -31,7 +31,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a list in the lists' own order, each image with its index; its columns are named by the labels.txt beside.
 
     Without one, ``options.classes`` names them, or else they are class_0, class_1, ... Raises ListError with every
@@ -48,7 +48,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return LabelledImages(images, label_names, notes + more)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write a list and its labels.txt; the images keep their index."""
     if labelled.images.num_classes > _MAX_LABELS:
         raise ListError(

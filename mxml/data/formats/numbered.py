@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import labels_beside
 from mxml.data.image_list import ImageList, plain_path
 from mxml.data.labelled_images import describe, require_room
@@ -21,7 +21,7 @@ Places = Callable[[np.ndarray], list[str]]
 """Says where positions of a set are in its file; called only where there is something to say."""
 
 
-def holds_class_numbers(path: Path, largest: float, options: SourceOptions) -> bool:
+def holds_class_numbers(path: Path, largest: float, options: FormatOptions) -> bool:
     """Say whether a single label an image is the number of its class, or else a column of 1, 0 and -1.
 
     It is a class number where some value, of which ``largest`` is the largest, is greater than 1, or where there are
@@ -32,7 +32,7 @@ def holds_class_numbers(path: Path, largest: float, options: SourceOptions) -> b
     return largest > 1 or len(names) > 1
 
 
-def column_names(path: Path, count: int, options: SourceOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def column_names(path: Path, count: int, options: FormatOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of ``count`` columns of labels, and notes.
 
     They come from the labels.txt beside ``path``, or else ``options``, or else are class_0, class_1, ... Raises
@@ -68,7 +68,7 @@ def column_names(path: Path, count: int, options: SourceOptions) -> tuple[tuple[
 
 
 def class_table(
-    path: Path, numbers: np.ndarray, options: SourceOptions, places: Places
+    path: Path, numbers: np.ndarray, options: FormatOptions, places: Places
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return (N, C) int8 with one present label a row, from (N,) floats that are class numbers; and the C names.
 

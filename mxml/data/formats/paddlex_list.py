@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows
 from mxml.data.image_list import label_name_faults
 from mxml.data.labelled_images import LabelledImages, merge
@@ -41,7 +41,7 @@ def default_root(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a list, or the train.txt, val.txt and test.txt that are in a folder, as one set.
 
     Values are 0, 1 and -1 (unknown), one for each line of label.txt beside the list. Raises ListError with every fault
@@ -59,7 +59,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return LabelledImages(labelled.images, labelled.label_names, (read_note, *labelled.notes))
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the list, and label.txt beside it; raise ListError for a path that would not read back."""
     if target.name == _LABELS:
         raise ListError(f"{target.name}: is where the label names go, the list should be called train.txt or the like")
@@ -120,7 +120,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _read_list(path: Path, root: Path, label_names: tuple[str, ...], options: SourceOptions) -> LabelledImages:
+def _read_list(path: Path, root: Path, label_names: tuple[str, ...], options: FormatOptions) -> LabelledImages:
     rows = Rows(path, label_names, path.with_name(_LABELS), options.allow_absolute)
 
     # Most images have the labels of an earlier one.

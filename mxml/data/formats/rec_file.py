@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import class_table, column_names, holds_class_numbers, without_repeats
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import ImageList, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst
@@ -58,7 +58,7 @@ def default_root(path: Path) -> Path:
 # ---- reading
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the labels in the records' headers, in the records' order; the images themselves are passed over.
 
     Several labels a record are columns of 1, 0 and -1, named as in a .lst; a single one is that, too, or a class
@@ -283,7 +283,7 @@ def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, pa
 # ---- writing
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Pack the image files as they are, with all their labels, into NAME.rec; write NAME.idx, NAME.lst and labels.txt.
 
     The images' ids are their index where it can be that, and else count from 0. Raises ListError, before anything is

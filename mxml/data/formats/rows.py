@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import ImageList, label_name_faults, path_fault, plain_path, read_label_names
 from mxml.data.labelled_images import LabelledImages, describe, require_room
 from mxml.errors import SHOWN_FAULTS, ListError
@@ -25,7 +25,7 @@ def labels_beside(path: Path) -> tuple[Path, tuple[str, ...]] | None:
     return (file, tuple(read_label_names(file))) if file.is_file() else None
 
 
-def rows_of_names(source: Path, options: SourceOptions, label_place: Path | None = None) -> Rows:
+def rows_of_names(source: Path, options: FormatOptions, label_place: Path | None = None) -> Rows:
     """Return the Rows of a form that names labels only where images have them.
 
     The labels are those of the labels.txt beside ``source`` (or ``label_place``), and no others, if there is one and

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import class_table, holds_class_numbers, without_repeats
-from mxml.data.formats.options import DEFAULTS, SourceOptions
+from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.image_list import ImageList, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst
@@ -64,7 +64,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a list in its order, each image with its index; its classes are named by the labels.txt beside.
 
     Without one, ``options.classes`` names them, or else they are class_0 to the largest number there is. Raises
@@ -82,7 +82,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return LabelledImages(images, label_names, notes)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write a list and its labels.txt; the images keep their index.
 
     Raises ListError unless every image has exactly one label and none is unknown.

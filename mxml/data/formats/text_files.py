@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, blocked_files, file_fault, find_files, find_images
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.image_list import format_label_names, path_fault
 from mxml.data.labelled_images import LabelledImages
@@ -48,7 +48,7 @@ def default_root(path: Path) -> Path:
     return Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the text files under ``path``, whose sub-folders are those of the images under ``root``.
 
     ``car.jpg.txt`` is the text of ``car.jpg``. Where no image is called so, it is that of an only image in another
@@ -78,7 +78,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root, images.notes())
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write a text file an image under ``target``, and labels.txt there.
 
     Raises ListError for unknown labels, and for images whose file could not be found again as theirs.

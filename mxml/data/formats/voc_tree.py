@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mxml.data.formats.file_tree import file_fault, find_images, relative_to
-from mxml.data.formats.options import SourceOptions
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows, labels_beside
 from mxml.data.image_list import format_label_names, label_name_faults, path_fault
 from mxml.data.labelled_images import LabelledImages
@@ -55,7 +55,7 @@ def default_root(path: Path) -> Path:
     return folder if folder.is_dir() else Path("images")
 
 
-def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
+def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the images of a tree, or of one of its sets, with the labels that their annotations say.
 
     A tree is read by its trainval.txt, or else by all of its sets. Without Annotations the labels are what the files
@@ -98,7 +98,7 @@ def read(path: Path, root: Path, options: SourceOptions) -> LabelledImages:
     return rows.finish(root, notes)
 
 
-def write(labelled: LabelledImages, target: Path, options: SourceOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write a tree without images: an object for each label present, a difficult one for each that is unknown.
 
     Annotations are called after the image where that makes a file name of its own, else by the image's number. Raises

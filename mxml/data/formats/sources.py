@@ -1,0 +1,73 @@
+"""Where labels come from and how they are read: one or several files or folders, read as one set."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mxml.data.formats import Format, by_name, recognise, require_there
+from mxml.data.formats.options import DEFAULTS, FormatOptions
+from mxml.data.image_list import read_label_names
+from mxml.data.labelled_images import LabelledImages, merge, select_labels
+from mxml.errors import ListError, SettingError
+from mxml.text import counted, shown
+
+
+@dataclass(frozen=True)
+class LabelSources:
+    """The sources of a set, given by a person, and what that person says about reading them.
+
+    ``root`` is the image folder, what the formats say by default where it is None. ``format`` is the NAME of all
+    sources' format, recognised where it is None. ``classes_file`` lists the wanted labels, one per line, in order;
+    ``ignore_unknown`` leaves out labels that it does not list. ``num_classes`` is how many labels there should be.
+    Raises SettingError for ``ignore_unknown`` without ``classes_file``.
+    """
+
+    paths: tuple[Path, ...]
+    root: Path | None = None
+    format: str | None = None
+    classes_file: Path | None = None
+    ignore_unknown: bool = False
+    num_classes: int | None = None
+    options: FormatOptions = DEFAULTS
+
+    def __post_init__(self) -> None:
+        if self.ignore_unknown and self.classes_file is None:
+            raise SettingError("classes_file", None, "a file, as `ignore_unknown` leaves out what it does not list")
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.paths))
+
+    def read(self, outputs: Container[str] = ()) -> tuple[LabelledImages, tuple[Format, ...]]:
+        """Read all sources as one set; return it, and the format of each source.
+
+        ``outputs`` are the real paths of files that are written from the set, as ``recognise`` takes them. Raises
+        ListError for faults in a source, for an image that two of them label differently, for labels that are not in
+        ``classes_file`` unless ``ignore_unknown``, and for another number of labels than ``num_classes``.
+        """
+        for path in self.paths:
+            require_there(path)
+        formats = tuple(by_name(self.format) if self.format else recognise(path, outputs) for path in self.paths)
+        root = self._root(formats)
+        options = self.options
+        if self.classes_file is not None:
+            options = replace(options, classes=tuple(read_label_names(self.classes_file)))
+        parts = [(str(path), format.read(path, root, options)) for format, path in zip(formats, self.paths)]
+        labelled = merge(parts)
+        if options.classes is not None:
+            labelled = select_labels(labelled, options.classes, self.ignore_unknown, str(self.classes_file))
+        found = len(labelled.label_names)
+        if self.num_classes is not None and self.num_classes != found:
+            raise ListError(
+                f"{self}: has {counted(found, 'label')}, should be {self.num_classes}: {shown(labelled.label_names)}"
+            )
+        return labelled, formats
+
+    def _root(self, formats: tuple[Format, ...]) -> Path:
+        if self.root is not None:
+            return self.root
+        roots = {format.default_root(path) for format, path in zip(formats, self.paths)}
+        if len(roots) > 1:
+            raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; `root` says where all are")
+        return roots.pop()
