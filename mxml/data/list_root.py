@@ -48,7 +48,7 @@ def recorded_root(list_path: str | os.PathLike[str]) -> str | None:
         raise ListError(
             f'{record}: should be a JSON object such as {{"root": "../images"}}; `root` says where the images are'
         )
-    if not _may_lead_to(folder, root):
+    if os.path.isabs(root) or not may_be_followed(folder, os.path.join(folder, root)):
         raise ListError(
             f"{record}: says that the images are under {root!r}, which is outside of the folder around the lists "
             "and is used only if you name it; `root` says where the images are"
@@ -58,16 +58,14 @@ def recorded_root(list_path: str | os.PathLike[str]) -> str | None:
 
 def format_record(root: Path, folder: Path) -> bytes:
     """Return the content of ``lists.json`` in ``folder``: ``root`` relative to it, or absolute where that is far."""
-    relative = os.path.relpath(root, folder)
-    named = relative if _may_lead_to(os.fspath(folder), relative) else os.path.abspath(root)
+    named = os.path.relpath(root, folder) if may_be_followed(folder, root) else os.path.abspath(root)
     return f"{json.dumps({'root': named})}\n".encode()
 
 
-def _may_lead_to(folder: str, root: str) -> bool:
-    here = os.path.abspath(folder)
-    around = os.path.dirname(here)
-    there = os.path.normpath(os.path.join(here, root))
-    return not os.path.isabs(root) and os.path.commonpath([around, there]) == around
+def may_be_followed(folder: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
+    """Say whether a record in ``folder`` may lead to ``root``: the folder around it, or what is below."""
+    around = os.path.dirname(os.path.abspath(folder))
+    return os.path.commonpath([around, os.path.abspath(root)]) == around
 
 
 def _root_in(content: bytes) -> str | None:

@@ -38,7 +38,16 @@ def test_what_was_written_is_found_from_wherever_the_list_is_named(place, monkey
 
 
 @pytest.mark.parametrize(
-    ("out", "root"), [(".", "images"), ("lists", "."), ("photos/lists", "photos"), ("lists", "a/b/c"), ("x", "x/y"), ("lists", "a\nb"), ("lists", "fotos é \udcff")]
+    ("out", "root"),
+    [
+        (".", "images"),
+        ("lists", "."),
+        ("photos/lists", "photos"),
+        ("lists", "a/b/c"),
+        ("x", "x/y"),
+        ("lists", "a\nb"),
+        ("lists", "é \udcff"),
+    ],
 )
 def test_a_folder_around_or_below_is_found(place, out, root):
     record(place, root, out)
@@ -55,7 +64,9 @@ def test_a_root_that_is_given_counts_more_and_without_any_it_is_images(place):
     assert image_root("lists/train.lst", "other") == "other"
 
 
-@pytest.mark.parametrize("root", ["/etc", "../../elsewhere", "../..", "../images/../../elsewhere", "/", "../../workshop"])
+@pytest.mark.parametrize(
+    "root", ["/etc", "../../elsewhere", "../..", "../images/../../elsewhere", "/", "../../workshop"]
+)
 def test_a_strangers_record_leads_nowhere_else(place, root):
     (place / "lists/lists.json").write_text(json.dumps({"root": root}))
     with pytest.raises(ListError, match=r"lists\.json: says that the images are under .*used only if you name it"):
