@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from mxml import atomic
 from mxml.errors import ImageError
 from mxml.images.decode import decode, read_file, read_header
 from mxml.prepare.check import CheckReport
-from mxml.prepare.checked_lists import DuplicateGroup, Place
+from mxml.prepare.checked_lists import DuplicateGroup, Entry
 from mxml.prepare.findings import ERRORS, WARNINGS, Finding
+from mxml.prepare.fixed_lists import make_folder_of
 from mxml.runtime.imports import load_cv2
 from mxml.runtime.threads import physical_cores
 
@@ -73,7 +75,7 @@ class _Card:
     on which its group disagrees and this image's value of it.
     """
 
-    place: Place
+    entry: Entry
     name: str
     list_name: str
     line: int
@@ -129,6 +131,12 @@ def format_page(report: CheckReport) -> str:
         sizes=_sizes(report),
     )
     return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), page)
+
+
+def write_page(report: CheckReport, path: str) -> None:
+    """Write the page to a file, whose folder is made; raise StorageError where it cannot be written."""
+    make_folder_of(path)
+    atomic.write_text(path, format_page(report))
 
 
 # ---- text
@@ -281,8 +289,8 @@ def _samples(report: CheckReport, by_frequency: np.ndarray, list_names: Sequence
         picked = np.union1d(_spread(fresh, each), _spread(again, max(0, each - len(fresh))))
         shown[picked] = True
         lists = np.searchsorted(first, picked, side="right") - 1
-        places = zip(lists.tolist(), (picked - first[lists]).tolist())
-        chosen.append((label, [_card(report, place, list_names) for place in places]))
+        entries = zip(lists.tolist(), (picked - first[lists]).tolist())
+        chosen.append((label, [_card(report, entry, list_names) for entry in entries]))
     return sorted(chosen, key=lambda sample: sample[0])
 
 
@@ -300,21 +308,21 @@ def _telling_first(groups: Iterable[DuplicateGroup]) -> list[DuplicateGroup]:
 
 def _group(report: CheckReport, group: DuplicateGroup, list_names: Sequence[str]) -> tuple[DuplicateGroup, list[_Card]]:
     """Choose images of a group: of all labellings that it has, before more of the same."""
-    places = group.places[:GROUP_COMPARED]
-    values = np.array([report.lists[number].images.labels[position] for number, position in places])
+    entries = group.entries[:GROUP_COMPARED]
+    values = np.array([report.lists[number].images.labels[position] for number, position in entries])
     differing = np.flatnonzero((values == 1).any(axis=0) & (values == 0).any(axis=0)).tolist()
     _, firsts = np.unique(values, axis=0, return_index=True)
-    order = np.concatenate([np.sort(firsts), np.setdiff1d(np.arange(len(places)), firsts)])
+    order = np.concatenate([np.sort(firsts), np.setdiff1d(np.arange(len(entries)), firsts)])
     chosen = np.sort(order[:GROUP_IMAGES]).tolist()
-    return group, [_card(report, places[i], list_names, differing) for i in chosen]
+    return group, [_card(report, entries[i], list_names, differing) for i in chosen]
 
 
-def _card(report: CheckReport, place: Place, list_names: Sequence[str], differing: Sequence[int] = ()) -> _Card:
-    number, position = place
+def _card(report: CheckReport, entry: Entry, list_names: Sequence[str], differing: Sequence[int] = ()) -> _Card:
+    number, position = entry
     checked = report.lists[number]
     labels = checked.images.labels[position]
     return _Card(
-        place,
+        entry,
         checked.images.name(position),
         list_names[number],
         int(checked.line_numbers[position]),
@@ -323,11 +331,11 @@ def _card(report: CheckReport, place: Place, list_names: Sequence[str], differin
     )
 
 
-def _thumbnails(report: CheckReport, cards: Iterable[_Card]) -> dict[Place, _Thumbnail]:
-    places = sorted({card.place for card in cards})
-    paths = [report.lists[number].images.path(position) for number, position in places]
+def _thumbnails(report: CheckReport, cards: Iterable[_Card]) -> dict[Entry, _Thumbnail]:
+    entries = sorted({card.entry for card in cards})
+    paths = [report.lists[number].images.path(position) for number, position in entries]
     with ThreadPoolExecutor(physical_cores()) as pool:
-        return dict(zip(places, pool.map(_thumbnail, paths)))
+        return dict(zip(entries, pool.map(_thumbnail, paths)))
 
 
 def _thumbnail(path: str) -> _Thumbnail:
