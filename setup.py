@@ -49,6 +49,7 @@ setup(
         "scipy>=1.9,<2",
         "simplejpeg>=1.7,<2",
         "setuptools",  # MXNet imports distutils, which left Python in 3.12
+        "tabulate>=0.9,<0.11",
         "tqdm>=4.65,<5",
     ],
     extras_require={

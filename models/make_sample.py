@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from mxml import atomic
+from mxml.data.formats.sources import LabelSources
 from mxml.prepare.make_lists import make_lists
 from mxml.runtime.imports import load_cv2, load_mxnet
 
@@ -456,7 +457,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not load_cv2().__version__.startswith(OPENCV_VERSION):
         print(f"OpenCV {load_cv2().__version__}: the JPEG bytes may differ from those of 4.9.0.80", file=sys.stderr)
     make_images(options.out)
-    make_lists(root=options.out / "images", out=options.out / "lists", num_classes=len(LABELS), force=True)
+    sources = LabelSources((), options.out / "images", num_classes=len(LABELS))
+    make_lists(sources, options.out / "lists", force=True)
     if not options.images_only:
         make_network(options.out)
     return 0

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mxml.errors import MxmlError
+from mxml.errors import StorageError
 
 
 @contextlib.contextmanager
@@ -37,12 +37,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write ``content`` to ``path`` as one step. Raises MxmlError where it cannot be written."""
+    """Write ``content`` to ``path`` as one step. Raises StorageError where it cannot be written."""
     try:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             file.write(content)
     except OSError as error:
-        raise MxmlError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mxml.errors import ListError
+from mxml.errors import StorageError
 
 
 class Staging:
@@ -30,7 +30,7 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
 
     A file that is there with the same content stays; one with other content is an error unless ``force`` replaces it;
     a folder that is there is an error if it holds anything. Whatever fails, ``folder`` is as it was before. Raises
-    ListError for that, and for what cannot be written.
+    StorageError for these and for what the operating system refuses.
     """
     with temporary_folder_in(folder) as temporary:
         staging = Staging(temporary / "new")
@@ -48,7 +48,7 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
 def temporary_folder_in(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder within ``folder``, which is made, and on a failure removed again if it was.
 
-    Raises ListError for what the operating system refuses, also within the ``with`` statement.
+    Raises StorageError for what the operating system refuses, also within the ``with`` statement.
     """
     made: list[Path] = []
     try:
@@ -57,7 +57,7 @@ def temporary_folder_in(folder: Path) -> Iterator[Path]:
             yield Path(temporary)
     except OSError as error:
         remove_empty(made)
-        raise ListError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+        raise StorageError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
     except BaseException:
         remove_empty(made)
         raise
@@ -83,12 +83,12 @@ def _move(entries: list[Path], folder: Path, old: Path) -> None:
         raise
 
 
-def _keep(file: Path, place: Path) -> None:
+def _keep(file: Path, copy: Path) -> None:
     # A second name, so that the file is never gone.
     try:
-        os.link(file, place)
+        os.link(file, copy)
     except OSError:
-        shutil.copy2(file, place)
+        shutil.copy2(file, copy)
 
 
 def _state(entry: Path, final: Path) -> str:
@@ -98,17 +98,17 @@ def _state(entry: Path, final: Path) -> str:
         if entry.is_dir() and final.is_dir() and not any(final.iterdir()):
             return "written"
         what = "a folder that holds something" if final.is_dir() else "a file"
-        raise ListError(f"{final}: is {what} already; nothing was written; give another place")
+        raise StorageError(f"{final}: is {what} already; nothing was written; give another name")
     if not final.is_file():
-        raise ListError(f"{final}: is no regular file; nothing was written; give another place")
+        raise StorageError(f"{final}: is no regular file; nothing was written; give another name")
     return "unchanged" if filecmp.cmp(entry, final, shallow=False) else "replaced"
 
 
 def _refuse_others(others: list[Path], force: bool) -> None:
     if others and not force:
-        raise ListError(
+        raise StorageError(
             f"{', '.join(map(str, others))}: already there with other content; nothing was written; "
-            "--force replaces them"
+            "`force` replaces them"
         )
 
 
@@ -123,7 +123,7 @@ def _flush(entries: list[Path]) -> None:
 
 def make_folders(folder: Path) -> list[Path]:
     """Make a folder and those above it; return what was made, innermost first."""
-    missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -4,6 +4,7 @@ import stat
 import pytest
 
 from mxml import atomic
+from mxml.errors import StorageError
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path):
@@ -28,3 +29,9 @@ def test_the_new_content_replaces_the_old_under_the_umask(tmp_path):
     assert path.read_bytes() == b"n\xc3\xa9\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_what_cannot_be_written_is_a_storage_error_that_names_the_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/list\.lst: cannot be written: Not a directory$"):
+        atomic.write_bytes(tmp_path / "file" / "list.lst", b"")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from mxml.cli.image_bar import image_bar
 from mxml.cli.options import Numbers
 from mxml.cli.source_options import read_options, source_options, warn
-from mxml.errors import ListError
-from mxml.text import printable
+from mxml.cli.tables import table
+from mxml.progress import ConsoleProgress
+from mxml.text import counted, printable
 
 if TYPE_CHECKING:
     from mxml.prepare.make_lists import MadeLists
@@ -27,12 +27,14 @@ _SHOWN_LABELS = 100
 @source_options
 @click.option(
     "--split",
+    "shares",
     type=Numbers(float),
     help="Shares of train.lst, val.lst and perhaps test.lst, such as 0.8,0.1,0.1.  [default: 0.8,0.2]",
 )
 @click.option("--val-share", type=float, help="The same as --split with one minus this share, and this share.")
 @click.option(
     "--new-split",
+    "new",
     is_flag=True,
     help="Deal out all images anew, also those in lists that are there (--force replaces these).",
 )
@@ -44,9 +46,9 @@ _SHOWN_LABELS = 100
 def make_lst(
     sources: tuple[Path, ...],
     out: Path,
-    split: tuple[float, ...] | None,
+    shares: tuple[float, ...] | None,
     val_share: float | None,
-    new_split: bool,
+    new: bool,
     group_by: str | None,
     ignore_duplicates: bool,
     seed: int,
@@ -56,59 +58,40 @@ def make_lst(
 ) -> None:
     """Write train.lst, val.lst and labels.txt from labelled images.
 
-    SOURCE is a table or file of labels, or a folder; docs/formats.md shows every form. Several are read as one set.
+    SOURCE is a table or file of labels, or a folder; docs/formats.md shows every format. Several are read as one set.
     Without it: labels.csv in the image folder, or else the folders in it, named by their labels (red_dress/1.jpg).
 
-    Images in lists that are there already stay on their side when others are added. To keep a split that was given with
-    the labels, mxml convert each part --to lst.
+    Images in lists that are there already keep their list and their line when others are added. To keep a split that
+    was given with the labels, mxml convert each part --to lst. The lists remember the image folder (lists.json).
     """
-    from mxml.prepare.make_lists import check_shares, make_lists
+    from mxml.prepare.make_lists import make_lists
+    from mxml.prepare.subsets import Split
 
-    if split is not None and val_share is not None:
-        raise click.UsageError("--split and --val-share say the same; give one of them")
-    if val_share is not None:
-        if not 0 < val_share < 1:
-            raise click.UsageError(f"--val-share {val_share:g} should lie between 0 and 1")
-        split = (1 - val_share, val_share)
-    split = split or (0.8, 0.2)
-    try:
-        check_shares(split)
-    except ListError as error:
-        raise click.UsageError(str(error)) from error
+    split = Split(_shares(shares, val_share) or Split().shares, new, group_by, ignore_duplicates, seed)
     labels = read_options(sources, **source)
-    with image_bar("looking for duplicates") as progress:
-        made = make_lists(
-            labels.paths,
-            labels.root,
-            out,
-            labels.num_classes,
-            format=labels.format,
-            classes_file=labels.classes_file,
-            ignore_unknown=labels.ignore_unknown,
-            options=labels.options,
-            split=split,
-            new_split=new_split,
-            group_by=group_by,
-            near_duplicates=not ignore_duplicates,
-            seed=seed,
-            force=force,
-            progress=progress,
-        )
-    notes = [*made.notes, *_unlisted(made)]
-    if made.kept and click.get_current_context().get_parameter_source("seed") == ParameterSource.COMMANDLINE:
-        notes.append("--seed deals out only images that are in none of these lists yet; --new-split deals out all")
-    warn(notes)
-    click.echo(json.dumps(_as_dict(made), ensure_ascii=False) if as_json else _as_text(made))
+    with ConsoleProgress() as progress:
+        made = make_lists(labels, out, split, force=force, progress=progress)
+    warn([*made.notes, *_unlisted(made)])
+    click.echo(json.dumps(_as_dict(made), ensure_ascii=False) if as_json else _as_text(made, out))
+
+
+def _shares(shares: tuple[float, ...] | None, val_share: float | None) -> tuple[float, ...] | None:
+    if val_share is None:
+        return shares
+    if shares is not None:
+        raise click.UsageError("--split and --val-share say the same; give one of them")
+    if not 0 < val_share < 1:
+        raise click.UsageError(f"--val-share {val_share:g} should lie between 0 and 1")
+    return (1 - val_share, val_share)
 
 
 def _unlisted(made: MadeLists) -> list[str]:
     if not made.unlisted:
         return []
     count = len(made.unlisted)
-    images = _counted(count, "image")
     examples = ", ".join(made.unlisted[:3]) + (", ..." if count > 3 else "")
-    root = next(iter(made.parts.values())).root
-    return [f"{images} under {root} {'is' if count == 1 else 'are'} not in {_origin(made)}: {examples}"]
+    verb = "is" if count == 1 else "are"
+    return [f"{counted(count, 'image')} under {made.root} {verb} not in {_origin(made)}: {examples}"]
 
 
 def _origin(made: MadeLists) -> str:
@@ -119,9 +102,9 @@ def _as_dict(made: MadeLists) -> dict[str, object]:
     return {
         "sources": [str(path) for path in made.sources],
         "formats": list(made.formats),
-        **{part: len(images) for part, images in made.parts.items()},
+        **{subset: len(images) for subset, images in made.subsets.items()},
         "labels": [
-            {"name": name, **dict(zip(made.parts, counts))} for name, counts in zip(made.label_names, _counts(made))
+            {"name": name, **dict(zip(made.subsets, counts))} for name, counts in zip(made.label_names, _counts(made))
         ],
         "kept": made.kept,
         "files": {str(path): state for path, state in made.files},
@@ -131,43 +114,52 @@ def _as_dict(made: MadeLists) -> dict[str, object]:
     }
 
 
-def _as_text(made: MadeLists) -> str:
-    labels = list(zip(map(printable, made.label_names), _counts(made)))
-    width = max(6, *(len(name) for name, _ in labels[:_SHOWN_LABELS]))
-
-    def row(name: str, cells: list[str]) -> str:
-        return f"{name:{width}}" + "".join(f"  {cell:>9}" for cell in cells)
-
-    total = sum(map(len, made.parts.values()))
+def _as_text(made: MadeLists, out: Path) -> str:
+    total = sum(map(len, made.subsets.values()))
     formats = ", ".join(dict.fromkeys(made.formats))
+    counts = list(zip(made.label_names, _counts(made)))
+    *rows, all_images = table(
+        [
+            ["label", *(f"{subset:>9}" for subset in made.subsets)],
+            *([name, *(f"{count:,}" for count in row)] for name, row in counts[:_SHOWN_LABELS]),
+            ["(all)", *(f"{len(images):,}" for images in made.subsets.values())],
+        ]
+    )
+    hidden = len(counts) - _SHOWN_LABELS
     lines = [
-        f"{printable(_origin(made))}: {formats}; {_counted(total, 'image')}, {_counted(len(labels), 'label')}",
+        f"{printable(_origin(made))}: {formats}; {counted(total, 'image')}, {counted(len(counts), 'label')}",
         "",
-        row("label", list(made.parts)),
-        *(row(name, [f"{count:,}" for count in counts]) for name, counts in labels[:_SHOWN_LABELS]),
-    ]
-    if len(labels) > _SHOWN_LABELS:
-        lines.append(f"... and {len(labels) - _SHOWN_LABELS:,} more labels")
-    lines += [
-        row("(all)", [f"{len(images):,}" for images in made.parts.values()]),
+        *rows,
+        *([f"... and {counted(hidden, 'more label')}"] if hidden > 0 else []),
+        all_images,
         "",
         *(f"{printable(str(path))}: {state}" for path, state in made.files),
     ]
     if made.unchanged:
         lines.append("The lists are unchanged.")
     elif made.kept:
-        lines.append(f"{_counted(made.kept, 'image')} kept their side; --new-split deals all of them out anew.")
-    return "\n".join(lines)
+        lines.append(f"{counted(made.kept, 'image')} kept their list; --new-split deals all of them out anew.")
+    return "\n".join([*lines, "", *_next_commands(made, out)])
 
 
-def _counted(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+def _next_commands(made: MadeLists, out: Path) -> list[str]:
+    """Return what to type next, with the lists' image folder wherever a command would not find it by itself."""
+    from mxml.data.list_root import may_be_followed
+
+    lists = [shlex.quote(str(out / f"{subset}.lst")) for subset in made.subsets]
+    root = shlex.quote(made.root)
+    named = "" if may_be_followed(out, made.root) else f" --root {root}"
+    return [
+        f"next: mxml check {' '.join(lists)}{named}",
+        f"then: mxml train --model MODEL --prefix PREFIX --data-train {lists[0]} --image-train {root} "
+        f"--data-val {lists[1]} --image-val {root}",
+    ]
 
 
 def _counts(made: MadeLists) -> list[list[int]]:
-    """Return for each label how many images of each part have it."""
-    per_part = [(images.labels == 1).sum(axis=0).tolist() for images in made.parts.values()]
-    return [list(counts) for counts in zip(*per_part)]
+    """Return for each label how many images of each subset have it."""
+    per_subset = [(images.labels == 1).sum(axis=0).tolist() for images in made.subsets.values()]
+    return [list(counts) for counts in zip(*per_subset)]
 
 
 command = make_lst

@@ -1,26 +1,32 @@
-"""``mxml check``: what is wrong with image lists, their images and their labels, as one report."""
+"""What is wrong with image lists, their images and their labels, as one report."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mxml.data.list_root import image_root
+from mxml.errors import SettingError
 from mxml.prepare.checked_lists import (
     CheckedList,
     DuplicateGroup,
-    Places,
+    Entries,
     distinct_images,
     group_duplicates,
     read_lists,
 )
+from mxml.prepare.copy_findings import copy_findings
 from mxml.prepare.duplicates import find_duplicates
-from mxml.prepare.findings import Finding, find_all
+from mxml.prepare.findings import Finding, in_order
+from mxml.prepare.image_findings import image_findings
 from mxml.prepare.image_scan import ImageScan, scan_images
+from mxml.prepare.label_findings import label_findings
 from mxml.prepare.label_statistics import LabelStatistics, label_statistics
+from mxml.progress import SILENT, Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +104,7 @@ class CheckReport:
                             "image": self.lists[number].images.name(position),
                             **_names_of(self.lists[number].images.labels[position], self.label_names),
                         }
-                        for number, position in group.places
+                        for number, position in group.entries
                     ],
                 }
                 for group in self.duplicates
@@ -109,48 +115,65 @@ class CheckReport:
 
 def check_lists(
     paths: Sequence[str | os.PathLike[str]],
-    root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     labels: str | os.PathLike[str] | None = None,
     *,
     allow_absolute: bool = False,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> CheckReport:
     """Read the lists, open every image once, and say what is wrong.
 
     The first of ``paths`` is the list to train on; the others are compared with it and must have as many labels.
-    ``root`` is the image folder of all lists, or a sequence of one for each. ``labels`` is the file of the labels'
-    names; labels.txt beside the first list unless given, and class_0 and so on where there is none.
-    ``progress(done, total)`` is called with no image done, and then as they are, with their number since the last call.
-    Raises ListError where a list has no good line or the label names are not as many as the labels.
+    ``root`` is the image folder of all lists, or a sequence of one or of one for each; by default each list's own, as
+    ``image_root`` finds it. ``labels`` is the file of the labels' names; labels.txt beside the first list unless given,
+    and class_0 and so on where there is none. Raises SettingError for another number of roots, and ListError where a
+    list has no good line or the label names are not as many as the labels.
     """
-    folders = [root] * len(paths) if isinstance(root, (str, os.PathLike)) else root
-    roots = [os.fspath(folder) for folder in folders]
-    if len(roots) != len(paths):
-        raise ValueError(f"{len(roots)} roots for {len(paths)} lists, should be one or as many")
-    read, label_names, labels_file = read_lists(paths, roots, labels, allow_absolute)
+    read, label_names, labels_file = read_lists(paths, _roots(paths, root), labels, allow_absolute)
     images, rows = distinct_images([lines.images for lines in read])
-    total = len(images)
-    if progress:
-        progress(0, total)
-    scan = scan_images(
-        images, threads=threads, progress=None if progress is None else lambda done: progress(done, total)
-    )
-    broken = np.zeros(total, bool)
+    scan = scan_images(images, threads=threads, progress=progress)
+    broken = np.zeros(len(images), bool)
     broken[[fault.position for fault in scan.faults]] = True
     lists = tuple(
         CheckedList(
-            os.fspath(path), lines.images, lines.line_numbers, own, ~broken[own], lines.faults, lines.fault_count
+            os.fspath(path),
+            lines.images,
+            lines.line_numbers,
+            its_rows,
+            ~broken[its_rows],
+            lines.faults,
+            lines.fault_count,
         )
-        for path, lines, own in zip(paths, read, rows)
+        for path, lines, its_rows in zip(paths, read, rows)
     )
     statistics = label_statistics(
         [checked.images for checked in lists], [checked.path for checked in lists], label_names
     )
-    places = Places(lists, total)
-    duplicates = group_duplicates(lists, places, scan, find_duplicates(scan))
-    findings = find_all(lists, scan, statistics, labels_file, places, duplicates)
+    entries = Entries(lists, len(images))
+    duplicates = group_duplicates(lists, entries, scan, find_duplicates(scan))
+    findings = in_order(
+        [
+            *image_findings(lists, scan),
+            *copy_findings(lists, scan, entries, duplicates, label_names),
+            *label_findings(lists, statistics, labels_file),
+        ]
+    )
     return CheckReport(lists, tuple(label_names), labels_file, scan, statistics, duplicates, findings)
+
+
+def _roots(
+    paths: Sequence[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None,
+) -> list[str]:
+    """Return the image folder of each list."""
+    if root is None:
+        return [image_root(path) for path in paths]
+    roots = [root] if isinstance(root, (str, os.PathLike)) else list(root)
+    if len(roots) not in (1, len(paths)):
+        wanted = f"one folder for all lists, or one for each of them, {len(paths)} in all"
+        raise SettingError("root", tuple(map(os.fspath, roots)), wanted)
+    return [os.fspath(folder) for folder in (roots * len(paths) if len(roots) == 1 else roots)]
 
 
 def _names_of(labels: np.ndarray, label_names: Sequence[str]) -> dict[str, list[str]]:

@@ -16,10 +16,10 @@ from mxml.errors import ListError
 from mxml.prepare.duplicates import Duplicates
 from mxml.prepare.image_scan import ImageScan
 
-Place = tuple[int, int]
-"""A list's number and a position in its images."""
+Entry = tuple[int, int]
+"""An image as a list names it: the list's number and a position in its images."""
 
-_OTHER_FORMS = {
+_OTHER_FORMATS = {
     ".csv": "a table",
     ".tsv": "a table",
     ".json": "a JSON file",
@@ -47,7 +47,7 @@ class CheckedList:
     line_faults: tuple[str, ...]
     line_fault_count: int
 
-    def place(self, position: int) -> str:
+    def location(self, position: int) -> str:
         """Return the list, the line and the name of an image: ``train.lst:12: a.jpg``."""
         return f"{self.path}:{self.line_numbers[position]}: {self.images.name(position)}"
 
@@ -65,13 +65,13 @@ class CheckedList:
 class DuplicateGroup:
     """Images that show the same: at least two different files.
 
-    ``places`` are sorted. ``exact`` says that all files hold the same bytes; otherwise ``distance`` is the largest
+    ``entries`` are sorted. ``exact`` says that all files hold the same bytes; otherwise ``distance`` is the largest
     number of bits in which the perceptual hashes of two images found alike differ (0 for exact ones). ``labels_differ``
     says that one has a label that another has not; an unknown label differs from none. ``across_lists`` says that they
     are in more than one list.
     """
 
-    places: tuple[Place, ...]
+    entries: tuple[Entry, ...]
     exact: bool
     distance: int
     labels_differ: bool
@@ -131,11 +131,11 @@ def _other_than_list(path: str | os.PathLike[str]) -> str | None:
                 head = file.read(_HEAD_BYTES)
         except OSError:
             return None
-        what = _OTHER_FORMS.get(Path(path).suffix.lower())
+        what = _OTHER_FORMATS.get(Path(path).suffix.lower())
         if what is None:
             binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
             return "no text file, should be an image list" if binary else None
-    return f"{what}, should be an image list; mxml make-lst or mxml convert makes lists of labels in other forms"
+    return f"{what}, should be an image list; mxml make-lst or mxml convert makes lists of labels in other formats"
 
 
 def distinct_images(lists: Sequence[ImageList]) -> tuple[ImageList, list[np.ndarray]]:
@@ -149,46 +149,46 @@ def distinct_images(lists: Sequence[ImageList]) -> tuple[ImageList, list[np.ndar
     paths: list[str] = []
     rows = []
     for images in lists:
-        own = np.empty(len(images), np.int64)
+        its_rows = np.empty(len(images), np.int64)
         for position, name in enumerate(images.names()):
             path = os.path.join(images.root, name)
             folder, file = os.path.split(path)
-            place = folders.get(folder)
-            if place is None:
+            real = folders.get(folder)
+            if real is None:
                 # Of a folder that is not there, realpath would take back the steps that lead nowhere.
-                place = folders[folder] = os.path.realpath(folder) if os.path.isdir(folder or ".") else folder
-            row = own[position] = known.setdefault(os.path.join(place, file), len(paths))
+                real = folders[folder] = os.path.realpath(folder) if os.path.isdir(folder or ".") else folder
+            row = its_rows[position] = known.setdefault(os.path.join(real, file), len(paths))
             if row == len(paths):
                 paths.append(path)
-        rows.append(own)
+        rows.append(its_rows)
     return ImageList.from_rows(paths, np.zeros((len(paths), 1), np.int8)), rows
 
 
-class Places:
-    """Where the lists name each row of the scan."""
+class Entries:
+    """Which entries of the lists name each row of the scan."""
 
     def __init__(self, lists: Sequence[CheckedList], rows: int):
         row = np.concatenate([checked.rows for checked in lists])
-        # Stable, so that the places of a row are sorted.
+        # Stable, so that the entries of a row are sorted.
         order = np.argsort(row, kind="stable")
         self._number = np.repeat(np.arange(len(lists)), [len(checked.rows) for checked in lists])[order]
         self._position = np.concatenate([np.arange(len(checked.rows)) for checked in lists])[order]
         self._start = np.zeros(rows + 1, np.int64)
         np.cumsum(np.bincount(row, minlength=rows), out=self._start[1:])
 
-    def of(self, row: int) -> list[Place]:
-        """Return the places that name a row, sorted."""
+    def of(self, row: int) -> list[Entry]:
+        """Return the entries that name a row, sorted."""
         span = slice(self._start[row], self._start[row + 1])
         return list(zip(self._number[span].tolist(), self._position[span].tolist()))
 
     def repeated(self) -> list[int]:
-        """Return the rows that more than one place names."""
+        """Return the rows that more than one entry names."""
         rows: list[int] = np.flatnonzero(np.diff(self._start) > 1).tolist()
         return rows
 
 
 def group_duplicates(
-    lists: Sequence[CheckedList], places: Places, scan: ImageScan, found: Duplicates
+    lists: Sequence[CheckedList], entries: Entries, scan: ImageScan, found: Duplicates
 ) -> tuple[DuplicateGroup, ...]:
     """Say for each group of rows of the scan that was found where the lists name them, and how alike they are."""
     groups = found.groups()
@@ -199,7 +199,7 @@ def group_duplicates(
     np.maximum.at(distances, number_of[found.pairs[:, 0]], found.distance)
     made = []
     for rows, distance in zip(groups, distances.tolist()):
-        named = sorted(place for row in rows.tolist() for place in places.of(row))
+        named = sorted(entry for row in rows.tolist() for entry in entries.of(row))
         made.append(
             DuplicateGroup(
                 tuple(named),
@@ -212,12 +212,12 @@ def group_duplicates(
     return tuple(made)
 
 
-def conflicting(lists: Sequence[CheckedList], places: Sequence[Place]) -> tuple[Place, Place] | None:
-    """Return two of the places of which one has a label that the other has not; None where all agree."""
-    labels = np.stack([lists[number].images.labels[position] for number, position in places])
+def conflicting(lists: Sequence[CheckedList], entries: Sequence[Entry]) -> tuple[Entry, Entry] | None:
+    """Return two of the entries of which one has a label that the other has not; None where all agree."""
+    labels = np.stack([lists[number].images.labels[position] for number, position in entries])
     columns = np.flatnonzero((labels == 1).any(axis=0) & (labels == 0).any(axis=0))
     if not len(columns):
         return None
     column = labels[:, columns[0]]
     first, second = sorted((int(np.argmax(column == 1)), int(np.argmax(column == 0))))
-    return places[first], places[second]
+    return entries[first], entries[second]

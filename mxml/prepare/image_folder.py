@@ -20,14 +20,14 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
     """
     root = Path(images.root)
     if not root.is_dir():
-        raise ListError(f"{root}: is no folder, should be the folder with the images; --root names another")
+        raise ListError(f"{root}: is no folder, should be the folder with the images; `root` names another")
     found = set(find_images(root))
     names = images.names()
     missing = [name for name in names if name not in found and not os.path.isfile(root / name)]
     if missing:
         where = _Guess(root, found)
         if len(missing) == len(names) > 1:
-            hint = where.of(missing[0], all_missing=True) or "; --root names the folder that the paths are under"
+            hint = where.of(missing[0], all_missing=True) or "; `root` names the folder that the paths are under"
             raise ListError(f"{origin}: none of its {len(names):,} images is there, such as {root / missing[0]}{hint}")
         faults = [
             f"{origin}: names {quoted(name)}, but {root / name} is not there{where.of(name)}"
@@ -62,7 +62,7 @@ class _Guess:
         above = Path(os.path.normpath(self._root / ".."))
         first = name.partition("/")[0]
         if first == self._root.resolve().name and os.path.isfile(above / name):
-            return f"; the paths begin with {first}/, so --root should be {above}"
+            return f"; the paths begin with {first}/, so `root` should be {above}"
         if name.casefold() in self._by_path:
             return f"; {quoted(self._by_path[name.casefold()])} is there"
         like = self._by_file.get(posixpath.basename(name), [])
@@ -71,5 +71,5 @@ class _Guess:
         if not name.lower().endswith(IMAGE_SUFFIXES):
             return f"; {quoted(like[0])} is there, and paths need their suffix"
         if all_missing and like[0].endswith(f"/{name}"):
-            return f"; {quoted(like[0])} is there, so --root should be {self._root / like[0][: -len(name) - 1]}"
+            return f"; {quoted(like[0])} is there, so `root` should be {self._root / like[0][: -len(name) - 1]}"
         return f"; {quoted(like[0])} is there"

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mxml.data.image_list import ImageList
 from mxml.errors import ImageError
 from mxml.images.decode import FORMATS, Limits, decode, jpeg_damage, read_file, read_header
 from mxml.images.perceptual_hash import BITS, ENOUGH_PIXELS, GRID_CELLS, colour_grid, perceptual_hash
+from mxml.progress import SILENT, Progress
 from mxml.runtime.threads import physical_cores
 
 __all__ = ["ImageFault", "ImageScan", "scan_images"]
@@ -83,12 +84,12 @@ def scan_images(
     *,
     threads: int | None = None,
     limits: Limits = _DEFAULT_LIMITS,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> ImageScan:
     """Open every image of a list as training does, each path once, and decode all of it.
 
     ``threads`` (default: physical cores) work at once; no decoded image is kept. ``limits`` bounds single images.
-    ``progress`` is called from this thread with the number of images done since its last call, a few dozen at a time.
+    ``progress`` is told from this thread, a few dozen images at a time.
     An image that cannot be read is no error but one of ``faults``; a JPEG that is damaged inside decodes with its
     damage, as it does in training, and is one of ``damages``.
     """
@@ -96,11 +97,11 @@ def scan_images(
     distinct = np.unique(first_rows)
     scan = _empty_scan(len(images))
     found: list[ImageFault] = []
+    progress.start(len(images), "opening images")
     with closing(_run(_Scanner(images, limits, scan), distinct, threads or physical_cores())) as results:
         for done, some in results:
             found += some
-            if progress:
-                progress(done)
+            progress.advance(done)
     scan = replace(
         scan,
         faults=tuple(fault for fault in found if fault.kind != _DAMAGED),
@@ -108,8 +109,7 @@ def scan_images(
     )
     if len(distinct) == len(images):
         return scan
-    if progress:
-        progress(len(images) - len(distinct))
+    progress.advance(len(images) - len(distinct))
     return scan.select(first_rows)
 
 

@@ -1,6 +1,6 @@
 """What the labels of some lists look like, and what guessing by how often each occurs would score.
 
-A label of -1 is unknown and is counted neither as present nor as absent.
+A label of -1 is unknown and is stats neither as present nor as absent.
 """
 
 from __future__ import annotations
@@ -72,30 +72,30 @@ class LabelStatistics:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python values that JSON can hold, NaN as None."""
         lists = []
-        for counted, pairs in zip(self.lists, self.new_pairs):
+        for stats, pairs in zip(self.lists, self.new_pairs):
             lists.append(
                 {
-                    "list": counted.name,
-                    "images": counted.images,
+                    "list": stats.name,
+                    "images": stats.images,
                     "labels": [
                         {"name": name, "present": present, "absent": absent, "unknown": unknown, "share": _plain(share)}
                         for name, present, absent, unknown, share in zip(
                             self.label_names,
-                            counted.present.tolist(),
-                            counted.absent.tolist(),
-                            counted.unknown.tolist(),
-                            counted.shares.tolist(),
+                            stats.present.tolist(),
+                            stats.absent.tolist(),
+                            stats.unknown.tolist(),
+                            stats.shares.tolist(),
                         )
                     ],
-                    "images_per_label_count": counted.label_counts.tolist(),
-                    "cooccurrence": counted.cooccurrence.tolist(),
+                    "images_per_label_count": stats.label_counts.tolist(),
+                    "cooccurrence": stats.cooccurrence.tolist(),
                     "guessing": {
-                        "mAP": _plain(counted.guessing.mAP),
-                        "hamming": _plain(counted.guessing.hamming),
-                        "element_accuracy": _plain(counted.guessing.element_accuracy),
+                        "mAP": _plain(stats.guessing.mAP),
+                        "hamming": _plain(stats.guessing.hamming),
+                        "element_accuracy": _plain(stats.guessing.element_accuracy),
                     },
                     "pairs_not_in_training": [
-                        {"labels": names, "images": int(counted.cooccurrence[first, second])}
+                        {"labels": names, "images": int(stats.cooccurrence[first, second])}
                         for names, (first, second) in zip(self._pair_names(pairs), pairs.tolist())
                     ],
                 }
@@ -192,5 +192,5 @@ def _most_frequent_first(pairs: np.ndarray) -> np.ndarray:
     return positions[np.argsort(-pairs[tuple(positions.T)], kind="stable")]
 
 
-def _plain(figure: float) -> float | None:
-    return None if math.isnan(figure) else figure
+def _plain(number: float) -> float | None:
+    return None if math.isnan(number) else number

@@ -3,51 +3,58 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
 from mxml import atomic
 from mxml.data.formats import default_source
-from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import format_label_names
 from mxml.data.labelled_images import LabelledImages
-from mxml.data.lst_file import write_lst
+from mxml.data.list_root import DEFAULT_ROOT, RECORD, format_record
 from mxml.errors import ListError
-from mxml.prepare.existing_lists import PARTS, ExistingLists, read_existing, refuse_left_over
-from mxml.prepare.grouping import group_by_pattern, join_groups
+from mxml.prepare.existing_lists import ContinuedList, ExistingLists, read_existing, refuse_left_over
+from mxml.prepare.grouping import Groups, find_groups
 from mxml.prepare.image_folder import compare_with_folder
 from mxml.prepare.label_spelling import look_alikes
 from mxml.prepare.splits import stratified_split
+from mxml.prepare.subsets import SUBSETS, Split
+from mxml.progress import SILENT, Progress
 from mxml.staging import staged
-from mxml.text import quoted
+from mxml.text import counted, quoted
 
 _NOTABLE_SHARE = 0.01
 _SHOWN_PAIRS = 5
+_NAMES_FILE = "labels.txt"
 
 
 @dataclass(frozen=True)
 class MadeLists:
-    """What was made: a list for each part, the label names, and what became of each file.
+    """What was made: a list for each subset, the label names, and what became of each file.
 
-    ``kept`` counts the images that stayed on the side of lists that were there. ``files`` holds pairs of a path and
-    ``unchanged``, ``written`` or ``replaced``; ``unlisted`` names the images under the root that the sources do not
-    mention; ``notes`` are lines for a person.
+    ``sources`` are the files and folders that were read, ``formats`` what format each has. ``kept`` counts the images
+    that stayed in the subset that earlier lists have them in. ``files`` holds pairs of a path and ``unchanged``,
+    ``written`` or ``replaced``; ``unlisted`` names the images under the root that the sources do not mention; each of
+    ``notes`` is one line for a person.
     """
 
     sources: tuple[Path, ...]
     formats: tuple[str, ...]
     label_names: tuple[str, ...]
-    parts: dict[str, ImageList]
+    subsets: dict[str, ImageList]
     kept: int
     files: tuple[tuple[Path, str], ...]
     unlisted: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def root(self) -> str:
+        """Return the image folder."""
+        return next(iter(self.subsets.values())).root
 
     @property
     def unchanged(self) -> bool:
@@ -55,108 +62,147 @@ class MadeLists:
         return all(state == "unchanged" for _, state in self.files)
 
 
+_NO_SOURCES = LabelSources(())
+_DEFAULT_SPLIT = Split()
+
+
 def make_lists(
-    sources: Sequence[Path] = (),
-    root: Path | None = None,
+    sources: LabelSources = _NO_SOURCES,
     out: Path = Path("lists"),
-    num_classes: int | None = None,
+    split: Split = _DEFAULT_SPLIT,
     *,
-    format: str | None = None,
-    classes_file: Path | None = None,
-    ignore_unknown: bool = False,
-    options: FormatOptions = DEFAULTS,
-    split: Sequence[float] = (0.8, 0.2),
-    new_split: bool = False,
-    group_by: str | None = None,
-    near_duplicates: bool = True,
-    seed: int = 42,
     force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> MadeLists:
     """Read labelled images, split them by their labels, and write train.lst, val.lst and labels.txt into ``out``.
 
-    Without ``sources`` it is ``labels.csv`` under ``root``, or else its folders. ``format`` to ``options`` are those of
-    ``mxml.data.formats.sources.LabelSources``. ``split`` gives the shares of train.lst, val.lst and, with three,
-    test.lst. The labels keep the source's order, the images too within each list, where they are numbered from 0.
-
-    An image in a list that is in ``out`` already stays in that part, so that adding images moves none, unless
-    ``new_split``; lists that only gain images are replaced without ``force``. The others are dealt out by ``seed`` with
-    iterative stratification. Images that ``group_by``, a regular expression, finds the same text in stay together, and
-    near-duplicate images do unless ``near_duplicates`` is false; to find them every image is opened, and ``progress``
-    is called with how many more are done, and of how many. The same images, lists and settings give the same bytes
+    Sources without paths are ``labels.csv`` under their root, or else its folders; the root is ``images`` unless given.
+    The labels keep the source's order; in a list that is made for the first time the images do too, numbered from 0.
+    ``lists.json`` beside the lists remembers the root. The same images, lists and settings give the same bytes
     everywhere.
 
-    The files appear together or not at all. Raises ListError for faults in a source, a number of labels other than
-    ``num_classes``, images that are missing under ``root``, lists in ``out`` whose split cannot be kept, a part that
-    would be empty, and files with other content already there, unless ``force`` lets them be replaced; MxmlError for a
-    ``group_by`` that is no regular expression or finds nothing.
+    Images that a list in ``out`` has already stay in that subset, unless ``split.new``, and keep their line's place and
+    index number there; new images follow after them. Only a list that keeps every line as it was is replaced without
+    ``force``. Images without a list are dealt out by iterative stratification.
+
+    The files appear together or not at all. Raises ListError for faults in a source, for images that are missing under
+    the root, for lists in ``out`` whose split cannot be kept, and for a subset that would be empty; StorageError for
+    files with other content already there, unless ``force`` lets them be replaced, and for files that cannot be
+    written; SettingError and MxmlError for a ``group_by`` that is no regular expression or finds nothing.
     """
-    if not sources:
-        root = root or Path("images")
-        sources = (default_source(root),)
-    check_shares(split)
-    outputs = {os.path.realpath(out / name) for name in (*(f"{part}.lst" for part in PARTS), "labels.txt")}
-    _refuse_sources_as_outputs(sources, outputs)
-    refuse_left_over(out, len(split))
-    existing = ExistingLists({}, None) if new_split else read_existing(out)
-    labels = LabelSources(tuple(sources), root, format, classes_file, ignore_unknown, num_classes, options)
-    labelled, formats = labels.read(outputs)
-    images = labelled.images
-    names = images.names()
-    origin = ", ".join(map(str, sources))
-    unlisted = compare_with_folder(images, origin)
-    notes = [*labelled.notes, *_misspelt(labelled)]
-    groups = None if group_by is None else group_by_pattern(names, group_by)
-    if near_duplicates:
-        groups = _joined_with_duplicates(images, groups, notes, progress)
-    kept = existing.sides(names)
-    if existing.lists and not (kept >= 0).any():
-        raise ListError(
-            f"{out}: has lists that name none of these images, so that no side can be kept; give the sources of those "
-            "images as well to add to them, or the --root that they were made with; --new-split replaces them"
-        )
-    gone = existing.missing_from(names)
-    if gone and not force:
-        raise ListError(
-            f"{origin}: lacks {gone:,} of the images that the lists in {out} have; give their sources as well to add "
-            "to them, or --force leaves them out"
-        )
-    positions = stratified_split(images.labels, split, seed, groups, kept)
-    parts = dict(zip(PARTS, (_numbered(images, names, part) for part in positions)))
+    sources = _with_default_paths(sources)
+    outputs = _refuse_to_write_over_sources(sources, out)
+    refuse_left_over(out, len(split.shares))
+    existing = ExistingLists(out, {}, None) if split.new else read_existing(out)
+
+    labelled, formats = sources.read(outputs)
+    unlisted = compare_with_folder(labelled.images, str(sources))
+    groups = find_groups(labelled.images, split, progress)
+
+    kept, gone = _kept_subsets(existing, labelled.images, sources, force)
+    positions = stratified_split(labelled.images.labels, split.shares, split.seed, groups.numbers, kept)
+    lists = {subset: existing.continued(subset, labelled.images, chosen) for subset, chosen in zip(SUBSETS, positions)}
     kept_count = int((kept >= 0).sum())
-    _refuse_empty(parts, split, kept_count, groups, group_by is not None, near_duplicates)
+    _refuse_empty(lists, split, kept_count, groups)
+
+    files = _write(lists, labelled, existing, force)
+    notes = [*labelled.notes, *_misspelt(labelled), *groups.notes]
     if kept_count:
-        notes += _notes_on_kept(gone, len(names), origin, parts, split, kept_count)
+        notes += _notes_on_kept(gone, len(labelled.images), sources, positions, split, kept_count)
         notes += _parted_groups(groups, positions)
-    with staged(out, force or existing.all_in(parts, labelled.label_names)) as staging:
-        for part, chosen in parts.items():
-            write_lst(staging.path / f"{part}.lst", chosen)
-        atomic.write_bytes(staging.path / "labels.txt", format_label_names(labelled.label_names))
     return MadeLists(
-        tuple(sources),
-        tuple(source.NAME for source in formats),
+        sources.paths,
+        tuple(format.NAME for format in formats),
         labelled.label_names,
-        parts,
+        {subset: made.images for subset, made in lists.items()},
         kept_count,
-        staging.files,
+        files,
         unlisted,
         tuple(notes),
     )
 
 
-def check_shares(split: Sequence[float]) -> None:
-    """Raise ListError for shares that no train, validation and test lists can have."""
-    if not 2 <= len(split) <= len(PARTS) or not all(0 < share < 1 for share in split) or abs(sum(split) - 1) > 1e-6:
-        raise ListError(
-            f"the split {','.join(f'{share:g}' for share in split)} should be two or three shares that add up to 1, "
-            "such as 0.8,0.2 or 0.8,0.1,0.1"
-        )
+def _with_default_paths(sources: LabelSources) -> LabelSources:
+    if sources.paths:
+        return sources
+    root = sources.root or Path(DEFAULT_ROOT)
+    return replace(sources, paths=(default_source(root),), root=root)
 
 
-def _refuse_sources_as_outputs(sources: Sequence[Path], outputs: Container[str]) -> None:
-    for path in sources:
+def _refuse_to_write_over_sources(sources: LabelSources, out: Path) -> set[str]:
+    """Return the real paths of the files that are written; raise ListError where one of them is a source."""
+    names = (*(f"{subset}.lst" for subset in SUBSETS), _NAMES_FILE, RECORD)
+    outputs = {os.path.realpath(out / name) for name in names}
+    for path in sources.paths:
         if os.path.realpath(path) in outputs:
-            raise ListError(f"{path}: is to be read, and would be written over; --out names another folder")
+            raise ListError(f"{path}: is to be read, and would be written over; `out` should name another folder")
+    return outputs
+
+
+def _kept_subsets(
+    existing: ExistingLists, images: ImageList, sources: LabelSources, force: bool
+) -> tuple[np.ndarray, int]:
+    """Return (N,) int64, the number of the subset that each image stays in or -1, and how many listed images are gone.
+
+    Raises ListError where no image stays, and for images that are gone unless ``force``.
+    """
+    names = images.names()
+    kept = existing.subset_numbers(names)
+    if existing.lists and not (kept >= 0).any():
+        raise ListError(
+            f"{existing.folder}: has lists that name none of these images, so that no subset can be kept; give the "
+            "sources of those images as well to add to them, or the `root` that they were made with; `new` replaces "
+            "them"
+        )
+    gone = existing.missing_from(names)
+    if gone and not force:
+        raise ListError(
+            f"{sources}: lacks {gone:,} of the images that the lists in {existing.folder} have; give their sources as "
+            "well to add to them, or `force` leaves them out"
+        )
+    return kept, gone
+
+
+def _refuse_empty(lists: dict[str, ContinuedList], split: Split, kept_count: int, groups: Groups) -> None:
+    count = sum(len(made.images) for made in lists.values())
+    for (subset, made), share in zip(lists.items(), split.shares):
+        if len(made.images):
+            continue
+        if kept_count:
+            raise ListError(
+                f"{subset}.lst would be empty, as {kept_count:,} of {counted(count, 'image')} keep their subset in the "
+                "lists that are there; `new` deals all of them out anew"
+            )
+        apart = count if groups.numbers is None else len(np.unique(groups.numbers))
+        what, remedy = counted(count, "image"), ""
+        if apart < count:
+            what += f", in {counted(apart, 'group')} that {'stay' if apart > 1 else 'stays'} together,"
+            remedy += "; another `group_by` finds smaller groups" * (split.group_by is not None)
+            remedy += "; `ignore_duplicates` takes images that look alike for different ones" * (
+                not split.ignore_duplicates
+            )
+        raise ListError(f"{what} are too few for a share of {share:g} in {subset}.lst{remedy}")
+
+
+def _write(
+    lists: dict[str, ContinuedList], labelled: LabelledImages, existing: ExistingLists, force: bool
+) -> tuple[tuple[Path, str], ...]:
+    """Write all files or none; return what became of each."""
+    nothing_lost = (
+        bool(existing.lists)
+        and existing.label_names == labelled.label_names
+        and all(made.keeps_lines for made in lists.values())
+    )
+    with staged(existing.folder, force or nothing_lost) as staging:
+        for subset, made in lists.items():
+            atomic.write_bytes(staging.path / f"{subset}.lst", made.content)
+        atomic.write_bytes(staging.path / _NAMES_FILE, format_label_names(labelled.label_names))
+        record = format_record(Path(labelled.images.root), existing.folder)
+        atomic.write_bytes(staging.path / RECORD, record)
+    return staging.files
+
+
+# ---- notes
 
 
 def _misspelt(labelled: LabelledImages) -> list[str]:
@@ -169,100 +215,34 @@ def _misspelt(labelled: LabelledImages) -> list[str]:
     return [f"labels that look alike, perhaps one label each: {shown_pairs}{more}"]
 
 
-def _refuse_empty(
-    parts: Mapping[str, ImageList],
-    split: Sequence[float],
-    kept_count: int,
-    groups: np.ndarray | None,
-    grouped_by_name: bool,
-    near_duplicates: bool,
-) -> None:
-    count = sum(map(len, parts.values()))
-    for part, share in zip(parts, split):
-        if len(parts[part]):
-            continue
-        if kept_count:
-            raise ListError(
-                f"{part}.lst would be empty, as {kept_count:,} of {count:,} images keep their side in the lists that "
-                "are there; --new-split deals all of them out anew"
-            )
-        apart = count if groups is None else len(np.unique(groups))
-        what, remedy = f"{count:,} images", ""
-        if apart < count:
-            what += f", in {apart:,} groups that stay together," if apart > 1 else ", in 1 group that stays together,"
-            remedy += "; another --group-by finds smaller groups" * grouped_by_name
-            remedy += "; --ignore-duplicates takes images that look alike for different ones" * near_duplicates
-        raise ListError(f"{what} are too few for a share of {share:g} in {part}.lst{remedy}")
-
-
-def _joined_with_duplicates(
-    images: ImageList, groups: np.ndarray | None, notes: list[str], progress: Callable[[int, int], None] | None
-) -> np.ndarray:
-    """Return the groups with near-duplicate images in one; note what was found."""
-    from mxml.prepare.duplicates import find_duplicates
-    from mxml.prepare.image_scan import scan_images
-
-    if progress:
-        progress(0, len(images))
-    scan = scan_images(images, progress=progress and (lambda done: progress(done, len(images))))
-    if scan.faults:
-        first = scan.faults[0]
-        notes.append(
-            f"{len(scan.faults):,} of {len(images):,} images cannot be used, such as "
-            f"{quoted(images.name(first.position))} ({first.reason}); mxml check lists them all"
-        )
-    duplicates = find_duplicates(scan)
-    together = duplicates.groups()
-    if together:
-        count, largest = sum(map(len, together)), max(map(len, together))
-        notes.append(
-            f"{count:,} images are duplicates or near-duplicates of others, such as "
-            f"{' and '.join(quoted(images.name(position)) for position in together[0][:2])}; each such group, "
-            f"the largest of {largest:,} images, stays on one side, and mxml check shows them"
-        )
-    numbers = duplicates.group_numbers(len(images))
-    return numbers if groups is None else join_groups(groups, numbers)
-
-
 def _notes_on_kept(
-    gone: int,
-    count: int,
-    origin: str,
-    parts: Mapping[str, ImageList],
-    split: Sequence[float],
-    kept_count: int,
+    gone: int, count: int, sources: LabelSources, positions: Sequence[np.ndarray], split: Split, kept_count: int
 ) -> list[str]:
     """Return notes on where the lists that were there make the new ones other than a person might expect."""
     notes = []
     if gone:
-        what = (
-            "1 image of the lists that were there is"
-            if gone == 1
-            else f"{gone:,} images of the lists that were there are"
-        )
-        notes.append(f"{what} not in {origin}, and left out")
-    for (part, chosen), asked in zip(parts.items(), split):
+        verb = "is" if gone == 1 else "are"
+        notes.append(f"{counted(gone, 'image')} of the lists that were there {verb} not in {sources}, and left out")
+    for subset, chosen, asked in zip(SUBSETS, positions, split.shares):
         share = len(chosen) / count
         if abs(share - asked) > max(_NOTABLE_SHARE, 2 / count):
             notes.append(
-                f"{part}.lst has {share:.1%} of the images, and {asked:.1%} were asked for: {kept_count:,} images kept "
-                "their side; --new-split deals all of them out anew"
+                f"{subset}.lst has {share:.1%} of the images, and {asked:.1%} were asked for: "
+                f"{counted(kept_count, 'image')} kept their subset; `new` deals all of them out anew"
             )
             break
+    if split.seed != _DEFAULT_SPLIT.seed:
+        notes.append("`seed` deals out only images that are in none of these lists yet; `new` deals out all")
     return notes
 
 
-def _parted_groups(groups: np.ndarray | None, positions: Sequence[np.ndarray]) -> list[str]:
-    """Return a note where lists that were there hold images of one group in several parts."""
-    if groups is None:
+def _parted_groups(groups: Groups, positions: Sequence[np.ndarray]) -> list[str]:
+    """Return a note where lists that were there hold images of one group in several subsets."""
+    if groups.numbers is None:
         return []
-    per_part = [np.unique(groups[part]) for part in positions]
-    parted = int((np.unique(np.concatenate(per_part), return_counts=True)[1] > 1).sum())
+    per_subset = [np.unique(groups.numbers[chosen]) for chosen in positions]
+    parted = int((np.unique(np.concatenate(per_subset), return_counts=True)[1] > 1).sum())
     if not parted:
         return []
-    what = "1 group of images is" if parted == 1 else f"{parted:,} groups of images are"
-    return [f"{what} on several sides, as in the lists that were there; --new-split brings each to one side"]
-
-
-def _numbered(images: ImageList, names: Sequence[str], positions: np.ndarray) -> ImageList:
-    return ImageList.from_rows([names[position] for position in positions], images.labels[positions], images.root)
+    what = f"{counted(parted, 'group')} of images {'is' if parted == 1 else 'are'}"
+    return [f"{what} in several subsets, as in the lists that were there; `new` brings each into one"]

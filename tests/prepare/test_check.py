@@ -21,7 +21,7 @@ from PIL import Image
 
 from mxml.data.image_list import ImageList
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst, write_lst
-from mxml.errors import ListError
+from mxml.errors import ListError, SettingError
 from mxml.prepare.check import check_lists
 from mxml.prepare.findings import ERRORS, WARNINGS
 from mxml.training.config import TrainConfig
@@ -198,7 +198,7 @@ def test_a_folder_in_place_of_a_list_is_one_clear_line(folder):
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
             f"mxml: {path}: is a folder, should be an image list; mxml make-lst or mxml convert makes lists of labels "
-            "in other forms\n"
+            "in other formats\n"
         )
 
 
@@ -220,7 +220,7 @@ def test_labels_in_another_form_are_one_line_that_leads_to_make_lst(folder, name
             folder.check(*lists)
         assert str(caught.value) == (
             f"{folder.path / name}: is {what}, should be an image list; mxml make-lst or mxml convert makes lists of "
-            "labels in other forms"
+            "labels in other formats"
         )
 
 
@@ -362,7 +362,9 @@ def test_each_list_can_have_a_root_of_its_own(folder):
     assert kinds(report) == {"missing"} and report.duplicates == ()
     plain = report.to_dict()
     assert plain["root"] is None and [entry["root"] for entry in plain["lists"]] == [str(root) for root in roots]
-    with pytest.raises(ValueError, match="3 roots for 2 lists"):
+    with pytest.raises(
+        SettingError, match=r"`root` .*: should be one folder for all lists, or one for each of them, 2"
+    ):
         check_lists([folder.path / "train.lst", folder.path / "val.lst"], [*roots, folder.root])
 
 
@@ -389,7 +391,7 @@ def test_roots_are_given_once_or_once_for_each_list(folder):
     (folder.path / "other").symlink_to("images")
     done = folder.mxml("val.lst", "--root", "other")  # Folder.mxml gives a root, too
     assert done.returncode == 2 and done.stderr == (
-        "mxml: --root is given 2 times for 1 list; give it once for all lists, or once for each; "
+        "mxml: --root images,other: should be one folder for all lists, or one for each of them, 1 in all; "
         "see mxml check --help\n"
     )
     done = folder.mxml("train.lst", "val.lst", "--root", "other", "--html", "page.html")
@@ -466,7 +468,7 @@ def test_copies_are_found_within_and_across_lists(folder):
     assert kinds(report) == {"exact-duplicates", "exact-duplicates-across-lists", "labels-disagree"}
     assert texts(report, "exact-duplicates") == ["train.lst:1: t0.png: is the same file as t4.png (line 5)"]
     assert {
-        group.places: (group.exact, group.distance, group.labels_differ, group.across_lists)
+        group.entries: (group.exact, group.distance, group.labels_differ, group.across_lists)
         for group in report.duplicates
     } == {
         ((0, 0), (0, 4)): (True, 0, False, False),
@@ -487,7 +489,7 @@ def test_the_same_picture_saved_otherwise_is_a_near_duplicate(folder):
     report = folder.check("train.lst", "val.lst")
     assert kinds(report) == {"near-duplicates-across-lists"}
     (group,) = report.duplicates
-    assert group.places == ((0, 2), (1, 2)) and not group.exact and group.across_lists and not group.labels_differ
+    assert group.entries == ((0, 2), (1, 2)) and not group.exact and group.across_lists and not group.labels_differ
 
 
 def test_copies_in_a_group_that_looks_alike_are_found_as_copies(folder):
@@ -503,7 +505,7 @@ def test_copies_in_a_group_that_looks_alike_are_found_as_copies(folder):
         "train.lst:1: t0.png: is the same file as v0.png (val.lst:1)"
     ]
     (group,) = report.duplicates
-    assert group.places == ((0, 0), (0, 4), (1, 0)) and not group.exact
+    assert group.entries == ((0, 0), (0, 4), (1, 0)) and not group.exact
 
 
 def test_of_many_copies_those_in_the_other_list_are_named(folder):
@@ -564,6 +566,45 @@ def test_a_black_dress_that_training_never_shows_is_found(folder):
     (finding,) = (finding for finding in report.findings if finding.kind == "pair-not-in-training")
     assert "val.lst: 1 image with black and dress, and none in " in finding.text
     assert finding.images == ("v0.png",)
+
+
+def test_black_that_is_always_jeans_is_found_and_the_pairs_that_lack_are_named(tmp_path):
+    """Photographs in folders named colour_garment: a network cannot know what a black dress is."""
+    folder = Folder(tmp_path)
+    names = ("black", "blue", "red", "dress", "jeans", "shirt")
+    (tmp_path / "labels.txt").write_text("".join(f"{name}\n" for name in names))
+    counts = {"black_jeans": 15, "blue_dress": 16, "blue_jeans": 15, "blue_shirt": 16, "red_dress": 15, "red_shirt": 16}
+    rows = [
+        (f"{which}{i}.png", [int(name in which.split("_")) for name in names])
+        for which, count in counts.items()
+        for i in range(count)
+    ]
+    folder.list("train.lst", rows)
+    report = folder.check("train.lst")
+    assert kinds(report) == {"label-always-with-another", "pair-never-occurs"}
+    assert texts(report, "label-always-with-another") == [
+        "train.lst: every image with black (15) has jeans; without images that have black alone, a network may learn "
+        "the two as one"
+    ]
+    ending = "if there are such images, add some"
+    assert texts(report, "pair-never-occurs") == [
+        f"train.lst: no image has both red and jeans, where chance would give about 10; {ending}",
+        f"train.lst: no image has both black and shirt, where chance would give about 5; {ending}",
+        f"train.lst: no image has both black and dress, where chance would give about 5; {ending}",
+    ]
+    assert report.findings[0].images == tuple(f"black_jeans{i}.png" for i in range(5))
+    folder.list("val.lst", [("new0.png", [0, 0, 1, 0, 1, 0]), ("new1.png", [0, 1, 0, 1, 0, 0])])
+    report = folder.check("train.lst", "val.lst")
+    assert len(texts(report, "pair-never-occurs")) == 2, "red jeans are shown by the other list, which is said instead"
+    assert len(texts(report, "pair-not-in-training")) == 1
+
+
+def test_of_many_pairs_the_first_are_named_and_the_others_counted(folder):
+    rows = [(f"{i}.png", [int(i % 4 == column) for column in range(4)]) for i in range(100)]
+    folder.list("train.lst", [*rows, ("none.png", [0] * 4)])
+    *named, rest = texts(folder.check("train.lst"), "pair-never-occurs")
+    assert len(named) == 5
+    assert rest == "train.lst: 1 more pair of labels like these"
 
 
 def test_a_label_that_training_never_shows_is_found_and_its_pairs_are_not(folder):
@@ -651,11 +692,12 @@ def test_wrong_usage_exits_with_2_before_anything_is_written(folder):
     before = {path: path.read_bytes() for path in folder.path.glob("*.*")}
     for arguments, message in (
         ((), "Missing argument"),
-        (("train.lst", "val.lst", "--fix", "a.lst"), "--fix is given once for 2 lists; give it once for each"),
-        (("train.lst", "--fix", "./train.lst"), "./train.lst would be written over train.lst"),
-        (("train.lst", "--fix", "a.lst", "--html", "a.lst"), "a.lst would be written over a.lst"),
-        (("train.lst", "--html", "labels.txt"), "labels.txt would be written over labels.txt"),
-        (("train.lst", "--fix", "new/a.lst", "--html", "new/labels.txt"), "would be written over new/labels.txt"),
+        (("train.lst", "val.lst", "--fix", "a.lst"), "--fix a.lst: should be one name for each list, 2 in all"),
+        (("train.lst", "--fix", "./train.lst"), "--fix ./train.lst: should be another file than train.lst"),
+        (("train.lst", "--fix", "a.lst", "--html", "a.lst"), "--html a.lst: should be another file than a.lst"),
+        (("train.lst", "--html", "labels.txt"), "--html labels.txt: should be another file than labels.txt"),
+        (("train.lst", "--html", "lists.json"), "--html lists.json: should be another file than lists.json"),
+        (("train.lst", "--fix", "new/a.lst", "--html", "new/labels.txt"), "another file than new/labels.txt"),
     ):
         done = folder.mxml(*arguments)
         assert done.returncode == 2 and message in done.stderr and done.stdout == ""
@@ -686,10 +728,12 @@ def test_fixed_lists_keep_their_label_names_in_new_folders(folder):
     done = folder.mxml("train.lst", "val.lst", "--fix", "new/sub/a.lst", "--fix", "new/b.lst", "--html", "pages/a.html")
     lines = done.stdout.splitlines()
     at = lines.index("new/sub/a.lst: written without 2 of 9 lines")
-    assert lines[at + 1 : at + 5] == [
+    assert lines[at + 1 : at + 7] == [
         "new/sub/labels.txt: written, the label names of labels.txt",
+        "new/sub/lists.json: written, the image folder of train.lst",
         "new/b.lst: written without 0 of 5 lines",
         "new/labels.txt: written, the label names of labels.txt",
+        "new/lists.json: written, the image folder of val.lst",
         "pages/a.html: written",
     ]
     config = TrainConfig(
@@ -700,9 +744,10 @@ def test_fixed_lists_keep_their_label_names_in_new_folders(folder):
         data_val=str(folder.path / "new/b.lst"),
         image_val=str(folder.root),
     )
-    assert open_data(config, print).labels == NAMES
+    assert open_data(config, print).label_names == NAMES
     again = folder.mxml("train.lst", "--fix", "new/sub/a.lst", "--json")
     assert json.loads(again.stdout)["fixed"][0]["label_names"] == "there"
+    assert check_lists([folder.path / "new/b.lst"]).root == str(folder.root)
 
 
 def test_other_label_names_beside_a_fixed_list_are_kept_and_said(folder):
@@ -745,6 +790,7 @@ def test_json_holds_what_the_text_says(folder):
         "images": 7,
         "left_out": 2,
         "label_names": "there",
+        "root_recorded": False,
     }
     assert plain["statistics"]["lists"][1]["guessing"]["mAP"] == pytest.approx((0.4 + 0.6 + 0.4 + 0.6) / 4)
     text = folder.mxml("train.lst", "val.lst").stdout
@@ -795,7 +841,7 @@ def test_a_terminal_sees_how_far_it_is_from_the_start(folder, size):
                 shown += part
     assert done.returncode == 0
     first, *_, last, rest = shown.decode().split("\r")[1:]
-    assert first.startswith("checking:   0%") and "0/12" in first
+    assert first.startswith("opening images:   0%") and "0/12" in first
     assert last.strip() == rest == ""  # nothing of it is left
 
 
@@ -829,7 +875,7 @@ def test_the_real_photographs_are_checked(shared):
     assert report.errors == ()
     assert len(report.scan.readable) == 1600 and report.scan.readable.all()
     # Found alike by eye, too: the same photographs from two web sites, some in both lists, some with other labels.
-    pairs = {frozenset(report.lists[k].images.name(i) for k, i in group.places) for group in report.duplicates}
+    pairs = {frozenset(report.lists[k].images.name(i) for k, i in group.entries) for group in report.duplicates}
     assert pairs >= {frozenset(pair) for pair in (("39.jpg", "43.jpg"), ("47.jpg", "387.jpg"), ("385.jpg", "59.jpg"))}
     disagreeing = {finding.images for finding in report.findings if finding.kind == "labels-disagree"}
     assert disagreeing >= {("47.jpg", "387.jpg"), ("385.jpg", "59.jpg")}

@@ -21,19 +21,19 @@ def test_names_with_the_same_text_are_one_group():
 
 
 def test_expressions_that_cannot_be_meant_are_refused():
-    with pytest.raises(MxmlError, match=r"--group-by \(: is no regular expression"):
+    with pytest.raises(MxmlError, match=r"`group_by` \(: should be a regular expression, and is none: missing"):
         group_by_pattern(["a"], "(")
-    with pytest.raises(MxmlError, match=r"is no regular expression: unterminated"):
+    with pytest.raises(MxmlError, match=r"and is none: unterminated"):
         group_by_pattern(["a"], "[[")
-    with pytest.raises(MxmlError, match=r"is no regular expression: the repetition number is too large"):
+    with pytest.raises(MxmlError, match=r"and is none: the repetition number is too large"):
         group_by_pattern(["a"], "a{99999999999999999999}")
-    with pytest.raises(MxmlError, match="--group-by x: finds nothing in any name, such as 'a'"):
+    with pytest.raises(MxmlError, match="`group_by` x: finds nothing in any name, such as 'a'"):
         group_by_pattern(["a", "b"], "x")
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(-3, 6)), max_size=30))
 def test_joined_groups_are_the_finest_that_hold_both(pairs):
-    first, second = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+    first, second = (np.array([pair[which] for pair in pairs], np.int64) for which in (0, 1))
     joined = join_groups(first, second).tolist()
     # Plain union by repeated relabelling.
     expected = list(range(len(pairs)))

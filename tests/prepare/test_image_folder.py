@@ -33,7 +33,7 @@ def test_what_a_set_does_not_name_is_returned(images):
     ("name", "guess"),
     [
         ("sub\\x.png", "; paths have / between their parts"),
-        ("images/579.jpg", "; the paths begin with images/, so --root should be {above}"),
+        ("images/579.jpg", "; the paths begin with images/, so `root` should be {above}"),
         ("579.JPG", "; '579.jpg' is there"),
         ("sub/car.jpg", "; 'sub/Car.JPG' is there"),
         ("579", "; '579.jpg' is there, and paths need their suffix"),
@@ -53,11 +53,11 @@ def test_where_nothing_is_there_it_is_said_once(images):
         compare_with_folder(listed(images, "images/579.jpg", "images/sub/x.png"), "s.csv")
     assert caught.value.faults == (
         f"s.csv: none of its 2 images is there, such as {images}/images/579.jpg; "
-        f"the paths begin with images/, so --root should be {images.parent}",
+        f"the paths begin with images/, so `root` should be {images.parent}",
     )
-    with pytest.raises(ListError, match=r"such as .*/a\.jpg; --root names the folder that the paths are under$"):
+    with pytest.raises(ListError, match=r"such as .*/a\.jpg; `root` names the folder that the paths are under$"):
         compare_with_folder(listed(images, "a.jpg", "b.jpg"), "s.csv")
-    with pytest.raises(ListError, match=f"'sub/x.png' is there, so --root should be {images}/sub$"):
+    with pytest.raises(ListError, match=f"'sub/x.png' is there, so `root` should be {images}/sub$"):
         compare_with_folder(listed(images, "x.png", "Car.JPG"), "s.csv")
     with pytest.raises(ListError, match="none: is no folder"):
         compare_with_folder(listed(images.parent / "none", "a.jpg"), "s.csv")
@@ -65,5 +65,5 @@ def test_where_nothing_is_there_it_is_said_once(images):
 
 def test_the_folder_above_the_one_that_one_is_in_has_a_name(images, monkeypatch):
     monkeypatch.chdir(images)
-    with pytest.raises(ListError, match=r"; the paths begin with images/, so --root should be \.\.$"):
+    with pytest.raises(ListError, match=r"; the paths begin with images/, so `root` should be \.\.$"):
         compare_with_folder(listed(".", "images/579.jpg", "images/sub/x.png"), "s.csv")

@@ -1,0 +1,101 @@
+"""The image folder that lists remember."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mxml.data.list_root import format_record, image_root, recorded_root
+from mxml.errors import ListError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working folder with an empty folder of lists."""
+    (tmp_path / "work/lists").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def record(place, root, out="lists"):
+    (place / out).mkdir(parents=True, exist_ok=True)
+    (place / out / "lists.json").write_bytes(format_record(Path(root), Path(out)))
+
+
+def test_what_was_written_is_found_from_wherever_the_list_is_named(place, monkeypatch):
+    record(place, "dataset")
+    assert json.loads((place / "lists/lists.json").read_text()) == {"root": "../dataset"}
+    assert recorded_root("lists/train.lst") == "dataset"
+    assert recorded_root(Path("lists/val.lst")) == "dataset"
+    assert recorded_root(place / "lists/train.lst") == str(place / "dataset")
+    monkeypatch.chdir(place / "lists")
+    assert recorded_root("train.lst") == "../dataset"
+    os.rename(place, place.parent / "moved")
+    assert recorded_root(place.parent / "moved/lists/train.lst") == str(place.parent / "moved/dataset")
+
+
+@pytest.mark.parametrize(
+    ("out", "root"),
+    [
+        (".", "images"),
+        ("lists", "."),
+        ("photos/lists", "photos"),
+        ("lists", "a/b/c"),
+        ("x", "x/y"),
+        ("lists", "a\nb"),
+        ("lists", "é \udcff"),
+    ],
+)
+def test_a_folder_around_or_below_is_found(place, out, root):
+    record(place, root, out)
+    assert recorded_root(os.path.join(out, "train.lst")) == root
+
+
+def test_a_root_that_is_given_counts_more_and_without_any_it_is_images(place):
+    assert image_root("lists/train.lst") == "images"
+    assert image_root("nowhere/train.lst") == "images"
+    record(place, "dataset")
+    assert image_root("lists/train.lst") == "dataset"
+    assert image_root("lists/train.lst", Path("other")) == "other"
+    (place / "lists/lists.json").write_text("junk")
+    assert image_root("lists/train.lst", "other") == "other"
+
+
+@pytest.mark.parametrize(
+    "root", ["/etc", "../../elsewhere", "../..", "../images/../../elsewhere", "/", "../../workshop"]
+)
+def test_a_strangers_record_leads_nowhere_else(place, root):
+    (place / "lists/lists.json").write_text(json.dumps({"root": root}))
+    with pytest.raises(ListError, match=r"lists\.json: says that the images are under .*used only if you name it"):
+        recorded_root("lists/train.lst")
+
+
+def test_a_folder_elsewhere_is_remembered_by_its_whole_path(place):
+    record(place, "../elsewhere")
+    assert json.loads((place / "lists/lists.json").read_text()) == {"root": str(place.parent / "elsewhere")}
+    with pytest.raises(ListError, match=f"under '{place.parent}/elsewhere'"):
+        recorded_root("lists/train.lst")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b'{"root": 1}',
+        b'{"root": ""}',
+        b'{"root": "a\\u0000b"}',
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b'{"root": "../images", "more": "' + b"x" * 70_000 + b'"}',
+        b'{"root": "' + b"x" * 5_000 + b'"}',
+    ],
+)
+def test_a_damaged_record_is_one_line(place, content):
+    (place / "lists/lists.json").write_bytes(content)
+    with pytest.raises(ListError, match=r"^lists/lists\.json: should be a JSON object such as .*`root` says") as caught:
+        recorded_root("lists/train.lst")
+    assert len(caught.value.faults) == 1
