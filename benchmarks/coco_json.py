@@ -27,7 +27,7 @@ ANNOTATIONS_PER_IMAGE = 7  # as in train2017: 860,001 of 118,287 images
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reader", choices=READERS, help="read FILE in this process and print the figures as JSON")
     parser.add_argument("--file", type=Path, help="what --reader reads")
     arguments = parser.parse_args()

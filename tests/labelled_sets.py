@@ -1,4 +1,4 @@
-"""Sets of labelled images, drawn by hypothesis, and what they are once a form of labels was written and read."""
+"""Sets of labelled images, drawn by hypothesis, and what they are once a format of labels was written and read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mxml.data.image_list import ImageList, path_fault, plain_path
 from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages
 
-# What some form or other gives a meaning to, beside anything else that Unicode has.
+# What some format or other gives a meaning to, beside anything else that Unicode has.
 letters = st.one_of(
     st.sampled_from("ab ,;|\t\"'\\#%&<>{}[]:=+-_./01éß日\u2028\x85\ufeff"),
     st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"),
@@ -47,8 +47,8 @@ def said(read):
     return list(read.label_names), list(zip(read.images.names(), read.images.labels.tolist()))
 
 
-def reread(form, written, target, options=DEFAULTS, root=None):
-    """Write a set, check that the form knows its file again, and return what it says when it is read."""
-    form.write(written, target, options)
-    assert form.recognises(target)
-    return said(form.read(target, target if root is None else root, options))
+def reread(format, written, target, options=DEFAULTS, root=None):
+    """Write a set, check that the format knows its file again, and return what it says when it is read."""
+    format.write(written, target, options)
+    assert format.recognises(target)
+    return said(format.read(target, target if root is None else root, options))

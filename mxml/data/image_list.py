@@ -7,9 +7,9 @@ import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mxml.errors import ListError
 from mxml.text import quoted
@@ -24,9 +24,22 @@ _UNLISTABLE = re.compile(r"[\n\r\0]")
 class ImageList:
     """Images and their labels, held column by column and never changed.
 
-    ``index`` (N,) int64 is the first column of a list; ``labels`` (N, C) int8 holds 1, 0 and -1 (unknown), or float32
-    where other values were asked for. ``root`` is the folder that the names are under. The names lie one after the
-    other in ``name_bytes`` (UTF-8), the i-th from ``name_offsets[i]`` to ``name_offsets[i + 1]``.
+    Parameters
+    ----------
+    index : (N,) int64
+        The first column of a list: the images' numbers.
+    labels : (N, C) int8 or float32
+        1, 0 and -1 (unknown); float32 where other values were asked for.
+    root : str
+        The folder that the names are under.
+    name_bytes : bytes
+        The names as UTF-8, one after the other.
+    name_offsets : (N + 1,) int64
+        The i-th name lies from ``name_offsets[i]`` to ``name_offsets[i + 1]``.
+
+    See Also
+    --------
+    from_rows : Builds a list from names and rows of labels.
     """
 
     index: np.ndarray
@@ -41,12 +54,35 @@ class ImageList:
 
     @classmethod
     def from_rows(
-        cls, names: Sequence[str], labels: Any, root: str | os.PathLike[str] = "", index: Any = None
+        cls,
+        names: Sequence[str],
+        labels: ArrayLike,
+        root: str | os.PathLike[str] = "",
+        index: ArrayLike | None = None,
     ) -> ImageList:
         """Build a list from one name and one row of labels per image.
 
-        ``labels`` is (N, C); it becomes int8 where all values are 1, 0 or -1, and float32 otherwise. ``index`` is
-        0 to N-1 unless given. Raises ListError for labels that are not finite.
+        Parameters
+        ----------
+        names : sequence of str
+            The images' paths under ``root``.
+        labels : (N, C) array_like
+            Becomes int8 where all values are 1, 0 or -1, and float32 otherwise.
+        root : path, optional
+            The folder that the names are under.
+        index : (N,) array_like of int, optional
+            The images' numbers; 0 to N - 1 unless given.
+
+        Returns
+        -------
+        ImageList
+
+        Raises
+        ------
+        ListError
+            For labels that are not finite.
+        ValueError
+            For labels or an index of another shape.
         """
         values = np.asarray(labels)
         if values.ndim != 2 or len(values) != len(names):
@@ -83,8 +119,19 @@ class ImageList:
         """Return all names, as the list has them."""
         return [_decode(name) for name in self._encoded_names()]
 
-    def select(self, positions: Any) -> ImageList:
-        """Return the list of the images at ``positions``, in that order, each with its index."""
+    def select(self, positions: ArrayLike) -> ImageList:
+        """Return some of the images.
+
+        Parameters
+        ----------
+        positions : (M,) array_like of int
+            Which images, counted from 0; one may be there again.
+
+        Returns
+        -------
+        ImageList
+            The M images in that order, each with its index.
+        """
         chosen = np.asarray(positions, dtype=np.int64)
         starts, ends = self.name_offsets[:-1][chosen].tolist(), self.name_offsets[1:][chosen].tolist()
         packed = _pack(self.name_bytes[start:end] for start, end in zip(starts, ends))

@@ -32,10 +32,31 @@ def read_lst(
     """Read and check a ``.lst`` file.
 
     Also takes any run of tabs and blanks between fields where paths hold none, CRLF, blank lines, a byte order mark and
-    a missing last line end. The number of labels is ``num_classes``, or what the first line has. Labels are 0, 1 and -1
-    unless ``any_values`` asks for float32. Names stay under ``root`` (by their text alone; links are not followed)
-    unless ``allow_absolute`` lets them lead anywhere. Raises one ListError with every fault as
-    ``file:line: what is wrong, what it should be``.
+    a missing last line end.
+
+    Parameters
+    ----------
+    path : path
+        The list: ``index TAB label TAB ... label TAB path`` on each line.
+    root : path, optional
+        The folder that the images' paths are under.
+    num_classes : int, optional
+        How many labels each line has; as many as the first line unless given.
+    allow_absolute : bool, optional
+        Let images be named by absolute paths, or outside of ``root``. Paths are judged by their text alone; links are
+        not followed.
+    any_values : bool, optional
+        Take any finite numbers as labels, as float32, and not 0, 1 and -1 (unknown) alone.
+
+    Returns
+    -------
+    ImageList
+        The images in the list's order, with labels (N, C) int8, or float32 for ``any_values``.
+
+    Raises
+    ------
+    ListError
+        With every fault, each as ``file:line: what is wrong, what it should be``; the first 20 are kept.
     """
     reader = LstReader(os.fspath(path), num_classes, allow_absolute, any_values)
     try:
@@ -113,5 +134,21 @@ def format_lst(images: ImageList) -> bytes:
 
 
 def write_lst(path: str | os.PathLike[str], images: ImageList) -> None:
-    """Write the list as format_lst gives it, whole or not at all."""
+    """Write a list exactly as im2rec writes it, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        The file, which is replaced if it is there.
+    images : ImageList
+        What to write; ``index`` becomes the first column.
+
+    Raises
+    ------
+    ListError
+        For images without labels, and for paths that no list can hold: with a tab or a line end, with blanks at an
+        end, or not UTF-8.
+    MxmlError
+        For a file that cannot be written.
+    """
     atomic.write_bytes(path, format_lst(images))

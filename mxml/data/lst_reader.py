@@ -64,7 +64,7 @@ class LstReader:
                 try:
                     parsed = self._parse(number, line)
                 except ListError as error:
-                    self.faults.extend(error)
+                    self.faults.add(str(error))
                     parsed = None
                 if parsed is None:
                     self.skipped.append(number)

@@ -270,6 +270,6 @@ def test_images_in_formats_that_nothing_reads_are_counted(tmp_path):
     )
     (tmp_path / "hat/1.jpg").unlink()
     assert faults(folder_names.read, tmp_path, tmp_path, OPTIONS) == [
-        f"{tmp_path}: holds no images but 1 .gif, 2 .heic files, which cannot be read; should hold folders of images "
+        f"{tmp_path}: holds no images but 1 .gif, 2 .heic files, which are passed over; should hold folders of images "
         "named by their labels, or labels.csv"
     ]

@@ -1,4 +1,4 @@
-"""Which form of labels a file or folder has."""
+"""Which format of labels a file or folder has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_table_in_the_image_folder_comes_before_the_folders_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "form"),
+    ("name", "content", "format"),
     [
         ("a.csv", "image,red\na.jpg,1\n", csv_columns),
         ("a.tsv", "image\ttags\na.jpg\tred\n", csv_tags),
@@ -33,9 +33,9 @@ def test_the_table_in_the_image_folder_comes_before_the_folders_names(tmp_path):
         ("folder/red/a.jpg", "", folder_names),
     ],
 )
-def test_each_form_is_known_by_its_looks(tmp_path, name, content, form):
+def test_each_form_is_known_by_its_looks(tmp_path, name, content, format):
     put(tmp_path, **{name: content})
-    assert recognise(tmp_path / name.split("/")[0]) is form
+    assert recognise(tmp_path / name.split("/")[0]) is format
 
 
 def test_other_files_are_refused(tmp_path):
@@ -51,7 +51,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "form"),
+    ("file", "content", "format"),
     [
         ("annotations/instances.json", '{"images": [{"id": 1}], "annotations": []}', "coco"),
         ("tags.csv", "image,tags\na.jpg,red\n", "tags"),
@@ -61,14 +61,14 @@ def test_other_files_are_refused(tmp_path):
         ("pack/x.lst", "0\t1\t0\ta.jpg\n", "lst"),
     ],
 )
-def test_a_folder_that_has_the_labels_in_a_file_is_not_taken_for_labels_by_folders(tmp_path, file, content, form):
+def test_a_folder_that_has_the_labels_in_a_file_is_not_taken_for_labels_by_folders(tmp_path, file, content, format):
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.jpg").write_bytes(b"")
     assert recognise(tmp_path).NAME == "folders"
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(content)
-    where = tmp_path / (file.partition("/")[0] if form == "text-files" else file)
+    where = tmp_path / (file.partition("/")[0] if format == "text-files" else file)
     with pytest.raises(ListError) as caught:
         recognise(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: holds {where}, which looks like labels of the format {form} (")
+    assert str(caught.value).startswith(f"{tmp_path}: holds {where}, which looks like labels of the format {format} (")
     assert str(caught.value).endswith("; give that as the source, or say that `format` is folders")

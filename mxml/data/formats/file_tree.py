@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from mxml.errors import ListError
 from mxml.text import quoted
@@ -14,11 +14,11 @@ from mxml.text import quoted
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """How the files end that are taken for images."""
 
-UNREAD_SUFFIXES = (
+OTHER_IMAGE_SUFFIXES = (
     *(".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe", ".jxl"),
     *(".nef", ".orf", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga"),
 )
-"""How files end that people take for images, and that nothing here reads."""
+"""How files end that people take for images too, and that are passed over in folders."""
 
 _MAX_PART_BYTES = 255
 
@@ -42,18 +42,27 @@ def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
+class FoundImages(NamedTuple):
+    """The images under a folder, and in words how many others were passed over: ``5 .gif, 2 .heic``, or nothing."""
+
+    names: list[str]
+    passed_over: str
+
+
+def look_for_images(folder: Path) -> FoundImages:
+    """Return the image files under ``folder``, by their suffix, as find_files does; count those of other formats."""
+    names, others = [], Counter[str]()
+    for name in find_files(folder, IMAGE_SUFFIXES + OTHER_IMAGE_SUFFIXES):
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            names.append(name)
+        else:
+            others[os.path.splitext(name)[1].lower()] += 1
+    return FoundImages(names, ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items())))
+
+
 def find_images(folder: Path) -> list[str]:
     """Return the image files under ``folder``, by their suffix, as find_files does."""
     return find_files(folder, IMAGE_SUFFIXES)
-
-
-def unread_images(folder: Path) -> str:
-    """Return in words how many images of other formats are under ``folder``, such as ``5 .gif, 2 .heic``; or nothing.
-
-    ``find_images`` passes them over.
-    """
-    counts = Counter(os.path.splitext(name)[1].lower() for name in find_files(folder, UNREAD_SUFFIXES))
-    return ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(counts.items()))
 
 
 def relative_to(path: Path, root: Path) -> str:

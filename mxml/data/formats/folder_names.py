@@ -13,9 +13,8 @@ from mxml.data.formats.file_tree import (
     IMAGE_SUFFIXES,
     blocked_files,
     file_fault,
-    find_images,
+    look_for_images,
     relative_to,
-    unread_images,
 )
 from mxml.data.formats.options import OTHER_FORMATS, FormatOptions
 from mxml.data.formats.rows import rows_of_names
@@ -50,14 +49,13 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     if not path.is_dir():
         raise ListError(f"{path}: is a file, should be a folder with folders of images named by their labels")
     prefix = relative_to(path, root)
-    names = find_images(path)
-    unread = unread_images(path)
+    names, others = look_for_images(path)
     if not names:
-        but = f" but {unread} files, which cannot be read;" if unread else ","
+        but = f" but {others} files, which are passed over;" if others else ","
         raise ListError(
             f"{path}: holds no images{but} should hold folders of images named by their labels, or labels.csv"
         )
-    notes = [f"{path}: {unread} files are passed over: images end in {' '.join(IMAGE_SUFFIXES)}"] if unread else []
+    notes = [f"{path}: {others} files are passed over: images end in {' '.join(IMAGE_SUFFIXES)}"] if others else []
     rows = rows_of_names(path, options)
     for name in names:
         if "/" in name:
