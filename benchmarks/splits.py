@@ -26,10 +26,12 @@ import numpy as np
 
 SHARES = (0.8, 0.1, 0.1)
 
-FIGURES = {
+METRICS = {
     "largest": "label's share in a part, points off: largest",
     "mean": "mean",
     "unlabelled": "no label",
+    "named_largest": "without no label: largest",
+    "named_mean": "mean",
     "spread_largest": "part's share of a label, points off: largest",
     "spread_mean": "mean",
     "images": "images off",
@@ -41,8 +43,9 @@ EXPLANATION = """\
 A label's share in a part is how many of the part's images have it; it is off by its distance from the label's share in
 the whole set. A part's share of a label is how many of the label's images the part has; it is off by its distance from
 the share that was asked for, and shows what happens to rare labels. Both in percentage points, over all labels and
-parts. "No label" is a label too here; its own column is the largest that its share in a part is off by. "Images off" is
-the largest distance of a part's size from what was asked for. All but the worst seed are means over the seeds."""
+parts. "No label" is a label too here; its own column is the largest that its share in a part is off by, and the two
+columns after it leave it out, as the peers do. "Images off" is the largest distance of a part's size from what was
+asked for. All but the worst seed are means over the seeds."""
 
 Parts = Sequence[np.ndarray]
 Splitter = Callable[[np.ndarray, int], Parts]
@@ -51,7 +54,7 @@ Splitter = Callable[[np.ndarray, int], Parts]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--splitter", choices=SPLITTERS, help="split --labels in this process, print figures as JSON")
+    parser.add_argument("--splitter", choices=SPLITTERS, help="split --labels in this process, print metrics as JSON")
     parser.add_argument("--labels", type=Path, help="what --splitter splits: .npy of (N, C), groups in .groups.npy")
     parser.add_argument("--million", nargs=2, metavar=("WIDTH", "HOW"), help="time one split of a million images")
     arguments = parser.parse_args()
@@ -76,7 +79,7 @@ def compare(seeds: int) -> None:
             command = [python, __file__, "--splitter", splitter, "--labels", str(labels), "--seeds", str(seeds)]
             result = harness.run(f"{name}, {splitter}", command)
             print(f"{name}, {splitter}: {harness.brief(result)}", file=sys.stderr, flush=True)
-            rows.append([name, result["name"], *(result[figure] for figure in FIGURES)])
+            rows.append([name, result["name"], *(result[metric] for metric in METRICS)])
         return rows
 
     rows, grouped_rows = [], []
@@ -98,7 +101,7 @@ def compare(seeds: int) -> None:
         for how in MILLION
         for command in [[sys.executable, __file__, "--million", str(width), how]]
     ]
-    header = ["set", "splitter", *FIGURES.values()]
+    header = ["set", "splitter", *METRICS.values()]
     print(f"{harness.machine(list(pythons.values()))}\n\n{EXPLANATION}\n")
     print(f"Shares {', '.join(map(str, SHARES))}; {seeds} seeds.\n\n{harness.markdown_table(header, rows)}\n")
     print(f"Groups that stay together, 20,000 images:\n\n{harness.markdown_table(header, grouped_rows)}\n")
@@ -139,7 +142,7 @@ def grouped_labels(mean_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(splitter: str, path: Path, seeds: int) -> dict[str, object]:
-    """Split with each seed and return the means of the figures."""
+    """Split with each seed and return the means of the metrics."""
     labels = np.load(path)
     groups = np.load(path.with_suffix(".groups.npy")) if "groups" in splitter else None
     name, split = SPLITTERS[splitter](groups)
@@ -149,12 +152,12 @@ def measure(splitter: str, path: Path, seeds: int) -> dict[str, object]:
         started = time.perf_counter()
         parts = split(labels, seed)
         results.append({"seconds": time.perf_counter() - started, **deviations(labels, parts)})
-    means = {figure: statistics.mean(result[figure] for result in results) for figure in results[0]}
+    means = {metric: statistics.mean(result[metric] for result in results) for metric in results[0]}
     return {"name": name, **means, "images_worst": max(result["images"] for result in results)}
 
 
 def deviations(labels: np.ndarray, parts: Parts) -> dict[str, float]:
-    """Return how far the parts are from what they should hold: the figures that EXPLANATION defines."""
+    """Return how far the parts are from what they should hold: the metrics that EXPLANATION defines."""
     if sorted(np.concatenate(parts).tolist()) != list(range(len(labels))):
         sys.exit("the parts do not hold every image once")
     labels = np.column_stack([labels, ~labels.any(axis=1)])
@@ -162,7 +165,7 @@ def deviations(labels: np.ndarray, parts: Parts) -> dict[str, float]:
     counts = np.array([labels[part].sum(axis=0, dtype=np.int64) for part in parts])
     sizes, shares = np.array([[len(part)] for part in parts]), np.array(SHARES)[:, None]
     share_off = 100 * np.abs(counts / sizes - totals / len(labels))
-    unlabelled = share_off[:, -1].max()
+    unlabelled, named = share_off[:, -1].max(), share_off[:, :-1]
     if not totals[-1]:  # then it is no label
         counts, totals, share_off = counts[:, :-1], totals[:-1], share_off[:, :-1]
     spread_off = 100 * np.abs(counts / totals - shares)
@@ -170,6 +173,8 @@ def deviations(labels: np.ndarray, parts: Parts) -> dict[str, float]:
         "largest": share_off.max(),
         "mean": share_off.mean(),
         "unlabelled": unlabelled,
+        "named_largest": named.max(),
+        "named_mean": named.mean(),
         "spread_largest": spread_off.max(),
         "spread_mean": spread_off.mean(),
         "images": float(np.abs(sizes - shares * len(labels)).max()),

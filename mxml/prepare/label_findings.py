@@ -135,8 +135,8 @@ def _training_pair_findings(
         first, second = label_names[pair.first], label_names[pair.second]
         yield finding(
             "label-always-with-another",
-            f"{train.path}: every image with {first} ({pair.images:,}) has {second}; without images that have {first} "
-            f"alone, a network may learn the two as one",
+            f"{train.path}: every image with {first} ({pair.images:,}) has {second}; add images with {first} "
+            f"and without {second}, or a network may learn the two as one",
             examples(train.images, labels[:, pair.first] == 1),
         )
     yield from _more("label-always-with-another", train, len(always))

@@ -56,8 +56,8 @@ def _words(name: str) -> str:
 def _one_letter_apart(names: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield for each of the different names, of which the first are preferred, its number and its best partner's.
 
-    Nothing is yielded for a name without a partner before it. Two names that differ in one place are equal without
-    that place; so each name is looked up without each of its letters, and never compared with all others.
+    Nothing is yielded for a name without a partner before it. Two names that differ in one position are equal without
+    that position; so each name is looked up without each of its letters, and never compared with all others.
     """
     best: dict[int, int] = {}
 
@@ -73,21 +73,21 @@ def _one_letter_apart(names: Sequence[str]) -> Iterator[tuple[int, int]]:
         shorter = {names[number]: number for number in by_length.get(length - 1, ())}
         same = {names[number]: number for number in numbers}
         run = {number: _word_lengths(names[number]) for number in numbers}
-        for place in range(length):
-            # One place at a time, so that what is remembered grows with the number of names alone.
+        for position in range(length):
+            # One position at a time, so that what is remembered grows with the number of names alone.
             without: dict[str, int] = {}
             for number in numbers:
                 name = names[number]
-                if run[number][place] < FEWEST_LETTERS:
+                if run[number][position] < FEWEST_LETTERS:
                     continue
-                rest = name[:place] + name[place + 1 :]
+                rest = name[:position] + name[position + 1 :]
                 first = without.setdefault(rest, number)
                 if first != number:
                     pair(first, number)
-                if run[number][place] > FEWEST_LETTERS and rest in shorter:
+                if run[number][position] > FEWEST_LETTERS and rest in shorter:
                     pair(shorter[rest], number)
-                swapped = name[:place] + name[place + 1 : place + 2] + name[place] + name[place + 2 :]
-                if swapped in same and swapped != name and run[number][place + 1]:
+                swapped = name[:position] + name[position + 1 : position + 2] + name[position] + name[position + 2 :]
+                if swapped in same and swapped != name and run[number][position + 1]:
                     pair(same[swapped], number)
     yield from best.items()
 

@@ -583,8 +583,8 @@ def test_black_that_is_always_jeans_is_found_and_the_pairs_that_lack_are_named(t
     report = folder.check("train.lst")
     assert kinds(report) == {"label-always-with-another", "pair-never-occurs"}
     assert texts(report, "label-always-with-another") == [
-        "train.lst: every image with black (15) has jeans; without images that have black alone, a network may learn "
-        "the two as one"
+        "train.lst: every image with black (15) has jeans; add images with black and without jeans, or a network may "
+        "learn the two as one"
     ]
     ending = "if there are such images, add some"
     assert texts(report, "pair-never-occurs") == [
