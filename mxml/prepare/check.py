@@ -19,8 +19,9 @@ from mxml.prepare.checked_lists import (
 )
 from mxml.prepare.duplicates import find_duplicates
 from mxml.prepare.findings import Finding, find_all
-from mxml.prepare.image_scan import ImageScan, scan_images
+from mxml.prepare.image_scan import CalledProgress, ImageScan, scan_images
 from mxml.prepare.label_statistics import LabelStatistics, label_statistics
+from mxml.progress import SILENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +132,7 @@ def check_lists(
     read, label_names, labels_file = read_lists(paths, roots, labels, allow_absolute)
     images, rows = distinct_images([lines.images for lines in read])
     total = len(images)
-    if progress:
-        progress(0, total)
-    scan = scan_images(
-        images, threads=threads, progress=None if progress is None else lambda done: progress(done, total)
-    )
+    scan = scan_images(images, threads=threads, progress=CalledProgress(progress) if progress else SILENT)
     broken = np.zeros(total, bool)
     broken[[fault.position for fault in scan.faults]] = True
     lists = tuple(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mxml.errors import ImageError
-from mxml.images.decode import decode, read_file, read_header
+from mxml.images.decode import decode_reduced, read_file
 from mxml.prepare.check import CheckReport
 from mxml.prepare.checked_lists import DuplicateGroup, Place
 from mxml.prepare.findings import ERRORS, WARNINGS, Finding
@@ -330,12 +330,13 @@ def _thumbnails(report: CheckReport, cards: Iterable[_Card]) -> dict[Place, _Thu
         return dict(zip(places, pool.map(_thumbnail, paths)))
 
 
+def _thumbnail_reduction(width: int, height: int) -> int:
+    return next((step for step in (8, 4, 2) if max(width, height) >= step * THUMBNAIL_SIDE), 1)
+
+
 def _thumbnail(path: str) -> _Thumbnail:
     try:
-        data = read_file(path)
-        header = read_header(data, path)
-        reduction = next((step for step in (8, 4, 2) if max(header.shown_size) >= step * THUMBNAIL_SIDE), 1)
-        image = decode(data, channels="bgr", reduction=reduction, header=header, path=path)
+        image = decode_reduced(read_file(path), _thumbnail_reduction, path=path).bgr
         factor = min(1.0, THUMBNAIL_SIDE / max(image.shape))
         height, width = (max(1, round(side * factor)) for side in image.shape[:2])
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -14,8 +14,9 @@ import numpy as np
 
 from mxml.data.image_list import ImageList
 from mxml.errors import ImageError
-from mxml.images.decode import FORMATS, Limits, decode, jpeg_damage, read_file, read_header
+from mxml.images.decode import Limits, decode_reduced, read_file
 from mxml.images.perceptual_hash import BITS, ENOUGH_PIXELS, GRID_CELLS, colour_grid, perceptual_hash
+from mxml.progress import SILENT, Progress
 from mxml.runtime.threads import physical_cores
 
 __all__ = ["ImageFault", "ImageScan", "scan_images"]
@@ -42,8 +43,8 @@ class ImageScan:
 
     ``readable`` (N,) bool says which images training can read; ``faults`` says of the others, by position, why not.
     ``damages`` names those that decode although their data are damaged.
-    ``width`` and ``height`` (N,) int32 are pixels as shown, 0 where unreadable; ``format`` (N,) str, such as JPEG, is
-    empty there. ``animated`` (N,) bool marks those of which only the first of several frames or pages is used.
+    ``width`` and ``height`` (N,) int32 are pixels as shown, 0 where unreadable. ``animated`` (N,) bool marks those of
+    which only the first of several frames or pages is used.
     ``size`` (N,) int64 is the length of the file in bytes, 0 where it could not be opened. ``digest`` (N, 16) uint8 is
     the BLAKE2b hash of its bytes, ``phash`` (N, 32) uint8 what ``perceptual_hash`` gives, ``colour`` (N, 48) uint8 what
     ``colour_grid`` gives; these are zeros where unreadable.
@@ -56,7 +57,6 @@ class ImageScan:
     height: np.ndarray
     size: np.ndarray
     animated: np.ndarray
-    format: np.ndarray
     digest: np.ndarray
     phash: np.ndarray
     colour: np.ndarray
@@ -83,12 +83,12 @@ def scan_images(
     *,
     threads: int | None = None,
     limits: Limits = _DEFAULT_LIMITS,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> ImageScan:
     """Open every image of a list as training does, each path once, and decode all of it.
 
     ``threads`` (default: physical cores) work at once; no decoded image is kept. ``limits`` bounds single images.
-    ``progress`` is called from this thread with the number of images done since its last call, a few dozen at a time.
+    ``progress`` is told from this thread, a few dozen images at a time.
     An image that cannot be read is no error but one of ``faults``; a JPEG that is damaged inside decodes with its
     damage, as it does in training, and is one of ``damages``.
     """
@@ -96,11 +96,11 @@ def scan_images(
     distinct = np.unique(first_rows)
     scan = _empty_scan(len(images))
     found: list[ImageFault] = []
+    progress.start(len(images), "opening images")
     with closing(_run(_Scanner(images, limits, scan), distinct, threads or physical_cores())) as results:
         for done, some in results:
             found += some
-            if progress:
-                progress(done)
+            progress.advance(done)
     scan = replace(
         scan,
         faults=tuple(fault for fault in found if fault.kind != _DAMAGED),
@@ -108,8 +108,7 @@ def scan_images(
     )
     if len(distinct) == len(images):
         return scan
-    if progress:
-        progress(len(images) - len(distinct))
+    progress.advance(len(images) - len(distinct))
     return scan.select(first_rows)
 
 
@@ -128,7 +127,6 @@ def _empty_scan(count: int) -> ImageScan:
         height=np.zeros(count, np.int32),
         size=np.zeros(count, np.int64),
         animated=np.zeros(count, bool),
-        format=np.zeros(count, f"<U{max(map(len, FORMATS))}"),
         digest=np.zeros((count, DIGEST_BYTES), np.uint8),
         phash=np.zeros((count, BITS // 8), np.uint8),
         colour=np.zeros((count, GRID_CELLS * 3), np.uint8),
@@ -185,14 +183,36 @@ class _Scanner:
         scan, path = self._scan, self._images.path(row)
         data = read_file(path, self._limits)
         scan.size[row] = len(data)
-        header = read_header(data, path)
-        reduction = next((factor for factor in (8, 4, 2) if min(header.shown_size) >= factor * ENOUGH_PIXELS), 1)
-        pixels = decode(data, channels="bgr", reduction=reduction, limits=self._limits, header=header, path=path)
-        scan.phash[row] = perceptual_hash(pixels)
-        scan.colour[row] = colour_grid(pixels)
+        pixels = decode_reduced(data, _reduction, limits=self._limits, path=path)
+        scan.phash[row] = perceptual_hash(pixels.bgr)
+        scan.colour[row] = colour_grid(pixels.bgr)
         scan.digest[row] = np.frombuffer(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), np.uint8)
-        scan.width[row], scan.height[row] = header.shown_size
-        scan.animated[row] = header.animated
-        scan.format[row] = header.format
+        scan.width[row], scan.height[row] = pixels.size
+        scan.animated[row] = pixels.animated
         scan.readable[row] = True
-        return jpeg_damage(data) if header.format == "JPEG" else None
+        return pixels.damage
+
+
+def _reduction(width: int, height: int) -> int:
+    """Return the most that leaves a picture enough pixels for its hash."""
+    return next((factor for factor in (8, 4, 2) if min(width, height) >= factor * ENOUGH_PIXELS), 1)
+
+
+class CalledProgress:
+    """Calls ``call(done, total)`` with the images done since the last call."""
+
+    def __init__(self, call: Callable[[int, int], None]):
+        self._call = call
+        self._total = 0
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        """Tell the total, with no image done."""
+        self._total = total
+        self._call(done, total)
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """Tell that so many more are done."""
+        self._call(count, self._total)
+
+    def note(self, text: str) -> None:
+        """Say nothing: there is no one to say it to."""

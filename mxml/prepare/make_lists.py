@@ -198,11 +198,10 @@ def _joined_with_duplicates(
 ) -> np.ndarray:
     """Return the groups with near-duplicate images in one; note what was found."""
     from mxml.prepare.duplicates import find_duplicates
-    from mxml.prepare.image_scan import scan_images
+    from mxml.prepare.image_scan import CalledProgress, scan_images
+    from mxml.progress import SILENT
 
-    if progress:
-        progress(0, len(images))
-    scan = scan_images(images, progress=progress and (lambda done: progress(done, len(images))))
+    scan = scan_images(images, progress=CalledProgress(progress) if progress else SILENT)
     if scan.faults:
         first = scan.faults[0]
         notes.append(
