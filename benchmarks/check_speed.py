@@ -152,8 +152,8 @@ def time_search(count: int, crowds: bool) -> dict[str, Any]:
         copies = order[start : start + count // 20]
         digest[copies], hashes[copies], colours[copies] = digest[copies[0]], hashes[copies[0]], colours[copies[0]]
     nothing = np.zeros(count, np.int64)
-    same, formats = nothing == 0, nothing.astype("U4")
-    scan = ImageScan((), (), same, nothing, nothing, nothing, ~same, formats, digest, hashes, colours)
+    same = nothing == 0
+    scan = ImageScan((), (), same, nothing, nothing, nothing, ~same, digest, hashes, colours)
     find_duplicates(scan.select(range(1000)))  # what is imported at its first use is not part of the search
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import struct
 from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
 from mxml.errors import ImageError
-from mxml.images.headers import FORMATS, Header, read_header, riff_chunks
+from mxml.images.headers import FORMATS, Header, read_header
+from mxml.images.headers.header import Damaged
+from mxml.images.headers.png import picture_of_png
+from mxml.images.headers.webp import first_frame_of_webp
+from mxml.images.jpeg import decode_jpeg
+from mxml.images.opencv import imdecode
 from mxml.runtime.imports import load_cv2
 
 __all__ = [
@@ -23,7 +27,6 @@ __all__ = [
     "Pixels",
     "decode",
     "decode_reduced",
-    "jpeg_damage",
     "load",
     "read_file",
     "read_header",
@@ -35,23 +38,26 @@ cv2 = load_cv2()
 # What libjpeg can decode; other formats stay under it, too, so that a limit does not depend on a file's format.
 LONGEST_SIDE = 65_500
 
-_JPEG_FLAGS = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
+_STRIP_PIXELS = 1 << 18  # converted at a time
+_MOST_PASSES = 24  # over the largest picture; encoders write about 10 scans
+
+_ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_FLIPS = {2: 1, 4: 0}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest image that is read: ``max_pixels`` by its header, ``max_bytes`` of its file.
+    """The largest image that is read: ``max_pixels`` by its header, ``max_bytes`` of its file, and ``max_memory``, the
+    bytes that its decoding takes at the most, by what its header says and its decoder needs.
 
-    The defaults are about 179 million pixels (half a gigabyte decoded; Pillow's limit) and 256 MiB.
+    The defaults are about 179 million pixels (half a gigabyte decoded; Pillow's limit), 256 MiB, and 1 GiB: twice the
+    largest picture of 8 bits. Each thread may take so much at once. A JPEG in several scans is decoded scan by scan;
+    all of them together may have 24 times ``max_pixels``.
     """
 
     max_pixels: int = 178_956_970
     max_bytes: int = 256 << 20
+    max_memory: int = 1 << 30
 
 
 _DEFAULT_LIMITS = Limits()
@@ -59,12 +65,15 @@ _DEFAULT_LIMITS = Limits()
 
 class Pixels(NamedTuple):
     """A decoded image: ``bgr`` (H, W, 3) uint8, upright; ``size`` (width, height) of the original as shown, in pixels;
-    ``reduction``, how many times smaller than that it was decoded.
+    ``reduction``, how many times smaller than that it was decoded; ``animated``, whether more pictures follow in the
+    file; ``damage``, what is damaged inside a JPEG that decodes nevertheless, or None.
     """
 
     bgr: np.ndarray
     size: tuple[int, int]
     reduction: int
+    animated: bool = False
+    damage: str | None = None
 
 
 def load(path: str | os.PathLike[str], *, channels: str = "rgb", limits: Limits = _DEFAULT_LIMITS) -> np.ndarray:
@@ -121,20 +130,13 @@ def decode(
     them; of several frames or pages the first is taken. ``reduction`` of 2, 4 or 8 returns the image that many times
     smaller, sides rounded down: a JPEG is decoded at that size, at a fraction of the cost, other formats are averaged.
     ``header`` saves reading it twice. Raises ImageError, naming ``path``, for what ``read_header`` refuses, for an
-    image over ``limits``, and for data that the decoder refuses; a damaged JPEG that is whole in length decodes with
-    its damage, as everywhere.
+    image over ``limits``, for data that the decoder refuses, and for a JPEG that is cut off, even where it was given
+    a new end; a damaged JPEG that is whole in length decodes with its damage, as everywhere.
     """
-    header = header or read_header(data, path)
-    _check_size(header, limits, path)
-    image = _decode_bgr(data, header, reduction, path)
-    expected = tuple(max(1, side // reduction) for side in reversed(header.shown_size))
-    if image.shape != (*expected, 3):
-        raise ImageError(f"the {header.format} data do not agree with the size that its header gives", path)
-    if channels == "rgb":
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    if channels == "bgr":
-        return image
-    raise ValueError(f"channels must be 'rgb' or 'bgr', not {channels!r}")
+    if channels not in ("rgb", "bgr"):
+        raise ValueError(f"channels must be 'rgb' or 'bgr', not {channels!r}")
+    image = _decode(data, header or read_header(data, path), reduction, limits, path).bgr
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == "rgb" else image
 
 
 def decode_reduced(
@@ -149,54 +151,75 @@ def decode_reduced(
     The one way from bytes to pixels of batches, scans, pages and drawings. Raises ImageError as ``decode`` does.
     """
     header = read_header(data, path)
-    reduction = reduction_for(*header.shown_size)
-    image = decode(data, channels="bgr", reduction=reduction, limits=limits, header=header, path=path)
-    return Pixels(image, header.shown_size, reduction)
+    return _decode(data, header, reduction_for(*header.shown_size), limits, path)
 
 
-def jpeg_damage(data: bytes) -> str | None:
-    """Say what is damaged inside a JPEG that decodes nevertheless; None where nothing is.
+def _decode(data: bytes, header: Header, reduction: int, limits: Limits, path: str) -> Pixels:
+    _check_limits(header, limits, path)
+    if header.format == "JPEG":
+        image, damage = decode_jpeg(data, header, reduction, path)
+        # libjpeg rounds up; its last row and column then stand for less than a whole block of pixels
+        image = image[: max(1, header.height // reduction), : max(1, header.width // reduction)]
+    else:
+        image, damage = reduced(_decode_bgr(data, header, path), reduction), None
+    if header.format != "TIFF":  # OpenCV has turned that upright already
+        image = _upright(image, header.orientation)
+    expected = tuple(max(1, side // reduction) for side in reversed(header.shown_size))
+    if image.shape != (*expected, 3):
+        raise ImageError(f"the {header.format} data do not agree with the size that its header gives", path)
+    return Pixels(image, header.shown_size, reduction, header.animated, damage)
 
-    Damage that leaves the coded data readable, such as another colour's bits, shows in nothing but the picture. Of the
-    rare kinds of subsampling that TurboJPEG does not take, nothing is said.
-    """
-    import simplejpeg  # OpenCV hands on no warnings of libjpeg, but prints them
 
-    try:
-        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
-    except ValueError as error:
-        # What TurboJPEG refuses by itself opens with its function's name; what libjpeg says of the data does not.
-        return None if str(error).startswith("tj") else str(error)
-    return None
-
-
-def _check_size(header: Header, limits: Limits, path: str) -> None:
+def _check_limits(header: Header, limits: Limits, path: str) -> None:
     size = f"{header.width:,} x {header.height:,} pixels"
-    if header.width * header.height > limits.max_pixels:
+    if header.pixels > limits.max_pixels:
         raise ImageError(f"has {size}, more than the {limits.max_pixels:,} pixels allowed", path, "too_large")
     if max(header.width, header.height) > LONGEST_SIDE:
         raise ImageError(f"has {size}, and no side may have more than {LONGEST_SIDE:,}", path, "too_large")
+    memory = _memory(header)
+    if memory > limits.max_memory:
+        raise ImageError(
+            f"has {size} and takes {memory:,} bytes to decode, more than the {limits.max_memory:,} allowed",
+            path,
+            "too_large",
+        )
+    scans = header.jpeg.scans if header.jpeg else 1
+    if header.pixels * scans > _MOST_PASSES * limits.max_pixels:
+        raise ImageError(
+            f"has {size} in {scans} scans, too many for a picture so large; save it again with fewer", path, "too_large"
+        )
 
 
-def _decode_bgr(data: bytes, header: Header, reduction: int, path: str) -> np.ndarray:
-    """Decode to upright BGR uint8, reduced."""
-    if header.format == "JPEG":
-        image = _imdecode(data, _JPEG_FLAGS[reduction], header, path)
-        # libjpeg rounds up; its last row and column then stand for less than a whole block of pixels
-        image = image[: max(1, header.height // reduction), : max(1, header.width // reduction)]
-        return _upright(image, header.orientation)
+def _memory(header: Header) -> int:
+    """Return the most bytes that decoding holds at once."""
+    decoded = header.pixels * (_samples(header) if _is_converted(header) else 3)
+    # A decoded picture is converted, turned upright or reordered into one more of 8-bit BGR.
+    return decoded + max(header.scratch, 3 * header.pixels)
+
+
+def _is_converted(header: Header) -> bool:
+    """Say whether OpenCV is asked for the samples as they are stored; else it gives BGR of 8 bits."""
+    return header.has_alpha or (header.format == "TIFF" and header.bits > 8)
+
+
+def _samples(header: Header) -> int:
+    """Return the bytes of a pixel as it is stored."""
+    return (4 if header.has_alpha else 3) * (2 if header.bits > 8 else 1)
+
+
+def _decode_bgr(data: bytes, header: Header, path: str) -> np.ndarray:
+    """Decode another format than JPEG to BGR of 8 bits, upright only if it is TIFF."""
     if header.format == "WebP":
-        data = _first_frame(data, header, path)
+        try:
+            data = first_frame_of_webp(data, header)
+        except Damaged as fault:
+            raise ImageError(str(fault), path) from None
     elif header.format == "PNG":
-        data = _without_profile(data)
-    if header.has_alpha or header.bits > 8:
-        # libtiff hands colours out multiplied by their alpha
-        image = _plain_bgr(_imdecode(data, cv2.IMREAD_UNCHANGED, header, path), header.format == "TIFF")
-    else:
-        image = _imdecode(data, cv2.IMREAD_COLOR, header, path)
-    if header.format != "TIFF":  # OpenCV has turned that upright already
-        image = _upright(image, header.orientation)
-    return reduced(image, reduction)
+        data = picture_of_png(data)
+    if not _is_converted(header):
+        return imdecode(data, cv2.IMREAD_COLOR, header, path)
+    # libtiff hands colours out multiplied by their alpha
+    return _plain_bgr(imdecode(data, cv2.IMREAD_UNCHANGED, header, path), header.format == "TIFF")
 
 
 def reduced(image: np.ndarray, reduction: int) -> np.ndarray:
@@ -208,67 +231,40 @@ def reduced(image: np.ndarray, reduction: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _imdecode(data: bytes, flags: int, header: Header, path: str) -> np.ndarray:
-    # IMREAD_UNCHANGED is -1: it ignores the orientation by itself, and no flag can be added to it.
-    flags = flags if flags < 0 else flags | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise ImageError(f"the {header.format} data cannot be decoded: {error.err or error}", path) from None
-    if image is None:
-        raise ImageError(f"the {header.format} data are damaged, or of a kind that cannot be decoded", path)
-    return image
-
-
 def _plain_bgr(image: np.ndarray, premultiplied: bool) -> np.ndarray:
-    """Bring grey, BGR or BGRA of 8 or 16 bits to BGR of 8, transparent pixels over white."""
+    """Bring grey, BGR or BGRA of 8 or 16 bits to BGR of 8, transparent pixels over white: some rows at a time."""
+    if image.dtype == np.uint8 and image.shape[2:] == (3,):
+        return image
+    height, width = image.shape[:2]
+    plain = np.empty((height, width, 3), np.uint8)
+    step = max(1, _STRIP_PIXELS // width)
+    for start in range(0, height, step):
+        plain[start : start + step] = _plain_rows(image[start : start + step], premultiplied)
+    return plain
+
+
+def _plain_rows(image: np.ndarray, premultiplied: bool) -> np.ndarray:
     premultiplied = premultiplied and image.dtype == np.uint8
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    if image.shape[2] == 3:
-        return image
     colour, alpha = image[:, :, :3], image[:, :, 3:]
-    if alpha.min() == 255:
-        return np.ascontiguousarray(colour)
+    if alpha.size == 0 or alpha.min() == 255:
+        return colour
     if premultiplied:
         return cv2.add(colour, cv2.merge([255 - alpha] * 3))
     alpha = alpha.astype(np.uint16)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _without_profile(data: bytes) -> bytes:
-    """Cut the colour profile out of a PNG: it is not used, and libpng prints warnings about many of them."""
-    position = 8
-    while data[position + 4 : position + 8] not in (b"IDAT", b""):
-        stop = position + 12 + int.from_bytes(data[position : position + 4], "big")
-        if data[position + 4 : position + 8] == b"iCCP":
-            return data[:position] + data[stop:]
-        position = stop
-    return data
-
-
-def _first_frame(data: bytes, header: Header, path: str) -> bytes:
-    """Return a still WebP as it is; of an animated one, a still file made of its first frame."""
-    for kind, start, stop in riff_chunks(data, 12):
-        if kind == b"ANMF":
-            frame = data[start + 16 : stop]
-            width, height = (1 + int.from_bytes(data[start + at : start + at + 3], "little") for at in (6, 9))
-            if (width, height) != (header.width, header.height):
-                raise ImageError("the first frame of this WebP animation does not fill it; save it as a still", path)
-            sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-            extended = b"VP8X" + struct.pack("<II", 10, 0x10 if header.has_alpha else 0) + sides
-            body = b"WEBP" + extended + frame
-            return b"RIFF" + struct.pack("<I", len(body)) + body
-    return data
-
-
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
     """Turn an image as its EXIF orientation (TIFF 6.0, tag 274) says."""
-    if orientation == 1:
-        return image
-    if orientation >= 5:
-        image = cv2.transpose(image)
-    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
-    return image if flip is None else cv2.flip(image, flip)
+    if orientation in _ROTATIONS:
+        return cv2.rotate(image, _ROTATIONS[orientation])
+    if orientation in _FLIPS:
+        return cv2.flip(image, _FLIPS[orientation])
+    if orientation in (5, 7):
+        turned = cv2.transpose(image)
+        return turned if orientation == 5 else cv2.flip(turned, -1, dst=turned)
+    return image

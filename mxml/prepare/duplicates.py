@@ -36,7 +36,6 @@ red, green, blue or yellow differs by more, as do 95 of 100 photographs whose hu
 SURELY_FOUND = 15
 """Bits up to which every near duplicate is found; of those that differ in more, nearly all."""
 
-_KEY_BITS = 16
 _LOW_BITS = 64  # from which further keys are drawn
 _DRAWS = 4
 _COMPARE_ALL = 4096  # hashes; so few are quickly compared each with each

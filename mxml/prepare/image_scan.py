@@ -14,7 +14,7 @@ import numpy as np
 
 from mxml.data.image_list import ImageList
 from mxml.errors import ImageError
-from mxml.images.decode import FORMATS, Limits, decode, jpeg_damage, read_file, read_header
+from mxml.images.decode import Limits, decode_reduced, read_file
 from mxml.images.perceptual_hash import BITS, ENOUGH_PIXELS, GRID_CELLS, colour_grid, perceptual_hash
 from mxml.progress import SILENT, Progress
 from mxml.runtime.threads import physical_cores
@@ -43,8 +43,8 @@ class ImageScan:
 
     ``readable`` (N,) bool says which images training can read; ``faults`` says of the others, by position, why not.
     ``damages`` names those that decode although their data are damaged.
-    ``width`` and ``height`` (N,) int32 are pixels as shown, 0 where unreadable; ``format`` (N,) str, such as JPEG, is
-    empty there. ``animated`` (N,) bool marks those of which only the first of several frames or pages is used.
+    ``width`` and ``height`` (N,) int32 are pixels as shown, 0 where unreadable. ``animated`` (N,) bool marks those of
+    which only the first of several frames or pages is used.
     ``size`` (N,) int64 is the length of the file in bytes, 0 where it could not be opened. ``digest`` (N, 16) uint8 is
     the BLAKE2b hash of its bytes, ``phash`` (N, 32) uint8 what ``perceptual_hash`` gives, ``colour`` (N, 48) uint8 what
     ``colour_grid`` gives; these are zeros where unreadable.
@@ -57,7 +57,6 @@ class ImageScan:
     height: np.ndarray
     size: np.ndarray
     animated: np.ndarray
-    format: np.ndarray
     digest: np.ndarray
     phash: np.ndarray
     colour: np.ndarray
@@ -128,7 +127,6 @@ def _empty_scan(count: int) -> ImageScan:
         height=np.zeros(count, np.int32),
         size=np.zeros(count, np.int64),
         animated=np.zeros(count, bool),
-        format=np.zeros(count, f"<U{max(map(len, FORMATS))}"),
         digest=np.zeros((count, DIGEST_BYTES), np.uint8),
         phash=np.zeros((count, BITS // 8), np.uint8),
         colour=np.zeros((count, GRID_CELLS * 3), np.uint8),
@@ -185,14 +183,16 @@ class _Scanner:
         scan, path = self._scan, self._images.path(row)
         data = read_file(path, self._limits)
         scan.size[row] = len(data)
-        header = read_header(data, path)
-        reduction = next((factor for factor in (8, 4, 2) if min(header.shown_size) >= factor * ENOUGH_PIXELS), 1)
-        pixels = decode(data, channels="bgr", reduction=reduction, limits=self._limits, header=header, path=path)
-        scan.phash[row] = perceptual_hash(pixels)
-        scan.colour[row] = colour_grid(pixels)
+        pixels = decode_reduced(data, _reduction, limits=self._limits, path=path)
+        scan.phash[row] = perceptual_hash(pixels.bgr)
+        scan.colour[row] = colour_grid(pixels.bgr)
         scan.digest[row] = np.frombuffer(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), np.uint8)
-        scan.width[row], scan.height[row] = header.shown_size
-        scan.animated[row] = header.animated
-        scan.format[row] = header.format
+        scan.width[row], scan.height[row] = pixels.size
+        scan.animated[row] = pixels.animated
         scan.readable[row] = True
-        return jpeg_damage(data) if header.format == "JPEG" else None
+        return pixels.damage
+
+
+def _reduction(width: int, height: int) -> int:
+    """Return the most that leaves a picture enough pixels for its hash."""
+    return next((factor for factor in (8, 4, 2) if min(width, height) >= factor * ENOUGH_PIXELS), 1)

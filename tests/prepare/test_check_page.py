@@ -201,7 +201,7 @@ def test_a_page_without_one_readable_image(tmp_path):
 def test_damage_and_labels_that_look_alike_are_on_the_page(tmp_path):
     write_photo(tmp_path / "images" / "half.jpg", 7)
     whole = (tmp_path / "images" / "half.jpg").read_bytes()
-    (tmp_path / "images" / "half.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    (tmp_path / "images" / "half.jpg").write_bytes(whole[:-20] + b"\xff\xd9")
     rows = [("half.jpg", [1, 0, 1]), ("b.jpg", [1, 0, 0]), ("c.jpg", [0, 1, 0]), ("d.jpg", [0, 0, 1])]
     page = format_page(small_report(tmp_path, rows, names=("trees", "tress", "sea")))
     said = text_of(page, "findings")

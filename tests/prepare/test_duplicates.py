@@ -30,8 +30,7 @@ def scanned(hashes, digests=None, readable=None, colours=None) -> ImageScan:
     mask = np.ones(count, bool) if readable is None else np.asarray(readable)
     plain = np.full((count, 3), 128) if colours is None else np.asarray(colours)
     grids = np.repeat(plain, 16, axis=1).astype(np.uint8)
-    formats = nothing.astype("U4")
-    return ImageScan((), (), mask, nothing, nothing, nothing, nothing > 0, formats, digest, hashes, grids)
+    return ImageScan((), (), mask, nothing, nothing, nothing, nothing > 0, digest, hashes, grids)
 
 
 def find_in(folder, names) -> Duplicates:
