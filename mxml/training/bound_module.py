@@ -1,4 +1,7 @@
-"""A network bound for training on one or several devices: one step, its parameters, its optimizer's states."""
+"""A network bound for training on one or several devices: one step, its parameters, its optimizer's states.
+
+All that touches private parts of MXNet's Module is here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import fnmatch
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,91 +18,95 @@ from mxml.errors import MxmlError
 from mxml.model import losses, symbols
 from mxml.model.training_graph import training_graph
 from mxml.runtime.imports import load_mxnet
+from mxml.runtime.mxnet_errors import memory_checked
+from mxml.runtime.types import Context, DataBatch, DataDesc, NDArray, Symbol
 from mxml.training import optimizers
-from mxml.training.config import TrainConfig
-from mxml.training.starting_point import StartingPoint
+from mxml.training.optimizers import OptimizerSettings
 
 mx = load_mxnet()
 
 _STATISTICS = "statistics:"
+_LOGITS = 1
+# A GPU's kernel looks at no more arrays at once.
+_MOST_ARRAYS = 200
 
 
 class BoundModule:
     """An ``mx.mod.Module`` with an optimizer that lives here, so that its states can be saved and restored exactly.
+
+    ``provide_data`` and ``provide_label`` describe a batch of inputs (B, 3, H, W) and of labels (B, C). Parameters that
+    a shell pattern in ``freeze`` names stay as they are. ``num_update`` counts the steps taken, those before a resume
+    included; with ``seed`` it decides what dropout draws. Use it from one thread.
 
     The module's outputs are the probabilities and, behind a BlockGrad, the logits, from which the loss is exact.
     """
 
     def __init__(
         self,
-        point: StartingPoint,
-        config: TrainConfig,
-        devices: Sequence[Any],
-        provide_data: Any,
-        provide_label: Any,
+        symbol: Symbol,
+        arg_params: Mapping[str, NDArray],
+        aux_params: Mapping[str, NDArray],
+        *,
+        devices: Sequence[Context],
+        provide_data: Sequence[DataDesc],
+        provide_label: Sequence[DataDesc],
+        optimizer: OptimizerSettings,
+        freeze: Sequence[str] = (),
+        kv_store: str = "device",
+        seed: int = 0,
+        num_update: int = 0,
     ):
-        symbol = point.symbol
-        data_names = {entry[0] for entry in [*provide_data, *provide_label]}
-        parameters = [name for name in symbol.list_arguments() if name not in data_names]
-        frozen = frozen_parameters(parameters, config.freeze)
-        network = _freeze_batch_norm(symbol, frozen)
-        if all(device.device_type == "cpu" for device in devices):
-            network = training_graph(network, config.image_shape)
-        self.num_update = point.num_update
-        self._seed = config.seed if _draws_random_numbers(symbol) else None
-        self._module = mx.mod.Module(
-            mx.sym.Group([network, mx.sym.BlockGrad(symbols.logits_output(network))]),
-            data_names=[entry[0] for entry in provide_data],
-            label_names=[entry[0] for entry in provide_label],
-            context=list(devices),
-            fixed_param_names=sorted(frozen) or None,
-        )
-        self._module.bind(data_shapes=provide_data, label_shapes=provide_label, for_training=True)
-        self._module.init_params(
-            None, arg_params=dict(point.arg_params), aux_params=dict(point.aux_params), force_init=True
-        )
-        self._param_names: list[str] = list(self._module._exec_group.param_names)
-        count = len(devices)
-        self._optimizer = optimizers.create_optimizer(
-            config.optimizer,
-            lr=config.lr,
-            momentum=config.mom,
-            wd=config.wd,
-            clip_gradient=config.clip_gradient,
-            batch_size=config.batch_size,
-            num_update=point.num_update,
-            index_to_name={
-                position * count + device: name
-                for position, name in enumerate(self._param_names)
-                for device in range(count)
-            },
-            lr_mult=dict.fromkeys(point.head_names, config.head_lr_mult),
-        )
-        with _update_here():
-            self._module.init_optimizer(kvstore=config.kv_store, optimizer=self._optimizer)
-        if point.states is not None:
-            self._restore(point.states, frozen, point.states_path)
+        inputs = {entry.name for entry in [*provide_data, *provide_label]}
+        self._frozen = frozen_parameters([name for name in symbol.list_arguments() if name not in inputs], freeze)
+        self.batch_size: int = provide_data[0].shape[0]
+        self.num_update = num_update
+        self._seed = seed if draws_random_numbers(symbol) else None
+        self._devices = tuple(devices)
+        with memory_checked(self.batch_size):
+            network = _outputs(_network(symbol, self._frozen, self._devices, provide_data[0].shape[1:]))
+            self._module = mx.mod.Module(
+                network,
+                data_names=[entry.name for entry in provide_data],
+                label_names=[entry.name for entry in provide_label],
+                context=list(self._devices),
+                fixed_param_names=sorted(self._frozen) or None,
+            )
+            self._module.bind(data_shapes=provide_data, label_shapes=provide_label, for_training=True)
+            self._module.init_params(None, dict(arg_params), dict(aux_params), force_init=True)
+            group = self._module._exec_group
+            # What every device holds of each.
+            self._args: dict[str, list[NDArray]] = dict(zip(group.param_names, group.param_arrays))
+            self._aux: dict[str, list[NDArray]] = dict(zip(self._module._aux_names, group.aux_arrays))
+            self._optimizer = optimizers.create_optimizer(
+                optimizer,
+                batch_size=self.batch_size,
+                num_update=num_update,
+                index_to_name={
+                    position * len(self._devices) + device: name
+                    for position, name in enumerate(self._args)
+                    for device in range(len(self._devices))
+                },
+            )
+            with _update_here():
+                self._module.init_optimizer(kvstore=kv_store, optimizer=self._optimizer)
+            self._updater = self._module._updater
 
-    def _restore(self, states: Mapping[str, Any], frozen: set[str], path: str) -> None:
-        statistics = {name: array for name, array in states.items() if name.startswith(_STATISTICS)}
-        group = self._module._exec_group
-        for name, arrays in zip(self._module._aux_names, group.aux_arrays):
-            for device, array in enumerate(arrays):
-                saved = statistics.get(f"{_STATISTICS}{name}:{device}")
-                if saved is not None and len(statistics) == len(group.aux_arrays) * len(arrays):
-                    saved.copyto(array)
-        updater = self._module._updater
-        updater.states = optimizers.unpack_states(
-            {name: array for name, array in states.items() if name not in statistics},
-            self._optimizer,
-            {name: arrays for name, arrays in zip(self._param_names, group.param_arrays) if name not in frozen},
-            self._param_names,
-            path,
-        )
-        updater.states_synced = dict.fromkeys(updater.states, True)
+    @property
+    def num_classes(self) -> int:
+        """Return how many logits an image has."""
+        shape: tuple[int, ...] = self._module.output_shapes[_LOGITS][1]
+        return shape[1]
 
-    def step(self, batch: Any, lr: float) -> np.ndarray:
+    @property
+    def module(self) -> Any:
+        """Return the bound module, for a forward pass with the current parameters."""
+        return self._module
+
+    def step(self, batch: DataBatch, lr: float) -> np.ndarray:
         """Take one optimizer step on a batch and return its logits (B, C) float32, from before the step.
+
+        Where a logit is not finite the parameters are left as they were: ``not_finite`` then tells whether the step
+        before has broken them, or this batch's images alone are the cause.
 
         Returns as soon as the forward pass is done; the rest runs on while the caller prepares the next batch.
         """
@@ -107,51 +114,115 @@ class BoundModule:
             # One seed a step, so that dropout after a resume goes on as it would have.
             mx.random.seed(int(np.random.SeedSequence([self._seed, self.num_update]).generate_state(1)[0] >> 1))
         self._optimizer.set_learning_rate(lr)
-        self._module.forward_backward(batch)
-        self._module.update()
-        self.num_update += 1
-        logits: np.ndarray = self._module.get_outputs()[1].asnumpy()
-        losses.raise_failure()
+        with memory_checked(self.batch_size):
+            self._module.forward_backward(batch)
+            logits = self._logits()
+            if np.isfinite(logits).all():
+                self._module.update()
+                self.num_update += 1
         return logits
 
-    @property
-    def module(self) -> Any:
-        """Return the bound module, for a forward pass with the current parameters."""
-        return self._module
+    def logits(self, data: np.ndarray) -> np.ndarray:
+        """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, N at most the batch size, without training.
+
+        They come from the current parameters and the moving statistics, as whoever loads the checkpoint gets them.
+        """
+        rows = len(data)
+        if rows < self.batch_size:
+            data = np.concatenate([data, np.zeros((self.batch_size - rows, *data.shape[1:]), data.dtype)])
+        with memory_checked(self.batch_size):
+            self._module.forward(mx.io.DataBatch([mx.nd.array(data)]), is_train=False)
+            return self._logits()[:rows]
+
+    def _logits(self) -> np.ndarray:
+        logits: np.ndarray = self._module.get_outputs()[_LOGITS].asnumpy()
+        losses.raise_failure()
+        return logits
 
     def sync(self) -> None:
         """Wait until all steps have ended, and give every device the mean of BatchNorm's moving statistics.
 
         So validation judges what is saved, and a run that goes on and one that is resumed from here hold the same.
         """
-        mx.nd.waitall()
-        losses.raise_failure()
-        for arrays in self._module._exec_group.aux_arrays:
+        self._wait()
+        for arrays in self._aux.values():
             mean = _mean(arrays)
             for array in arrays:
                 mean.copyto(array)
 
-    def parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return copies of the arguments, which all devices share, and of the mean auxiliary states, on the CPU."""
-        mx.nd.waitall()
+    def _wait(self) -> None:
+        with memory_checked(self.batch_size):
+            mx.nd.waitall()
         losses.raise_failure()
-        group = self._module._exec_group
+
+    def parameters(self) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+        """Return copies of the arguments, which all devices share, and of the mean auxiliary states, on the CPU."""
+        self._wait()
         return (
-            {name: arrays[0].copyto(mx.cpu()) for name, arrays in zip(self._param_names, group.param_arrays)},
-            {name: _mean(arrays) for name, arrays in zip(self._module._aux_names, group.aux_arrays)},
+            {name: arrays[0].copyto(mx.cpu()) for name, arrays in self._args.items()},
+            {name: _mean(arrays) for name, arrays in self._aux.items()},
         )
 
-    def statistics(self) -> dict[str, Any]:
+    def set_parameters(self, arg_params: Mapping[str, NDArray], aux_params: Mapping[str, NDArray]) -> None:
+        """Give every device copies of these, all that ``parameters`` returns; the optimizer's states stay."""
+        self._wait()
+        self._module.set_params(dict(arg_params), dict(aux_params))
+
+    def not_finite(self) -> tuple[str, ...]:
+        """Return the names of the parameters and moving statistics that hold NaN or infinity, once all steps ended."""
+        self._wait()
+        arrays = [
+            (name, array) for held in (self._args, self._aux) for name, copies in held.items() for array in copies
+        ]
+        return tuple(dict.fromkeys(name for device in self._devices for name in _not_finite(arrays, device)))
+
+    def statistics(self) -> dict[str, NDArray]:
         """Return each device's own auxiliary states, which differ between two calls of ``sync``, by name."""
+        self._wait()
         return {
             f"{_STATISTICS}{name}:{device}": array.copyto(mx.cpu())
-            for name, arrays in zip(self._module._aux_names, self._module._exec_group.aux_arrays)
+            for name, arrays in self._aux.items()
             for device, array in enumerate(arrays)
         }
 
-    def states(self) -> dict[str, Any]:
+    def states(self) -> dict[str, NDArray]:
         """Return the optimizer's states as named arrays on the CPU."""
-        return optimizers.pack_states(self._module._updater.states, self._param_names, len(self._module._context))
+        self._wait()
+        return optimizers.pack_states(self._updater.states, tuple(self._args), len(self._devices))
+
+    def restore(self, states: Mapping[str, NDArray], path: str) -> None:
+        """Take over what ``states`` gave, and ``statistics`` where it is among it, before the first step.
+
+        Statistics of another number of devices are passed over: their mean came with the parameters. Raises
+        CheckpointError, which names ``path``, where the states are another optimizer's.
+        """
+        statistics = {name: array for name, array in states.items() if name.startswith(_STATISTICS)}
+        targets = {
+            f"{_STATISTICS}{name}:{device}": array
+            for name, arrays in self._aux.items()
+            for device, array in enumerate(arrays)
+        }
+        if statistics.keys() == targets.keys():
+            for name, array in targets.items():
+                statistics[name].copyto(array)
+        self._updater.states = optimizers.unpack_states(
+            {name: array for name, array in states.items() if name not in statistics},
+            self._optimizer,
+            {name: arrays for name, arrays in self._args.items() if name not in self._frozen},
+            tuple(self._args),
+            path,
+        )
+        self._updater.states_synced = dict.fromkeys(self._updater.states, True)
+
+
+def _network(symbol: Symbol, frozen: Collection[str], devices: Sequence[Context], shape: tuple[int, ...]) -> Symbol:
+    """Return the network in the form in which it is trained."""
+    network = freeze_batch_norm(symbol, frozen)
+    return training_graph(network, shape) if all(device.device_type == "cpu" for device in devices) else network
+
+
+def _outputs(network: Symbol) -> Symbol:
+    return mx.sym.Group([network, mx.sym.BlockGrad(symbols.logits_output(network))])
 
 
 @contextlib.contextmanager
@@ -167,42 +238,53 @@ def _update_here() -> Iterator[None]:
             os.environ["MXNET_UPDATE_ON_KVSTORE"] = before
 
 
-def _mean(arrays: Sequence[Any]) -> Any:
+def _mean(arrays: Sequence[NDArray]) -> NDArray:
     total = arrays[0].copyto(mx.cpu())
     for array in arrays[1:]:
         total += array.as_in_context(mx.cpu())
     return total / len(arrays) if len(arrays) > 1 else total
 
 
-def frozen_parameters(parameters: Sequence[str], patterns: Sequence[str]) -> set[str]:
+def _not_finite(arrays: Sequence[tuple[str, NDArray]], device: Context) -> list[str]:
+    here = [(name, array.astype(np.float32, copy=False)) for name, array in arrays if array.context == device]
+    found = []
+    for start in range(0, len(here), _MOST_ARRAYS):
+        part = here[start : start + _MOST_ARRAYS]
+        if not mx.nd.multi_all_finite(*(array for _, array in part), num_arrays=len(part)).asscalar():
+            found += [name for name, array in part if not np.isfinite(array.asnumpy()).all()]
+    return found
+
+
+def frozen_parameters(parameters: Sequence[str], patterns: Sequence[str]) -> frozenset[str]:
     """Return the parameters that the shell patterns name. Raises MxmlError for a pattern that names none, or all."""
-    frozen = set()
+    frozen: set[str] = set()
     for pattern in patterns:
         found = fnmatch.filter(parameters, pattern)
         if not found:
             some = ", ".join(parameters[:6])
-            raise MxmlError(f"--freeze {pattern}: names no parameter; parameters are {some}, ...")
+            raise MxmlError(f"`freeze` {pattern}: names no parameter; parameters are {some}, ...")
         frozen.update(found)
     if parameters and len(frozen) == len(parameters):
-        raise MxmlError(f"--freeze {' '.join(patterns)}: freezes every parameter; leave some to train")
-    return frozen
+        raise MxmlError(f"`freeze` {' '.join(patterns)}: freezes every parameter; leave some to train")
+    return frozenset(frozen)
 
 
-def _freeze_batch_norm(symbol: Any, frozen: set[str]) -> Any:
-    """Let BatchNorm layers whose gamma or beta is frozen use and keep their moving statistics.
+def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
+    """Let BatchNorm layers whose gamma or beta is among ``names`` use and keep their moving statistics.
 
     A frozen parameter alone would still let the layer's statistics drift with every batch.
     """
-    if not frozen:
+    if not names:
         return symbol
     graph = json.loads(symbol.tojson())
     nodes = graph["nodes"]
     for node in nodes:
-        if node["op"] == "BatchNorm" and frozen & {nodes[entry[0]]["name"] for entry in node["inputs"][1:3]}:
+        if node["op"] == "BatchNorm" and any(nodes[entry[0]]["name"] in names for entry in node["inputs"][1:3]):
             node.setdefault("attrs", {})["use_global_stats"] = "True"
     return mx.sym.load_json(json.dumps(graph))
 
 
-def _draws_random_numbers(symbol: Any) -> bool:
+def draws_random_numbers(symbol: Symbol) -> bool:
+    """Say whether a layer of the network draws random numbers while training."""
     operators = {node["op"].lower() for node in json.loads(symbol.tojson())["nodes"]}
     return any(word in operator for operator in operators for word in ("dropout", "random", "sample", "leakyrelu"))

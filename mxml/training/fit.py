@@ -33,7 +33,7 @@ from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
 from mxml.training.history import best_epoch, history_rows, to_csv
-from mxml.training.optimizers import Schedule
+from mxml.training.optimizers import OptimizerSettings, Schedule
 from mxml.training.run_data import TrainData, open_data
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
@@ -202,7 +202,27 @@ class _Run:
         begun = point is not None
         if point is None:
             point = starting_point.of_pretrained(config, len(self.data.label_names))
-        module = BoundModule(point, config, self.devices, batches.provide_data, batches.provide_label)
+        module = BoundModule(
+            point.symbol,
+            point.arg_params,
+            point.aux_params,
+            devices=self.devices,
+            provide_data=batches.provide_data,
+            provide_label=batches.provide_label,
+            optimizer=OptimizerSettings(
+                config.optimizer,
+                config.mom,
+                config.wd,
+                config.clip_gradient,
+                dict.fromkeys(point.head_names, config.head_lr_mult),
+            ),
+            freeze=config.freeze,
+            kv_store=config.kv_store,
+            seed=config.seed,
+            num_update=point.num_update,
+        )
+        if point.states is not None:
+            module.restore(point.states, point.states_path)
         epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
         self.sidecar = dataclasses.replace(
             self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False

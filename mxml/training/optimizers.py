@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mxml.errors import CheckpointError
 from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import Context, NDArray
 
 mx = load_mxnet()
 _Optimizer: Any = mx.optimizer.Optimizer
+Optimizer = Any
+"""An ``mx.optimizer.Optimizer``."""
+State = Any
+"""What an optimizer keeps for one parameter: None, an array or a tuple of arrays."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,39 @@ class Schedule:
         return self.base_lr
 
 
-@mx.optimizer.register
+class Nag(_Optimizer):
+    """Stochastic gradient descent with Nesterov's momentum, in the form of Sutskever et al. 2013, eq. 3 and 4.
+
+    ``m = momentum * m - lr * (gradient + wd * w)``, then ``w += momentum * m - lr * (gradient + wd * w)``
+    """
+
+    def __init__(self, momentum: float = 0.0, **rest: Any):
+        super().__init__(**rest)
+        self.momentum = momentum
+
+    def create_state(self, index: int, weight: NDArray) -> NDArray:
+        """Return a zeroed momentum in the shape of ``weight``."""
+        return mx.nd.zeros_like(weight)
+
+    def update(self, index: int, weight: NDArray, grad: NDArray, state: NDArray) -> None:
+        """Update ``weight`` in place."""
+        self._update_count(index)
+        # The operator reads the weight once more after it has written its output. MXNet's own NAG gives the weight
+        # itself as the output, so that its momentum decays the new weight, except where a forward pass without
+        # training has left a convolution's weight in another memory layout and MXNet works on copies.
+        updated = mx.nd.nag_mom_update(
+            weight,
+            grad,
+            state,
+            lr=self._get_lr(index),
+            wd=self._get_wd(index),
+            momentum=self.momentum,
+            rescale_grad=self.rescale_grad,
+            clip_gradient=self.clip_gradient or -1.0,
+        )
+        updated.copyto(weight)
+
+
 class AdamW(_Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), on MXNet's own update operator.
 
@@ -58,13 +95,13 @@ class AdamW(_Optimizer):
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
-        self._scale: dict[Any, Any] = {}
+        self._scale: dict[Context, NDArray] = {}
 
-    def create_state(self, index: int, weight: Any) -> tuple[Any, Any]:
+    def create_state(self, index: int, weight: NDArray) -> tuple[NDArray, NDArray]:
         """Return zeroed first and second moments in the shape of ``weight``."""
         return mx.nd.zeros_like(weight), mx.nd.zeros_like(weight)
 
-    def update(self, index: int, weight: Any, grad: Any, state: Any) -> None:
+    def update(self, index: int, weight: NDArray, grad: NDArray, state: tuple[NDArray, NDArray]) -> None:
         """Update ``weight`` in place."""
         self._update_count(index)
         lr = self._get_lr(index)
@@ -89,58 +126,69 @@ class AdamW(_Optimizer):
         )
 
 
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """Which optimizer, and what does not change from step to step.
+
+    ``momentum`` is for sgd and nag. ``clip_gradient`` bounds each entry of a gradient of the mean over the batch, None
+    leaves them as they are. ``lr_mult`` multiplies the learning rate of single parameters.
+    """
+
+    name: str
+    momentum: float = 0.9
+    wd: float = 0.0
+    clip_gradient: float | None = None
+    lr_mult: Mapping[str, float] = field(default_factory=dict)
+
+
+_CLASSES = {"sgd": mx.optimizer.SGD, "nag": Nag, "adam": mx.optimizer.Adam, "adamw": AdamW}
+
+
 def create_optimizer(
-    name: str,
-    *,
-    lr: float,
-    momentum: float,
-    wd: float,
-    clip_gradient: float | None,
-    batch_size: int,
-    num_update: int,
-    index_to_name: Mapping[int, str],
-    lr_mult: Mapping[str, float],
-) -> Any:
-    """Return an MXNet optimizer that goes on after ``num_update`` updates.
+    settings: OptimizerSettings, *, batch_size: int, num_update: int, index_to_name: Mapping[int, str]
+) -> Optimizer:
+    """Return an MXNet optimizer that goes on after ``num_update`` updates; its learning rate is set before each.
 
     Gradients are divided by ``batch_size``. Only parameters named ``*_weight`` decay: biases and BatchNorm's gamma and
-    beta don't (He et al. 2019, Bag of Tricks, section 3.1). ``lr_mult`` scales the rate of single parameters.
+    beta don't (He et al. 2019, Bag of Tricks, section 3.1).
     """
-    settings: dict[str, Any] = {"momentum": momentum} if name in ("sgd", "nag") else {}
-    optimizer = mx.optimizer.create(
-        name,
-        learning_rate=lr,
-        wd=wd,
-        clip_gradient=clip_gradient,
+    more: dict[str, Any] = {"momentum": settings.momentum} if settings.name in ("sgd", "nag") else {}
+    optimizer = _CLASSES[settings.name](
+        wd=settings.wd,
+        clip_gradient=settings.clip_gradient,
         rescale_grad=1.0 / batch_size,
         begin_num_update=num_update,
         param_idx2name=dict(index_to_name),
-        **settings,
+        **more,
     )
     optimizer.set_wd_mult({name: 0.0 for name in index_to_name.values() if not name.endswith("_weight")})
-    optimizer.set_lr_mult(dict(lr_mult))
+    optimizer.set_lr_mult(dict(settings.lr_mult))
     return optimizer
 
 
-def pack_states(states: Mapping[int, Any], param_names: list[str], devices: int) -> dict[str, Any]:
+def pack_states(states: Mapping[int, State], param_names: Sequence[str], devices: int) -> dict[str, NDArray]:
     """Return the first device's optimizer states as ``{"PARAMETER:0": array, ...}``, in MXNet's index order."""
     packed = {}
     for position, name in enumerate(param_names):
         for part, array in enumerate(_parts(states.get(position * devices))):
-            packed[f"{name}:{part}"] = array.as_in_context(mx.cpu())
+            packed[f"{name}:{part}"] = array.copyto(mx.cpu())
     return packed
 
 
 def unpack_states(
-    packed: Mapping[str, Any], optimizer: Any, weights: Mapping[str, list[Any]], param_names: list[str], path: str
-) -> dict[int, Any]:
+    packed: Mapping[str, NDArray],
+    optimizer: Optimizer,
+    weights: Mapping[str, Sequence[NDArray]],
+    param_names: Sequence[str],
+    path: str,
+) -> dict[int, State]:
     """Return the states of every device from ``pack_states``'s arrays.
 
     ``weights`` has the device copies of each parameter that trains.
 
     Raises CheckpointError where a state is missing, too many, or of another shape than this optimizer's.
     """
-    states: dict[int, Any] = {}
+    states: dict[int, State] = {}
     left = set(packed)
     for position, name in enumerate(param_names):
         for device, weight in enumerate(weights.get(name, ())):
@@ -158,7 +206,7 @@ def unpack_states(
     return states
 
 
-def _parts(state: Any) -> Iterable[Any]:
+def _parts(state: State) -> Iterable[NDArray]:
     if state is None:
         return ()
     return state if isinstance(state, (tuple, list)) else (state,)

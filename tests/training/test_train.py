@@ -218,7 +218,7 @@ def test_frozen_layers_stay_as_they_were_and_the_rest_moves(folder):
         and after[name].asnumpy().tobytes() == before[name].asnumpy().tobytes()
     ]
     assert sorted(kept) == sorted(name for name in before if "conv0" in name or "bn0" in name)
-    with pytest.raises(MxmlError, match=r"--freeze convx\*: names no parameter; parameters are conv0_weight"):
+    with pytest.raises(MxmlError, match=r"`freeze` convx\*: names no parameter; parameters are conv0_weight"):
         train.fit(tiny.config(folder, "other", freeze=("convx*",)))
 
 

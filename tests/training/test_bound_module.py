@@ -1,0 +1,346 @@
+"""The bound network by itself: its steps, what it gives and takes, and what it says when something breaks."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from float64_optimizers import Float64Optimizer
+
+from mxml.errors import CheckpointError, MxmlError
+from mxml.model import symbols
+from mxml.runtime.imports import load_mxnet
+from mxml.training.bound_module import BoundModule
+from mxml.training.optimizers import OptimizerSettings
+
+mx = load_mxnet()
+
+NAMES = ("sgd", "nag", "adam", "adamw")
+BATCH, CLASSES, SHAPE = 8, 3, (3, 16, 16)
+WD, HEAD_LR_MULT = 0.1, 5.0
+
+
+def pretrained(dropout=0.0):
+    """A classifier of the kind that is fine-tuned, with channel counts for which oneDNN has memory layouts."""
+    net = mx.sym.Variable("data")
+    net = mx.sym.Convolution(net, num_filter=16, kernel=(3, 3), no_bias=True, name="conv0")
+    net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn0")
+    net = mx.sym.Activation(net, act_type="relu", name="relu0")
+    net = mx.sym.Convolution(net, num_filter=32, kernel=(3, 3), stride=(2, 2), name="conv1")
+    net = mx.sym.Activation(net, act_type="relu", name="relu1")
+    net = mx.sym.Convolution(net, num_filter=64, kernel=(3, 3), name="conv2")
+    net = mx.sym.Activation(net, act_type="relu", name="relu2")
+    if dropout:
+        net = mx.sym.Dropout(net, p=dropout, name="drop")
+    net = mx.sym.Pooling(net, global_pool=True, kernel=(1, 1), pool_type="avg", name="pool")
+    net = mx.sym.FullyConnected(mx.sym.Flatten(net), num_hidden=7, name="fc")
+    return mx.sym.SoftmaxOutput(net, name="softmax")
+
+
+def network(dropout=0.0):
+    """Return ``pretrained`` under a multi-label head, with parameters drawn at random."""
+    symbol = symbols.attach_head(pretrained(dropout), CLASSES, SHAPE)
+    shapes, _, aux_shapes = symbol.infer_shape(data=(BATCH, *SHAPE))
+    generator = np.random.default_rng(3)
+    args = {
+        name: mx.nd.array(generator.normal(0, 0.2, shape))
+        for name, shape in zip(symbol.list_arguments(), shapes)
+        if name not in ("data", "softmax_label")
+    }
+    aux = {
+        name: mx.nd.ones(shape) if "var" in name else mx.nd.zeros(shape)
+        for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
+    }
+    return symbol, args, aux
+
+
+def bind(symbol, args, aux, optimizer="sgd", devices=1, momentum=0.9, clip=0.5, **changes):
+    lr_mult = dict.fromkeys(symbols.head_parameters(symbol), HEAD_LR_MULT)
+    return BoundModule(
+        symbol,
+        args,
+        aux,
+        devices=[mx.cpu(number) for number in range(devices)],
+        provide_data=[mx.io.DataDesc("data", (BATCH, *SHAPE))],
+        provide_label=[mx.io.DataDesc("softmax_label", (BATCH, CLASSES))],
+        optimizer=OptimizerSettings(optimizer, momentum, WD, clip, lr_mult),
+        **changes,
+    )
+
+
+def batches(count):
+    generator = np.random.default_rng(5)
+    for _ in range(count):
+        data = generator.normal(0, 1, (BATCH, *SHAPE)).astype(np.float32)
+        labels = generator.integers(0, 2, (BATCH, CLASSES)).astype(np.float32)
+        yield data, labels
+
+
+def train(module, pairs, lr=0.02):
+    for data, labels in pairs:
+        module.step(mx.io.DataBatch([mx.nd.array(data)], [mx.nd.array(labels)]), lr)
+
+
+def validate(module):
+    module.sync()
+    for data, _ in batches(2):
+        module.logits(data)
+
+
+def content(*mappings):
+    return {name: array.asnumpy().tobytes() for mapping in mappings for name, array in mapping.items()}
+
+
+class NumpyLoop:
+    """The same training, one epoch's end included, with gradients of fresh executors and updates in float64."""
+
+    def __init__(self, symbol, args, aux, optimizer, devices):
+        self.logits = symbols.logits_output(symbol)
+        self.parameters = {
+            name: Float64Optimizer(optimizer, array.asnumpy(), wd=WD if name.endswith("_weight") else 0.0, clip=0.5)
+            for name, array in args.items()
+        }
+        self.rates = dict.fromkeys(symbols.head_parameters(symbol), HEAD_LR_MULT)
+        self.aux = [{name: array.asnumpy() for name, array in aux.items()} for _ in range(devices)]
+
+    def step(self, data, labels, lr):
+        total = dict.fromkeys(self.parameters, 0.0)
+        size = len(data) // len(self.aux)
+        for device, aux in enumerate(self.aux):
+            rows = slice(device * size, (device + 1) * size)
+            executor = self.logits.simple_bind(mx.cpu(), data=data[rows].shape)
+            executor.copy_params_from(
+                {name: mx.nd.array(one.weight) for name, one in self.parameters.items()},
+                {name: mx.nd.array(value) for name, value in aux.items()},
+            )
+            executor.arg_dict["data"][:] = data[rows]
+            logits = executor.forward(is_train=True)[0].asnumpy()
+            executor.backward(mx.nd.array(1 / (1 + np.exp(-logits)) - labels[rows]))
+            for name in total:
+                total[name] = total[name] + executor.grad_dict[name].asnumpy().astype(np.float64)
+            aux.update({name: array.asnumpy() for name, array in executor.aux_dict.items()})
+        for name, one in self.parameters.items():
+            one.update(total[name] / len(data), lr * self.rates.get(name, 1))
+
+    def sync(self):
+        for name in self.aux[0]:
+            mean = sum(aux[name] for aux in self.aux) / len(self.aux)
+            for aux in self.aux:
+                aux[name] = mean
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("optimizer", NAMES)
+def test_steps_around_a_validation_are_those_of_a_loop_in_numpy(optimizer, devices):
+    symbol, args, aux = network()
+    module = bind(symbol, args, aux, optimizer, devices)
+    loop = NumpyLoop(symbol, args, aux, optimizer, devices)
+    lr = 0.02 if optimizer in ("sgd", "nag") else 0.002
+    for number, pair in enumerate(batches(6)):
+        train(module, [pair], lr)
+        loop.step(*pair, lr)
+        if number % 2:
+            validate(module)
+            loop.sync()
+    found, found_aux = module.parameters()
+    states = module.states()
+    for name, one in loop.parameters.items():
+        np.testing.assert_allclose(found[name].asnumpy(), one.weight, rtol=1e-4, atol=2e-5, err_msg=name)
+        for part, wanted in enumerate(one.states):
+            np.testing.assert_allclose(
+                states[f"{name}:{part}"].asnumpy(), wanted, rtol=1e-3, atol=2e-5, err_msg=f"{name}:{part}"
+            )
+    for name, wanted in loop.aux[0].items():
+        np.testing.assert_allclose(found_aux[name].asnumpy(), wanted, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("optimizer", NAMES)
+def test_a_module_restored_after_a_validation_goes_on_bit_for_bit(optimizer, devices):
+    symbol, args, aux = network(dropout=0.3)
+    pairs = list(batches(7))
+    whole = bind(symbol, args, aux, optimizer, devices, seed=4)
+    train(whole, pairs[:3])
+    validate(whole)
+    saved, states = whole.parameters(), whole.states()
+    train(whole, pairs[3:5])
+    paused, paused_states = whole.parameters(), {**whole.states(), **whole.statistics()}
+    train(whole, pairs[5:])
+
+    for done, (parameters, kept) in ((3, (saved, states)), (5, (paused, paused_states))):
+        resumed = bind(symbol, *parameters, optimizer, devices, seed=4, num_update=done)
+        resumed.restore(kept, "run-0001.states")
+        train(resumed, pairs[done:])
+        assert resumed.num_update == whole.num_update == 7
+        assert content(*resumed.parameters()) == content(*whole.parameters()), done
+        assert content(resumed.states()) == content(whole.states()), done
+
+
+def test_sgd_without_momentum_keeps_no_states():
+    symbol, args, aux = network()
+    module = bind(symbol, args, aux, momentum=0.0)
+    pairs = list(batches(4))
+    train(module, pairs[:2])
+    validate(module)
+    assert module.states() == {}
+    resumed = bind(symbol, *module.parameters(), momentum=0.0, num_update=2)
+    resumed.restore({}, "run-0001.states")
+    train(module, pairs[2:])
+    train(resumed, pairs[2:])
+    assert content(*resumed.parameters()) == content(*module.parameters())
+
+
+def test_states_of_another_optimizer_are_refused():
+    symbol, args, aux = network()
+    module = bind(symbol, args, aux, "adam")
+    train(module, batches(1))
+    with pytest.raises(CheckpointError, match=r"run-0001\.states: holds states that this run has no use for"):
+        bind(symbol, args, aux, "sgd").restore(module.states(), "run-0001.states")
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_logits_are_those_of_the_network_at_any_number_of_rows(devices):
+    symbol, args, aux = network(dropout=0.3)
+    module = bind(symbol, args, aux, devices=devices)
+    train(module, batches(2))
+    module.sync()
+    assert (module.num_classes, module.batch_size) == (CLASSES, BATCH)
+    ((data, _),) = batches(1)
+    args, aux = module.parameters()
+    executor = symbols.logits_output(symbol).simple_bind(mx.cpu(), data=data.shape, grad_req="null")
+    executor.copy_params_from(args, aux)
+    wanted = executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
+    for rows in (BATCH, BATCH - 1, 1, 0):
+        logits = module.logits(data[:rows])
+        assert (logits.shape, logits.dtype) == ((rows, CLASSES), np.float32)
+        np.testing.assert_allclose(logits, wanted[:rows], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_parameters_set_and_set_back_change_nothing(devices):
+    symbol, args, aux = network()
+    pairs = list(batches(6))
+    plain, swapped = (bind(symbol, args, aux, "nag", devices) for _ in range(2))
+    for module in (plain, swapped):
+        train(module, pairs[:3])
+        validate(module)
+    own = swapped.parameters()
+    before = swapped.logits(pairs[0][0])
+    swapped.set_parameters(args, aux)
+    assert content(*swapped.parameters()) == content(args, aux)
+    assert np.abs(swapped.logits(pairs[0][0]) - before).max() > 1e-3
+    swapped.set_parameters(*own)
+    assert np.array_equal(swapped.logits(pairs[0][0]), before)
+    for module in (plain, swapped):
+        train(module, pairs[3:])
+    assert content(*swapped.parameters()) == content(*plain.parameters())
+    assert content(swapped.states()) == content(plain.states())
+
+
+def test_what_is_given_out_does_not_change_with_later_steps():
+    module = bind(*network(), "adam")
+    train(module, batches(1))
+    given = (*module.parameters(), module.states(), module.statistics())
+    before = content(*given)
+    train(module, batches(2))
+    module.sync()
+    assert content(*given) == before
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_batch_whose_logits_are_not_finite_leaves_the_parameters_alone(devices):
+    module = bind(*network(), devices=devices)
+    train(module, batches(2))
+    args, aux = module.parameters()
+    # Their products with what the last convolution gives are too large for float32.
+    args["fc_weight"] = mx.nd.full(args["fc_weight"].shape, 3e38)
+    module.set_parameters(args, aux)
+    ((data, labels),) = batches(1)
+    data *= 1e3
+    logits = module.step(mx.io.DataBatch([mx.nd.array(data)], [mx.nd.array(labels)]), 0.01)
+    assert not np.isfinite(logits).all()
+    assert module.num_update == 2
+    assert content(module.parameters()[0]) == content(args)
+    assert set(module.not_finite()) <= set(aux)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_parameters_that_are_not_finite_are_named(devices):
+    symbol, args, aux = network()
+    module = bind(symbol, args, aux, devices=devices)
+    train(module, batches(1))
+    assert module.not_finite() == ()
+    args, aux = module.parameters()
+    args["conv1_bias"][3] = np.nan
+    aux["bn0_moving_var"][0] = np.inf
+    module.set_parameters(args, aux)
+    assert module.not_finite() == ("conv1_bias", "bn0_moving_var")
+
+
+def test_an_update_that_breaks_parameters_is_seen_before_the_next_batch():
+    module = bind(*network(), clip=None)
+    ((data, labels),) = batches(1)
+    data[0, 0, 0, 0] = np.inf
+    train(module, [(data, labels)])
+    assert "conv0_weight" in module.not_finite()
+
+
+def test_frozen_parameters_and_their_statistics_stay():
+    symbol, args, aux = network()
+    module = bind(symbol, args, aux, freeze=("conv0_*", "bn0_*"))
+    train(module, batches(3))
+    found, found_aux = module.parameters()
+    changed = {name for name in args if not np.array_equal(found[name].asnumpy(), args[name].asnumpy())}
+    assert changed == {name for name in args if not name.startswith(("conv0_", "bn0_"))}
+    assert content(found_aux) == content(aux)
+    assert {name.partition(":")[0] for name in module.states()} == changed
+    for pattern in ("convx*", "*"):
+        with pytest.raises(MxmlError, match="`freeze` "):
+            bind(symbol, args, aux, freeze=(pattern,))
+
+
+STARVED = """
+import os, resource, sys
+import numpy as np
+import test_bound_module as tests
+from mxml.errors import DeviceError
+
+# Starts all of MXNet's threads while there is memory for them.
+module = tests.bind(*tests.network())
+tests.train(module, tests.batches(1))
+tests.validate(module)
+
+tests.BATCH, tests.SHAPE = 512, (3, 64, 64)
+((data, labels),) = tests.batches(1)
+batch = tests.mx.io.DataBatch([tests.mx.nd.array(data)], [tests.mx.nd.array(labels)])
+large = None if sys.argv[1] == "bind" else tests.bind(*tests.network())
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (16 << 20),) * 2)
+try:
+    if large is None:
+        tests.bind(*tests.network())
+    elif sys.argv[1] == "step":
+        large.step(batch, 0.01)
+        large.sync()
+    else:
+        large.logits(data)
+except DeviceError as error:
+    print(error, flush=True)
+# MXNet does not always end well after that.
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and measures memory as Linux does")
+@pytest.mark.parametrize("stage", ["bind", "step", "logits"])
+def test_a_lack_of_memory_names_the_batch_size(stage):
+    path = os.pathsep.join(filter(None, [os.path.dirname(__file__), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED, stage],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "not enough memory for batches of 512 images; lower `batch_size`\n", done.stderr
