@@ -115,9 +115,16 @@ class BoundModule:
         return logits
 
     @property
-    def module(self) -> Any:
-        """Return the bound module, for a forward pass with the current parameters."""
-        return self._module
+    def num_classes(self) -> int:
+        """Return how many logits an image has."""
+        return int(self._module.output_shapes[1][1][1])
+
+    def logits(self, data: np.ndarray) -> np.ndarray:
+        """Return the logits (N, C) float32 of a whole batch with the current parameters, as evaluation computes."""
+        batch = mx.io.DataBatch([mx.nd.from_numpy(np.ascontiguousarray(data).view())])
+        self._module.forward(batch, is_train=False)
+        logits: np.ndarray = self._module.get_outputs()[1].asnumpy()
+        return logits
 
     def sync(self) -> None:
         """Wait until all steps have ended, and give every device the mean of BatchNorm's moving statistics.
