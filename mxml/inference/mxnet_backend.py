@@ -48,11 +48,11 @@ class MxnetBackend:
     def logits(self, data: np.ndarray) -> np.ndarray:
         """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
         count = len(data)
-        if count < self.batch_size:
-            padded = np.zeros(self._shape, np.float32)
-            padded[:count] = data
-            data = padded
         with _errors_named(self.batch_size):
+            if count < self.batch_size:
+                padded = np.zeros(self._shape, np.float32)
+                padded[:count] = data
+                data = padded
             # A view, since MXNet marks what it is handed as read-only; it is done with it once the output is there.
             batch = mx.io.DataBatch([mx.nd.from_numpy(np.ascontiguousarray(data).view())])
             self._module.forward(batch, is_train=False)

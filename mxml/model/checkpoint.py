@@ -121,7 +121,10 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
     if fault:
         kept = (other for other in sidecar.epochs if other.files)
         whole = [other.epoch for other in kept if not _first_fault(prefix, other, suffixes)]
-        offer = f"epochs that are whole: {_numbers(whole)}" if whole else "no epoch is whole"
+        offer = "none is whole"
+        if whole:
+            others = f"; also whole: {_numbers(whole[:-1])}" if len(whole) > 1 else ""
+            offer = f"the newest whole checkpoint is of epoch {whole[-1]}{others}"
         raise CheckpointError(f"{fault}; {offer}")
 
 

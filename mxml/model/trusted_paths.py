@@ -30,33 +30,40 @@ def lies_inside(path: str, folder: str) -> bool:
     return os.path.commonpath([real, real_folder]) == real_folder
 
 
-def may_be_read(path: str, folder: str, sha256: str) -> bool:
-    """Say whether the file that a sidecar in ``folder`` names may be read: it lies inside, or has the recorded content.
+def require_trusted(path: str, what: str, folder: str, sha256: str | None) -> None:
+    """Raise CheckpointError unless the file that a sidecar in ``folder`` names may be read.
 
-    A file that is not there, or is not a regular one, may not.
+    ``what`` is the file in messages, such as "the run's validation list"; ``sha256`` is the recorded sum, None where
+    there is none. The message says which file it is and why it is not read, and shows nothing of its content.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return False
-        return lies_inside(path, folder) or Stamp.of(path).sha256 == sha256
-    except OSError:
-        return False
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        reason = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise CheckpointError(f"{path}: {what} {reason}") from error
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"{path}: {what} is not a regular file")
+    if not lies_inside(path, folder) and not _has_content(path, sha256):
+        raise CheckpointError(
+            f"{path}: {what} lies outside of the checkpoint's folder and is not the file that the run read"
+        )
 
 
 def trusted_list(used: UsedList, what: str, folder: str, root: str | None = None) -> UsedList:
     """Return a sidecar's list with its root, once both may be used.
 
-    ``what`` names the list in messages, such as "the run's validation list"; ``folder`` is the sidecar's own. ``root``
-    is the folder that the reader named in place of the recorded one. Raises CheckpointError that says which file it is
-    and why it is not used, and shows nothing of its content.
+    ``root`` is the folder that the reader named in place of the recorded one. Raises CheckpointError as
+    ``require_trusted`` does, also where the list may be read but the root has to be named.
     """
-    if not os.path.lexists(used.path):
-        raise CheckpointError(f"{used.path}: {what} is not there")
-    if not may_be_read(used.path, folder, used.sha256):
-        raise CheckpointError(
-            f"{used.path}: {what} lies outside of the checkpoint's folder and is not the file that the run read"
-        )
+    require_trusted(used.path, what, folder, used.sha256)
     root_is_trusted = lies_inside(used.root, folder) or not lies_inside(used.path, folder)
     if root is None and not root_is_trusted:
         raise CheckpointError(f"{used.root}: the images of {what} lie outside of the checkpoint's folder")
     return UsedList(used.path, used.root if root is None else root, used.images, used.sha256)
+
+
+def _has_content(path: str, sha256: str | None) -> bool:
+    try:
+        return Stamp.of(path).sha256 == sha256
+    except OSError:
+        return False

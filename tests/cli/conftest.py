@@ -1,8 +1,7 @@
-"""What tests of the command line share: a folder in which a run has trained, and ways to run a command."""
+"""Fixtures of the commands' tests: a folder with a trained run, one in which much is wrong, and the command itself."""
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 import sys
@@ -14,7 +13,7 @@ from commands import ORIGINAL, process
 from mxml import cli
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder in which the original script's command line, as one types it, has trained; and what that printed."""
     folder = tmp_path_factory.mktemp("cli")
@@ -47,11 +46,7 @@ def mxml(capfd, monkeypatch):
     return run
 
 
-def snapshot(folder):
-    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wrong(trained, tmp_path_factory):
     """A folder with a trained run, models and lists that are each wrong in one way."""
     folder = tmp_path_factory.mktemp("wrong") / "d"
@@ -75,23 +70,3 @@ def wrong(trained, tmp_path_factory):
     (folder / "text.jpg").write_text("hello")
     (folder / "empty").mkdir()
     return folder
-
-
-@pytest.fixture
-def refused(wrong, monkeypatch, mxml):
-    """Return a function that checks how a command is refused: its exit code, one line on stderr, nothing written."""
-
-    def check(code, arguments, message):
-        monkeypatch.chdir(wrong)
-        before = snapshot(wrong)
-        found, out, err = mxml(*arguments)
-        assert found == code, err
-        assert out == ""
-        *notes, line = err.splitlines()
-        assert all(note.startswith("note: ") for note in notes), err
-        assert re.match("mxml: .*" + message, line), err
-        if code == 2:
-            assert re.search(r"; see mxml[a-z -]* --help$", line)
-        assert snapshot(wrong) == before
-
-    return check

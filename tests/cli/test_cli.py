@@ -12,6 +12,7 @@ import time
 import pytest
 import tiny
 from commands import ORIGINAL
+from refusals import check_refusal
 
 from mxml import cli
 from mxml.cli.progress import ConsoleProgress
@@ -125,8 +126,9 @@ FAULTS = [
 @pytest.mark.parametrize(
     ("code", "arguments", "message"), [*((2, *case) for case in USAGE), *((1, *case) for case in FAULTS)]
 )
-def test_wrong_input_gets_one_line_and_nothing_written(refused, code, arguments, message):
-    refused(code, arguments, message)
+def test_wrong_input_gets_one_line_and_nothing_written(wrong, monkeypatch, mxml, code, arguments, message):
+    monkeypatch.chdir(wrong)
+    check_refusal(mxml, wrong, code, arguments, message)
 
 
 def test_every_fault_of_a_list_has_its_line(folder, mxml):

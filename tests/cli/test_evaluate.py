@@ -8,6 +8,7 @@ import re
 
 import pytest
 import tiny
+from refusals import check_refusal
 
 from mxml import Classifier
 
@@ -112,5 +113,6 @@ FAULTS = [
 @pytest.mark.parametrize(
     ("code", "arguments", "message"), [*((2, *case) for case in USAGE), *((1, *case) for case in FAULTS)]
 )
-def test_wrong_input_gets_one_line_and_nothing_written(refused, code, arguments, message):
-    refused(code, arguments, message)
+def test_wrong_input_gets_one_line_and_nothing_written(wrong, monkeypatch, mxml, code, arguments, message):
+    monkeypatch.chdir(wrong)
+    check_refusal(mxml, wrong, code, arguments, message)

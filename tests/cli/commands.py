@@ -1,4 +1,4 @@
-"""The command line in processes of its own, and the original script's options as one types them."""
+"""Whole commands in processes of their own, and the original script's command line as one types it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,7 @@ def process(folder, *arguments, **streams):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **streams,
     )
+
+
+def snapshot(folder):
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
