@@ -41,6 +41,7 @@ setup(
         "ijson>=3.2,<4",
         "jinja2>=3.1,<4",
         "matplotlib>=3.7,<4",
+        "msgspec>=0.18,<1",
         "numpy>=1.24,<2",
         # From 4.10 on a truncated JPEG can show an earlier image's pixels; 4.12 asks for NumPy 2. Headless: no libGL.
         "opencv-python-headless>=4.9.0.80,<4.10",

@@ -9,16 +9,14 @@ The last needs Chromium, as tests/browser.py finds it.
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from mxml import Classifier, read_lst
-from mxml.images.decode import load
-from mxml.inference.results import ImagePrediction
+from mxml import Classifier, Prediction
 from mxml.prepare.check import check_lists
 from mxml.prepare.check_page import format_page
 from mxml.training.curves import plot_history
@@ -43,16 +41,7 @@ def draw_curves(prefix: str, best_epoch: int | None) -> None:
 
 def draw_predictions(classifier: Classifier) -> None:
     """Draw what the model says of the first images of its validation list."""
-    sidecar = classifier.checkpoint.sidecar
-    if sidecar is None:
-        sys.exit(f"{classifier.checkpoint.prefix}.json: is not there; give the prefix of a run of mxml train")
-    source = sidecar.data["val"]
-    images = read_lst(source.list, source.root).select(range(COLUMNS * ROWS))
-    scores = classifier.scores(images).probabilities
-    tiles = [
-        tile(ImagePrediction(images.name(i), classifier.labels, scores[i], classifier.thresholds), load(images.path(i)))
-        for i in range(len(images))
-    ]
+    tiles = [tile(prediction) for prediction in itertools.islice(classifier.predict(keep_pixels=True), COLUMNS * ROWS)]
     heights = [max(image.height for image in tiles[row * COLUMNS : (row + 1) * COLUMNS]) for row in range(ROWS)]
     size = (COLUMNS * (TILE_WIDTH + GAP) - GAP, sum(heights) + GAP * (ROWS - 1))
     grid = Image.new("RGB", size, "white")
@@ -62,8 +51,10 @@ def draw_predictions(classifier: Classifier) -> None:
     grid.save(DOCS / "predictions.jpg", quality=80, optimize=True)
 
 
-def tile(prediction: ImagePrediction, image: np.ndarray) -> Image.Image:
+def tile(prediction: Prediction) -> Image.Image:
     """Return the drawing of one prediction, as wide as a column, of its image's middle square."""
+    image = prediction.pixels
+    assert image is not None, prediction.error
     side = min(image.shape[:2])
     top, left = ((length - side) // 2 for length in image.shape[:2])
     drawing = Image.fromarray(prediction.draw(image[top : top + side, left : left + side]))

@@ -16,9 +16,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "Augment": "images.transforms",
     "Classifier": "inference.classifier",
+    "Evaluation": "inference.evaluation",
     "ImageIter": "data.image_iter",
     "ImageList": "data.image_list",
     "MxmlError": "errors",
+    "Prediction": "inference.prediction",
     "Preprocess": "images.transforms",
     "TrainConfig": "training.config",
     "fit": "training.fit",

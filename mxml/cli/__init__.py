@@ -24,7 +24,7 @@ COMMANDS = {
     "convert": ("convert", "Write labels in another format; what that cannot hold is refused."),
     "check": ("check", "Say what is wrong with lists and their images, and what their labels look like."),
     "train": ("train", "Fine-tune a pretrained network on multi-hot lists."),
-    "evaluate": ("evaluate", "Judge a checkpoint on a list: mAP, F1s, Hamming and more."),
+    "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1s, Hamming and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
 }
 

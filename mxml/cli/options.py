@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import functools
-import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mxml.errors import ImageError, MxmlError
+from mxml.cli.wording import with_options
+from mxml.progress import Progress
 
 if TYPE_CHECKING:
-    from mxml.images.transforms import Preprocess
     from mxml.inference.classifier import Classifier
-    from mxml.model.checkpoint import Checkpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,18 +45,50 @@ class Text(click.types.StringParamType):
         self.name = name
 
 
-class Threshold(click.FloatRange):
-    """A number from 0 to 1."""
+class Thresholds(click.ParamType):
+    """A number, one number per label with commas between, or numbers by label name: ``black=0.1,red=0.3``."""
 
-    def __init__(self) -> None:
-        super().__init__(0, 1)
+    name = "FLOAT[,FLOAT...] | NAME=FLOAT[,...]"
+    # A name may hold commas and equals signs itself; the number ends the pair.
+    _PAIR = re.compile(r"(.+?)=([^=,]*)(?:,|$)")
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse the number; click's own range lets nan through."""
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number from 0 to 1", param, ctx)
-        return number
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a float, a tuple of floats or a dict of floats by name; the library checks their range."""
+        text = str(value)
+        if "=" not in text:
+            numbers = tuple(self._number(part, param, ctx) for part in text.split(","))
+            return numbers[0] if len(numbers) == 1 else numbers
+        pairs, end = {}, 0
+        while end < len(text):
+            match = self._PAIR.match(text, end)
+            if match is None:
+                self.fail(f"{text!r} should be numbers, or NAME=NUMBER with commas between", param, ctx)
+            pairs[match[1].strip()] = self._number(match[2], param, ctx)
+            end = match.end()
+        return pairs
+
+    def _number(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            self.fail(f"{text!r} is not a number from 0 to 1", param, ctx)
+
+
+def threshold_option(command: Command) -> Command:
+    """Add --threshold."""
+    text = "Threshold of all labels, of each with commas between, or of some by name.  [default: the checkpoint's]"
+    return click.option("--threshold", type=Thresholds(), multiple=True, help=text)(command)
+
+
+def merged_thresholds(given: Sequence[Any]) -> Any:
+    """Return what several --threshold say together: all their pairs, or the one that is none; None for none."""
+    if not given:
+        return None
+    if all(isinstance(value, dict) for value in given):
+        return {name: number for value in given for name, number in value.items()}
+    if len(given) > 1:
+        raise click.UsageError("--threshold can be given several times only as NAME=NUMBER")
+    return given[0]
 
 
 def device_options(command: Command) -> Command:
@@ -89,7 +116,12 @@ def chosen_device(device: str | None, gpus: str | None) -> str | None:
 def model_options(command: Command) -> Command:
     """Add what says which checkpoint to use, and what a sidecar would say where there is none."""
     options = (
-        click.option("--prefix", required=True, metavar="PREFIX", help="The checkpoint, as given to mxml train."),
+        click.option(
+            "--prefix",
+            required=True,
+            metavar="PREFIX",
+            help="The checkpoint, as given to mxml train, or one of its files.",
+        ),
         click.option(
             "--epoch", type=click.IntRange(min=0), help="Its epoch.  [default: the best; without a sidecar the newest]"
         ),
@@ -99,7 +131,9 @@ def model_options(command: Command) -> Command:
         click.option(
             "--decode-threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]"
         ),
-        click.option("--labels", metavar="FILE", help="Label names, one a line.  [default: the sidecar's]"),
+        click.option(
+            "--labels", "label_names", metavar="FILE", help="Label names, one per line.  [default: the sidecar's]"
+        ),
         click.option(
             "--image-shape",
             type=Numbers(int, 3),
@@ -128,69 +162,14 @@ def model_options(command: Command) -> Command:
 
 
 def load_classifier(
-    *,
-    prefix: str,
-    epoch: int | None,
-    device: str | None,
-    gpus: str | None,
-    labels: str | None,
-    image_shape: tuple[int, ...] | None,
-    preset: str | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    channels: str | None,
+    progress: Progress, *, prefix: str, epoch: int | None, device: str | None, gpus: str | None, **given: Any
 ) -> Classifier:
-    """Load the checkpoint that ``model_options`` describe."""
-    from mxml.data.label_names import read_label_names
+    """Load the checkpoint that ``model_options`` describe, and say what the classifier notes."""
     from mxml.inference.classifier import Classifier
-    from mxml.model import checkpoint
     from mxml.runtime.devices import default_device
 
     asked = chosen_device(device, gpus)
-    loaded = checkpoint.load(prefix, epoch)
-    build = functools.partial(
-        Classifier,
-        loaded,
-        device=asked or default_device(),
-        preprocess=_preprocess(loaded, image_shape, preset, {"mean": mean, "std": std, "channels": channels}),
-    )
-    classifier: Classifier = build()
-    return build(label_names=read_label_names(labels, classifier.num_classes)) if labels else classifier
-
-
-@contextlib.contextmanager
-def unreadable_images_named() -> Iterator[None]:
-    """Let the error about an image that cannot be read name the option that goes on past it."""
-    try:
-        yield
-    except ImageError as error:
-        raise MxmlError(f"{error}; --skip-bad goes on past such images") from error
-
-
-def _preprocess(
-    loaded: Checkpoint, image_shape: Sequence[int] | None, preset_name: str | None, changes: dict[str, Any]
-) -> Preprocess | None:
-    """Return what the options make of the sidecar's preprocessing, or the original script's; None leaves it alone."""
-    from mxml.images.transforms import preset
-
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if image_shape is None and preset_name is None and not changes:
-        return None
-    kept = loaded.sidecar.preprocess if loaded.sidecar else preset("original", (224, 224))
-    shape = image_shape or kept.data_shape
-    if shape[0] != 3:
-        raise click.UsageError(f"--image-shape {','.join(map(str, shape))}: should be 3,HEIGHT,WIDTH")
-    size = (shape[1], shape[2])
-    try:
-        base = preset(preset_name, size) if preset_name else _resized(kept, size)
-        return dataclasses.replace(base, **changes)
-    except MxmlError as error:
-        raise click.UsageError(str(error)) from error
-
-
-def _resized(preprocess: Preprocess, size: tuple[int, int]) -> Preprocess:
-    """Return the preprocessing for another size, which shows as much of an image as before."""
-    short_side = preprocess.short_side
-    if short_side is not None:
-        short_side = round(short_side * min(size) / min(preprocess.size))
-    return dataclasses.replace(preprocess, size=size, short_side=short_side)
+    classifier = Classifier.load(prefix, epoch, device=asked or default_device(), **given)
+    for note in classifier.notes:
+        progress.note(f"note: {with_options(note)}")
+    return classifier

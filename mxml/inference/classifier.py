@@ -1,84 +1,84 @@
-"""From a checkpoint and images to scores: the only forward path of evaluate, predict and training's validation."""
+"""From a checkpoint and images to predictions and metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Callable
+import os
+from collections.abc import Iterator, Sequence
+from typing import Callable
 
 import numpy as np
 
-from mxml.data.batches import BadImage, Batches
+from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import CheckpointError, ModelError, MxmlError, TrainingError
+from mxml.data.image_stream import StreamBatch, stream_batches
+from mxml.data.label_names import read_label_names
+from mxml.data.lst_file import read_lst
+from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess, preset
+from mxml.inference.backend import Backend
+from mxml.inference.evaluation import Evaluation
+from mxml.inference.inputs import Inputs, InputStream
+from mxml.inference.metrics import multilabel_metrics
+from mxml.inference.mxnet_backend import MxnetBackend
+from mxml.inference.prediction import Prediction
+from mxml.inference.preprocessing import changed_preprocess
+from mxml.inference.scores import Scores, collect, probabilities, require_finite
+from mxml.inference.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
+from mxml.model.sidecar import UsedList
+from mxml.model.trusted_paths import trusted_list
+from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import parse_devices
-from mxml.runtime.imports import load_mxnet, mxnet_message
+from mxml.text import shown
 
-mx = load_mxnet()
+BATCH_SIZE = 32
 
-DEFAULT_THRESHOLD = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """A model's answer for each image of a list.
-
-    ``probabilities`` and ``logits`` are (N, C) float32; the rows of images in ``bad``, which could not be read, hold
-    NaN.
-    """
-
-    probabilities: np.ndarray
-    logits: np.ndarray
-    bad: tuple[BadImage, ...]
-
-    @property
-    def readable(self) -> np.ndarray:
-        """Return (N,) bool: False where the image could not be read."""
-        readable = np.ones(len(self.probabilities), dtype=bool)
-        readable[[image.position for image in self.bad]] = False
-        return readable
-
-
-def output_symbol(symbol: Any) -> Any:
-    """Return a symbol with two outputs, probabilities and logits, and no custom operator."""
-    return mx.sym.Group([symbols.probabilities_symbol(symbol), symbols.logits_output(symbol)])
-
-
-def collect(
-    module: Any, batches: Batches, size: int, num_classes: int, step: Callable[[int], None] | None = None
-) -> Scores:
-    """Run a bound module, whose outputs are probabilities and logits, over one epoch of ``batches``.
-
-    Padding is dropped. ``size`` is the number of images; ``step`` is told how many images each batch added. Raises
-    TrainingError where a score is not finite.
-    """
-    probabilities = np.full((size, num_classes), np.nan, dtype=np.float32)
-    logits = np.full((size, num_classes), np.nan, dtype=np.float32)
-    for batch in batches:
-        module.forward(batch, is_train=False)
-        outputs = [output.asnumpy() for output in module.get_outputs()]
-        positions = batch.index[: len(batch.index) - batch.pad]
-        if not np.isfinite(outputs[1][: len(positions)]).all():
-            raise TrainingError(
-                "the model's output is not finite: training has diverged or its parameters are damaged; "
-                "take an earlier epoch, or train with a lower --lr"
-            )
-        probabilities[positions] = outputs[0][: len(positions)]
-        logits[positions] = outputs[1][: len(positions)]
-        if step is not None:
-            step(len(positions))
-    bad = tuple(batches.bad)
-    for image in bad:
-        probabilities[image.position] = logits[image.position] = np.nan
-    return Scores(probabilities, logits, bad)
+Binder = Callable[[Preprocess, int], Backend]
+"""Binds a network for inputs as the preprocessing makes them, for batches of so many images."""
 
 
 class Classifier:
-    """A multi-label model ready to score images: its parameters on a device, its preprocessing, its label names."""
+    """A multi-label model ready to tag images and to be evaluated.
+
+    ``Classifier.load`` makes one from a prefix. It is used from one thread at a time.
+
+    Parameters
+    ----------
+    model : Checkpoint
+        The symbol with its parameters, and the sidecar where there is one.
+    device : str, default "cpu"
+        ``cpu``, ``gpu`` or ``gpu:0,1``.
+    preprocess : Preprocess, optional
+        What is done to images; by default what the sidecar says, else what the original script does for 224 x 224.
+    label_names : sequence of str, optional
+        C names; by default the sidecar's, else ``class_0``, ``class_1``, ...
+    bind : callable, optional
+        What makes the backend that runs the network, for a Preprocess and a batch size; by default MXNet in float32.
+
+    Attributes
+    ----------
+    label_names : tuple of str
+        The C names, in the model's order.
+    num_classes : int
+        C.
+    preprocess : Preprocess
+        What is done to an image before the network sees it.
+    thresholds : ndarray of shape (C,)
+        From which score on an image gets each label, float64.
+    notes : tuple of str
+        Lines that a person should read, such as what was assumed where the sidecar is missing.
+
+    Raises
+    ------
+    ModelError
+        If the symbol is no multi-label network.
+    CheckpointError
+        If the names are not as many as the network's labels.
+    DeviceError
+        If the device is not there or cannot be used.
+    """
 
     def __init__(
         self,
@@ -87,14 +87,15 @@ class Classifier:
         device: str = "cpu",
         preprocess: Preprocess | None = None,
         label_names: Sequence[str] | None = None,
+        bind: Binder | None = None,
     ):
         self.checkpoint = model
         try:
             self.num_classes: int = symbols.describe_head(model.symbol, model.arg_params).num_classes
         except ModelError as error:
             raise ModelError(f"{RunFiles(model.prefix).symbol}: {error}") from error
+        self.preprocess: Preprocess = preprocess or _own_preprocess(model)
         sidecar = model.sidecar
-        self.preprocess: Preprocess = preprocess or (sidecar.preprocess if sidecar else preset("original", (224, 224)))
         names = label_names or (
             sidecar.label_names if sidecar else [f"class_{index}" for index in range(self.num_classes)]
         )
@@ -106,63 +107,342 @@ class Classifier:
         self.thresholds: np.ndarray = np.asarray(
             sidecar.thresholds if sidecar else [DEFAULT_THRESHOLD] * self.num_classes, dtype=np.float64
         )
+        self.notes = _assumptions(self, preprocess is None, not label_names)
         self._devices = parse_devices(device)
-        self._modules: dict[int, Any] = {}
+        self._bind = bind or self._bind_mxnet
+        self._bound: tuple[int, Backend] | None = None
 
     @classmethod
     def load(
         cls,
-        prefix: str,
+        prefix: str | os.PathLike[str],
         epoch: int | None = None,
         *,
         device: str = "cpu",
         preprocess: Preprocess | None = None,
-        label_names: Sequence[str] | None = None,
+        label_names: Sequence[str] | str | os.PathLike[str] | None = None,
+        image_shape: Sequence[int] | None = None,
+        preset: str | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        channels: str | None = None,
     ) -> Classifier:
-        """Load the checkpoint at ``prefix``: its best epoch unless ``epoch`` says another.
+        """Load a checkpoint.
 
-        Without a sidecar, ``preprocess`` and ``label_names`` say what it would; the defaults are the original script's.
+        Parameters
+        ----------
+        prefix : str or path-like
+            The checkpoint's prefix, such as ``runs/clothes``, or one of its files, such as
+            ``runs/clothes-0018.params``, which then also says the epoch.
+        epoch : int, optional
+            By default the best; without a sidecar the newest.
+        device : str, default "cpu"
+            ``cpu``, ``gpu`` or ``gpu:0,1``.
+        preprocess : Preprocess, optional
+            Replaces the sidecar's, or what is assumed without one.
+        label_names : sequence of str or path, optional
+            C names, or a file with one name per line. Replaces the sidecar's.
+        image_shape : sequence of int, optional
+            (3, height, width) of the network's input, in place of the preprocessing's.
+        preset : str, optional
+            ``original``, ``imagenet`` or ``caffe``, in place of all of the preprocessing but its size.
+        mean, std : sequence of float, optional
+            Three numbers each on the scale 0 to 255, in the network's channel order, in place of the preprocessing's.
+        channels : str, optional
+            ``rgb`` or ``bgr``, the network's channel order, in place of the preprocessing's.
+
+        Returns
+        -------
+        Classifier
+
+        Raises
+        ------
+        CheckpointError, ModelError
+            If files are missing or damaged, or do not fit each other.
+        SettingError
+            If an argument has a value that it cannot have.
         """
-        return cls(checkpoint.load(prefix, epoch), device=device, preprocess=preprocess, label_names=label_names)
+        model = checkpoint.load(os.fspath(prefix), epoch)
+        given = {"image_shape": image_shape, "preset": preset, "mean": mean, "std": std, "channels": channels}
+        if any(value is not None for value in given.values()):
+            preprocess = changed_preprocess(preprocess or _own_preprocess(model), **given)  # type: ignore[arg-type]
+        if isinstance(label_names, (str, os.PathLike)):
+            label_names = read_label_names(
+                label_names, symbols.describe_head(model.symbol, model.arg_params).num_classes
+            )
+        return cls(model, device=device, preprocess=preprocess, label_names=label_names)
+
+    def predict(
+        self,
+        inputs: Inputs | None = None,
+        *,
+        threshold: Threshold | None = None,
+        top_k: int = 0,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        keep_pixels: bool = False,
+        progress: Progress = SILENT,
+    ) -> Iterator[Prediction]:
+        """Tag images, one after the other, as they are asked for.
+
+        However many images there are, the memory stays the same: they are read a few batches ahead. Every image gives a
+        prediction, in the order of ``inputs``; that of an image that cannot be read carries an ``error``.
+
+        Parameters
+        ----------
+        inputs : str, path-like, bytes, ndarray, PIL image, ImageList, or iterable of these, optional
+            Files, folders (the images below them) and patterns such as ``photos/*.jpg``; an image file's content;
+            pixels (H, W, 3) uint8 in RGB order; images of Pillow; and any list or generator of them, nested as deep as
+            one likes. By default the images of the run's validation list.
+        threshold : float, sequence of float, or mapping of str to float, optional
+            From which score on an image gets a label: for all, for each, or by name, which leaves the other labels at
+            the checkpoint's. By default the checkpoint's.
+        top_k : int, default 0
+            How many labels an image gets at most, the best. 0 is for all that reach their threshold. Of k, those that
+            reach it where ``threshold`` is given; without it the k best, whatever they score.
+        batch_size : int, default 32
+            Images that the network computes at a time.
+        threads : int, optional
+            Threads that decode; by default as many as physical cores.
+        keep_pixels : bool, default False
+            Let each prediction keep its image, for ``draw``.
+        progress : Progress, optional
+            Is told how many images are done.
+
+        Returns
+        -------
+        iterator of Prediction
+
+        Raises
+        ------
+        SettingError
+            If a threshold is not from 0 to 1, or names a label that is not there.
+        MxmlError
+            If a folder or a pattern gives no image, or the validation list cannot be used.
+        ModelError
+            If a score is not finite.
+        DeviceError
+            If the memory is not enough; a smaller ``batch_size`` needs less.
+        """
+        _check_counts(batch_size, top_k, threads)
+        thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
+        stream = InputStream(self._validation_images() if inputs is None else inputs)
+        batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
+        return self._predictions(stream, batches, thresholds, top_k, threshold is None, progress)
+
+    def evaluate(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        threshold: Threshold | None = None,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        skip_bad: bool = False,
+        allow_absolute: bool = False,
+        progress: Progress = SILENT,
+    ) -> Evaluation:
+        """Compare what the model says of a list's images with their labels.
+
+        Parameters
+        ----------
+        data : str or path-like, optional
+            A ``.lst`` file with as many labels per image as the model has. By default the run's validation list.
+        root : str or path-like, optional
+            The folder that its paths are under; needed with ``data``, by default the run's.
+        threshold : float, sequence of float, or mapping of str to float, optional
+            As for ``predict``.
+        batch_size : int, default 32
+            Images that the network computes at a time.
+        threads : int, optional
+            Threads that decode; by default as many as physical cores.
+        skip_bad : bool, default False
+            Leave out images that cannot be read, and report them.
+        allow_absolute : bool, default False
+            Let the list name images by absolute paths or outside of ``root``.
+        progress : Progress, optional
+            Is told how many images are done.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        ListError
+            If the list is wrong; it names every line.
+        ImageError
+            If an image cannot be read, unless ``skip_bad``.
+        SettingError
+            If a threshold cannot be, or ``data`` or ``root`` is missing.
+        CheckpointError
+            If the run's own list is not there, or may not be used because a stranger may have named it.
+        ModelError, DeviceError
+            As for ``predict``.
+        """
+        _check_counts(batch_size, 0, threads)
+        thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
+        if data is None:
+            own = self._validation_list(
+                "data", "a list, with its images' folder as `root`", "give a list as `data` and its `root`", root
+            )
+            data, root = own.path, own.root
+        elif root is None:
+            raise SettingError("root", None, "the folder that the paths in `data` are under")
+        images = read_lst(data, root, self.num_classes, allow_absolute=allow_absolute)
+        scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
+        readable = scores.readable
+        if not readable.any():
+            raise MxmlError(f"{os.fspath(data)}: none of its images can be read")
+        metrics = multilabel_metrics(
+            scores.probabilities[readable], images.labels[readable], thresholds, logits=scores.logits[readable]
+        )
+        model = self.checkpoint
+        return Evaluation(model.prefix, model.epoch, os.fspath(data), self.label_names, metrics, scores.bad)
 
     def scores(
         self,
         images: ImageList,
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         skip_bad: bool = False,
-        decode_threads: int | None = None,
-        step: Callable[[int], None] | None = None,
+        threads: int | None = None,
+        progress: Progress = SILENT,
     ) -> Scores:
         """Score every image of a list, in its order.
 
-        An unreadable image raises ImageError that names it, or with ``skip_bad`` leaves a row of NaN and is reported.
+        Parameters
+        ----------
+        images : ImageList
+            N images.
+        batch_size, skip_bad, threads, progress
+            As for ``evaluate``.
+
+        Returns
+        -------
+        Scores
+            ``probabilities`` and ``logits`` (N, C) float32, and ``bad``, the images that could not be read, whose rows
+            hold NaN.
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be read, unless ``skip_bad``.
+        ModelError, DeviceError
+            As for ``predict``.
         """
         if not len(images):
             raise MxmlError("there are no images to score")
-        batch_size = max(len(self._devices), min(batch_size, len(images)))
+        backend = self._backend(min(batch_size, len(images)))
+        progress.start(len(images), "evaluating")
         with Batches(
             ImageFiles(images),
             self.preprocess,
-            batch_size,
+            min(batch_size, len(images)),
             bad_images="report" if skip_bad else "error",
-            threads=decode_threads,
+            threads=threads,
         ) as batches:
-            module = self._bound(batch_size, batches.provide_data)
-            return collect(module, batches, len(images), self.num_classes, step)
-
-    def _bound(self, batch_size: int, provide_data: Any) -> Any:
-        if batch_size not in self._modules:
-            model = self.checkpoint
-            module = mx.mod.Module(
-                output_symbol(model.symbol), data_names=["data"], label_names=None, context=self._devices
-            )
             try:
-                symbols.check_params(model.symbol, model.arg_params, model.aux_params, self.preprocess.data_shape)
-                module.bind(data_shapes=provide_data, for_training=False)
-            except (MxmlError, mx.MXNetError, RuntimeError, ValueError) as error:
-                path = RunFiles(model.prefix).params(model.epoch)
-                raise CheckpointError(f"{path}: does not fit its symbol: {mxnet_message(error)}") from error
-            module.set_params(model.arg_params, model.aux_params, allow_extra=True)
-            self._modules[batch_size] = module
-        return self._modules[batch_size]
+                return collect(backend, batches, len(images), self.num_classes, progress)
+            except ImageError as error:
+                raise ImageError(
+                    f"{error.reason}; `skip_bad` goes on past such images", error.path, error.kind
+                ) from error
+
+    def _predictions(
+        self,
+        stream: InputStream,
+        batches: Iterator[StreamBatch],
+        thresholds: np.ndarray,
+        top_k: int,
+        always_top_k: bool,
+        progress: Progress,
+    ) -> Iterator[Prediction]:
+        if stream.count is not None:
+            progress.start(stream.count, "predicting")
+        backend: Backend | None = None
+        done = 0
+        for batch in batches:
+            # Where the first batch is not full, there is no other, and the network need not compute more than it.
+            backend = backend or self._backend(len(batch.items))
+            logits = backend.logits(batch.data)
+            require_finite(logits)
+            scores = probabilities(logits)
+            progress.advance(len(batch.items))
+            for row, (item, fault, pixels) in enumerate(zip(batch.items, batch.faults, batch.pixels)):
+                error = stream.faults.get(done + row, fault)
+                if error is not None:
+                    scores[row] = np.nan
+                yield Prediction(
+                    item.name, self.label_names, scores[row], thresholds, top_k, always_top_k, error, pixels
+                )
+            done += len(batch.items)
+
+    def _validation_images(self) -> ImageList:
+        wanted = "images, folders or patterns"
+        own = self._validation_list("inputs", wanted, f"name {wanted}")
+        return read_lst(own.path, own.root, self.num_classes)
+
+    def _validation_list(
+        self, setting: str, wanted: str, remedy: str, root: str | os.PathLike[str] | None = None
+    ) -> UsedList:
+        """Return the list that the run validated on, with its root or the one given, once both may be used."""
+        sidecar = self.checkpoint.sidecar
+        used = sidecar.data.get("val") if sidecar else None
+        if used is None:
+            raise SettingError(setting, None, f"{wanted}: this checkpoint names no validation list")
+        folder = RunFiles(self.checkpoint.prefix).folder
+        try:
+            return trusted_list(used, "the run's validation list", folder, None if root is None else os.fspath(root))
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; {remedy}") from error
+
+    def _backend(self, count: int) -> Backend:
+        """Return a backend for batches of ``count`` images: the bound one, unless it is far larger or smaller."""
+        if self._bound is None or not count <= self._bound[0] <= 2 * count:
+            self._bound = None
+            self._bound = (count, self._bind(self.preprocess, count))
+        return self._bound[1]
+
+    def _bind_mxnet(self, preprocess: Preprocess, batch_size: int) -> Backend:
+        model = self.checkpoint
+        try:
+            return MxnetBackend(
+                model.symbol, model.arg_params, model.aux_params, self._devices, preprocess.data_shape, batch_size
+            )
+        except ModelError as error:
+            path = RunFiles(model.prefix).params(model.epoch)
+            raise CheckpointError(f"{path}: does not fit its symbol: {error}") from error
+
+
+def _own_preprocess(model: checkpoint.Checkpoint) -> Preprocess:
+    return model.sidecar.preprocess if model.sidecar else preset("original", (224, 224))
+
+
+def _assumptions(classifier: Classifier, preprocess_assumed: bool, names_assumed: bool) -> tuple[str, ...]:
+    """Say what is assumed about a checkpoint that has no sidecar: with another preprocessing its tags are wrong."""
+    model = classifier.checkpoint
+    if model.sidecar is not None:
+        return ()
+    assumed, settings = [], []
+    if preprocess_assumed:
+        assumed.append("images of 224 x 224 pixels, prepared as the original script does")
+        settings += ["`preset`", "`image_shape`"]
+    if names_assumed:
+        assumed.append(f"the label names {shown(classifier.label_names, 3)}")
+        settings.append("`label_names`")
+    if not assumed:
+        return ()
+    return (
+        f"{RunFiles(model.prefix).sidecar}: is not there, so mxml assumes {' and '.join(assumed)}; "
+        f"copy that file beside the checkpoint, or set {', '.join(settings)}",
+    )
+
+
+def _check_counts(batch_size: int, top_k: int, threads: int | None) -> None:
+    if batch_size < 1:
+        raise SettingError("batch_size", batch_size, "1 or more")
+    if top_k < 0:
+        raise SettingError("top_k", top_k, "0 or more; 0 is for every label over its threshold")
+    if threads is not None and threads < 1:
+        raise SettingError("threads", threads, "1 or more")

@@ -1,14 +1,32 @@
-"""The images that a person names on the command line: files, folders and patterns."""
+"""The images that a prediction is asked for: files, folders, patterns, and what is in memory."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, find_images
-from mxml.errors import MxmlError
+from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageContent
+from mxml.data.image_stream import StreamItem
+from mxml.errors import ImageError, MxmlError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OneInput = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
+"""A file, folder or pattern; an image file's bytes; RGB pixels (H, W, 3) uint8; an image of Pillow."""
+Inputs = Union[OneInput, ImageList, Iterable["Inputs"]]
+"""One input, a list, or any iterable of these, nested as deep as one likes."""
+
+_NAMES = "an image, a folder or a pattern such as 'photos/*.jpg'"
+_WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB order, or images of Pillow"
 
 
 def expand_inputs(inputs: Iterable[str]) -> list[str]:
@@ -17,19 +35,108 @@ def expand_inputs(inputs: Iterable[str]) -> list[str]:
     A file is taken as it is, whatever its name; in folders, suffixes tell images, and hidden ones are passed over. A
     pattern's ``**`` stands for any folders. Raises MxmlError for an input that gives no image.
     """
-    paths: list[str] = []
+    paths = []
     for entry in inputs:
-        if os.path.isdir(entry):
-            found = [os.path.join(entry, name) for name in find_images(Path(entry))]
-            problem = f"holds no image, should hold files that end in {', '.join(IMAGE_SUFFIXES)}"
-        elif os.path.exists(entry):
-            found, problem = [entry], ""
-        elif glob.has_magic(entry):
-            found = sorted(path for path in glob.glob(entry, recursive=True) if os.path.isfile(path))
-            problem = "no file matches, should be an image, a folder or a pattern such as 'photos/*.jpg'"
-        else:
-            found, problem = [], "is not there, should be an image, a folder or a pattern such as 'photos/*.jpg'"
-        if not found:
-            raise MxmlError(f"{entry or repr(entry)}: {problem}")
-        paths.extend(found)
+        found = _files(entry)
+        if found == [entry] and not os.path.exists(entry):
+            raise MxmlError(f"{entry or repr(entry)}: is not there, should be {_NAMES}")
+        paths += found
     return paths
+
+
+class InputStream:
+    """The images of ``inputs`` in their order, as a stream reads them.
+
+    ``count`` says how many they are; None where only reading them can tell. Folders and patterns are looked up at once
+    where they are named in a list or tuple, else as they are reached. Images in memory are turned into pixels only when
+    they are reached, and are called by their position: ``image 0``, ``image 1``, ... ``faults`` has, by position, what
+    is wrong with images of Pillow that it could not load; nothing else is opened here.
+
+    Raises MxmlError for a folder or pattern that gives no image, and TypeError for what is no image.
+    """
+
+    def __init__(self, inputs: Inputs):
+        self.count: int | None = None
+        self.faults: dict[int, ImageError] = {}
+        self._entries: Iterable[OneInput] = _flat(inputs)
+        if isinstance(inputs, ImageList):
+            self.count = len(inputs)
+        elif _is_one(inputs) or (isinstance(inputs, (list, tuple)) and all(map(_is_one, inputs))):
+            self._entries = list(self._entries)
+            self.count = len(self._entries)
+
+    def __iter__(self) -> Iterator[StreamItem]:
+        for position, entry in enumerate(self._entries):
+            if isinstance(entry, (str, os.PathLike)):
+                yield StreamItem(os.fspath(entry))
+            else:
+                name = f"image {position}"
+                yield StreamItem(name, self._content(entry, position, name))
+
+    def _content(self, entry: OneInput, position: int, name: str) -> ImageContent:
+        if isinstance(entry, np.ndarray):
+            if entry.ndim != 3 or entry.shape[2] != 3 or entry.dtype != np.uint8 or 0 in entry.shape:
+                raise TypeError(f"expected an array (H, W, 3) of uint8 in RGB order, got {entry.shape} {entry.dtype}")
+            return np.ascontiguousarray(entry)
+        if isinstance(entry, (bytes, bytearray, memoryview)):
+            return bytes(entry)
+        try:
+            return _pillow_pixels(entry)  # type: ignore[arg-type]
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow reads a file's pixels when it is asked for them
+            self.faults[position] = ImageError(f"Pillow cannot load it: {error}", name)
+            return b""
+
+
+def _is_one(value: object) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim != 4
+    return isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pillow(value)
+
+
+def _is_pillow(value: object) -> bool:
+    # Who has such an image has imported Pillow.
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(value, module.Image)
+
+
+def _flat(inputs: Inputs) -> Iterator[OneInput]:
+    if isinstance(inputs, (str, os.PathLike)):
+        yield from _files(os.fspath(inputs))
+    elif isinstance(inputs, ImageList):
+        yield from (inputs.path(position) for position in range(len(inputs)))
+    elif _is_one(inputs):
+        yield inputs  # type: ignore[misc]
+    elif isinstance(inputs, Iterable):
+        for entry in inputs:
+            yield from _flat(entry)  # type: ignore[arg-type]
+    else:
+        raise TypeError(f"expected images, got {type(inputs).__name__}: {_WANTED}")
+
+
+def _files(entry: str) -> list[str]:
+    """Return the files that a name stands for: itself unless it is a folder or a pattern."""
+    if os.path.isdir(entry):
+        found = [os.path.join(entry, name) for name in find_images(Path(entry))]
+        problem = f"holds no image, should hold files that end in {', '.join(IMAGE_SUFFIXES)}"
+    elif glob.has_magic(entry) and not os.path.exists(entry):
+        found = sorted(path for path in glob.glob(entry, recursive=True) if os.path.isfile(path))
+        problem = f"no file matches, should be {_NAMES}"
+    else:
+        return [entry]
+    if not found:
+        raise MxmlError(f"{entry}: {problem}")
+    return found
+
+
+def _pillow_pixels(image: Image) -> np.ndarray:
+    """Return an image of Pillow as a file of it would be decoded: upright, transparent parts over white."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image) or image
+    if image.mode.startswith("I;16"):
+        # Pillow cuts what is over 255 off; the decoder keeps the upper eight bits.
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))

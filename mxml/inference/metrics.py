@@ -1,4 +1,4 @@
-"""The figures that a multi-label model is judged by: ranking, thresholded decisions and loss, unknown labels masked.
+"""The metrics of a multi-label model: ranking, thresholded decisions and loss, unknown labels masked.
 
 Names and definitions are the field's; ``y`` is a known label, ``s`` its score, ``t`` its class's threshold:
 
@@ -19,9 +19,9 @@ Names and definitions are the field's; ``y`` is a known label, ``s`` its score, 
 
 A label of -1 is unknown and takes part in nothing: it is no decision, holds no rank, and counts in no denominator; a
 sample without known labels is no sample. A class without a known positive has no AP, precision, recall or F1 (NaN,
-``null`` in JSON) and is left out of mAP, CP and CR; its false alarms still count in the micro figures.
+``null`` in JSON) and is left out of mAP, CP and CR; its false alarms still count in the micro averages.
 
-scikit-learn computes every figure that it has. It knows no unknown labels, so it is given the known ones alone, or the
+scikit-learn computes every metric that it has. It knows no unknown labels, so it is given the known ones alone, or the
 unknown ones as absent, not predicted and scored below every probability, where they add no count and shift no rank.
 """
 
@@ -33,18 +33,19 @@ from typing import Any
 
 import numpy as np
 
-from mxml.errors import MxmlError, TrainingError
+from mxml.errors import ModelError, MxmlError
 
 # float32 probabilities end at 1 - 6e-8; without a bound one saturated mistake would make the mean loss infinite.
 SCORE_CLIP = 1e-7
 DIVERGED = (
-    "finite: training has diverged or the parameters are damaged; take an earlier epoch, or train with a lower --lr"
+    "finite: the training diverged or the parameters are damaged; take an earlier epoch, or train with a lower "
+    "learning rate"
 )
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """The figures of one class, NaN without a known positive; ``index`` is its column, counts are of known labels."""
+    """The metrics of one class, NaN without a known positive; ``index`` is its column, counts are of known labels."""
 
     index: int
     known: int
@@ -59,7 +60,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The figures of one evaluation, each defined in this module's docstring; NaN where nothing defines one."""
+    """The metrics of one evaluation, each defined in this module's docstring; NaN where nothing defines one."""
 
     samples: int
     known: int
@@ -82,7 +83,7 @@ class Metrics:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python values that JSON can hold, NaN as None."""
         plain = asdict(self)
-        plain["per_class"] = [_without_nan(figures) for figures in plain["per_class"]]
+        plain["per_class"] = [_without_nan(entry) for entry in plain["per_class"]]
         return _without_nan(plain)
 
 
@@ -92,12 +93,12 @@ def multilabel_metrics(
     thresholds: float | np.ndarray = 0.5,
     logits: np.ndarray | None = None,
 ) -> Metrics:
-    """Judge probabilities against labels.
+    """Compare probabilities with labels.
 
     ``scores`` (N, C) float in [0, 1]; ``labels`` (N, C) of 1, 0 and -1 (unknown); ``thresholds`` one number or (C,).
     A label is predicted when its score is at least its class's threshold, compared in float64. With ``logits`` (N, C)
     the loss is exact however sure the model is; without, it is taken from scores clipped to [1e-7, 1 - 1e-7].
-    Raises TrainingError for a score or logit that is not finite, MxmlError for a label other than those three.
+    Raises ModelError for a score or logit that is not finite, MxmlError for a label other than those three.
     """
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     logits = None if logits is None else np.asarray(logits, dtype=np.float64)
@@ -109,50 +110,50 @@ def multilabel_metrics(
     present = labels == 1
     known = present | (labels == 0)
     _require(known | (labels == -1), "label", labels, "1 (present), 0 (absent) or -1 (unknown)")
-    _require(np.isfinite(scores), "score", scores, DIVERGED, TrainingError)
+    _require(np.isfinite(scores), "score", scores, DIVERGED, ModelError)
     _require((scores >= 0) & (scores <= 1), "score", scores, "probabilities: give the sigmoid's output as scores")
     if logits is not None:
-        _require(np.isfinite(logits), "logit", logits, DIVERGED, TrainingError)
+        _require(np.isfinite(logits), "logit", logits, DIVERGED, ModelError)
     if not known.any():
         return Metrics(0, 0, per_class=tuple(ClassMetrics(i, 0, 0, 0, float(t)) for i, t in enumerate(thresholds)))
 
     predicted = known & (scores >= thresholds)
-    judged = known.any(axis=1)
-    per_class = _judge_classes(scores, present, known, predicted, thresholds)
+    counted = known.any(axis=1)
+    per_class = _class_metrics(scores, present, known, predicted, thresholds)
     return Metrics(
-        samples=int(judged.sum()),
+        samples=int(counted.sum()),
         known=int(known.sum()),
         **_class_averages(per_class),
         **_micro_averages(present, predicted),
-        **_mistakes(present, known, predicted, judged),
-        **_rankings(scores[judged], present[judged], known[judged]),
+        **_mistakes(present, known, predicted, counted),
+        **_rankings(scores[counted], present[counted], known[counted]),
         loss=_loss(scores[known], present[known], None if logits is None else logits[known]),
         per_class=per_class,
     )
 
 
-def _judge_classes(
+def _class_metrics(
     scores: np.ndarray, present: np.ndarray, known: np.ndarray, predicted: np.ndarray, thresholds: np.ndarray
 ) -> tuple[ClassMetrics, ...]:
     from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
     decided = precision_recall_fscore_support(_widen(present), _widen(predicted), average=None, zero_division=0.0)
-    precision, recall, F1 = (figures.tolist() for figures in decided[:3])
+    precision, recall, F1 = (column.tolist() for column in decided[:3])
     per_class = []
     for index, threshold in enumerate(thresholds.tolist()):
         rows = known[:, index]
         truth = present[rows, index]
-        figures = {}
+        metrics = {}
         if truth.any():
             AP = float(average_precision_score(truth, scores[rows, index]))
-            figures = {"AP": AP, "precision": precision[index], "recall": recall[index], "F1": F1[index]}
+            metrics = {"AP": AP, "precision": precision[index], "recall": recall[index], "F1": F1[index]}
         calls = int(predicted[:, index].sum())
-        per_class.append(ClassMetrics(index, len(truth), int(truth.sum()), calls, threshold, **figures))
+        per_class.append(ClassMetrics(index, len(truth), int(truth.sum()), calls, threshold, **metrics))
     return tuple(per_class)
 
 
 def _class_averages(per_class: tuple[ClassMetrics, ...]) -> dict[str, float]:
-    rows = [(figures.AP, figures.precision, figures.recall) for figures in per_class if figures.positives]
+    rows = [(entry.AP, entry.precision, entry.recall) for entry in per_class if entry.positives]
     if not rows:
         return {}
     mAP, CP, CR = np.mean(rows, axis=0).tolist()
@@ -170,11 +171,11 @@ def _micro_averages(present: np.ndarray, predicted: np.ndarray) -> dict[str, flo
     return {"OP": float(OP), "OR": float(OR), "OF1": float(OF1)}
 
 
-def _mistakes(present: np.ndarray, known: np.ndarray, predicted: np.ndarray, judged: np.ndarray) -> dict[str, float]:
+def _mistakes(present: np.ndarray, known: np.ndarray, predicted: np.ndarray, counted: np.ndarray) -> dict[str, float]:
     from sklearn.metrics import accuracy_score, hamming_loss
 
     hamming = float(hamming_loss(present[known], predicted[known]))
-    subset_accuracy = float(accuracy_score(present[judged], predicted[judged]))
+    subset_accuracy = float(accuracy_score(present[counted], predicted[counted]))
     return {"hamming": hamming, "element_accuracy": 1 - hamming, "subset_accuracy": subset_accuracy}
 
 
@@ -216,5 +217,5 @@ def _require(sound: np.ndarray, kind: str, values: np.ndarray, demand: str, erro
         )
 
 
-def _without_nan(figures: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in figures.items()}
+def _without_nan(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in metrics.items()}

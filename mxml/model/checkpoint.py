@@ -6,19 +6,21 @@ commit point: what it does not name never happened, and what it names can be che
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mxml import atomic
-from mxml.errors import CheckpointError, MxmlError
+from mxml.errors import CheckpointError, MxmlError, SettingError
 from mxml.model import params_file, symbols
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
+from mxml.runtime.types import NDArray, Symbol
 
 MOST_SIDECAR_BYTES = 64 << 20
+_SUGGESTED = 4
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Checkpoint:
 
     prefix: str
     epoch: int
-    symbol: Any
-    arg_params: Mapping[str, Any]
-    aux_params: Mapping[str, Any]
+    symbol: Symbol
+    arg_params: Mapping[str, NDArray]
+    aux_params: Mapping[str, NDArray]
     sidecar: Sidecar | None = None
 
 
@@ -55,9 +57,14 @@ def read_sidecar(prefix: str) -> Sidecar | None:
 def load(prefix: str, epoch: int | None = None) -> Checkpoint:
     """Load the symbol and the parameters of ``epoch``: by default the sidecar's best, else the newest on disk.
 
-    Raises CheckpointError when a file is missing or is not the one that the sidecar knows, offering the epochs that
-    are whole.
+    ``prefix`` may also be one of the run's files, such as ``model-0018.params``, which then names the epoch. Raises
+    CheckpointError when a file is missing or is not the one that the sidecar knows, offering the epochs that are whole;
+    SettingError where ``prefix`` and ``epoch`` name two epochs.
     """
+    files, named_epoch = RunFiles.parse(prefix)
+    if named_epoch is not None and epoch not in (None, named_epoch):
+        raise SettingError("epoch", epoch, f"{named_epoch}, as {prefix} says, or left out")
+    prefix, epoch = files.prefix, named_epoch if epoch is None else epoch
     sidecar = read_sidecar(prefix)
     if epoch is None and sidecar is not None:
         epoch = sidecar.best_epoch
@@ -69,7 +76,7 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
     return Checkpoint(prefix, epoch, symbol, arg_params, aux_params, sidecar)
 
 
-def load_symbol(prefix: str, sidecar: Sidecar | None) -> Any:
+def load_symbol(prefix: str, sidecar: Sidecar | None) -> Symbol:
     """Load ``PREFIX-symbol.json``. Raises CheckpointError where it is not the one that the sidecar knows."""
     fault = _fault(RunFiles(prefix).symbol, sidecar.symbol if sidecar else None)
     if fault:
@@ -82,17 +89,16 @@ def find_epoch(prefix: str, epoch: int | None = None) -> int:
 
     Raises CheckpointError that names the file which is missing and what is there in its place.
     """
-    if not os.path.exists(RunFiles(prefix).symbol):
+    files = RunFiles(prefix)
+    if not os.path.exists(files.symbol):
         raise CheckpointError(_no_such_checkpoint(prefix))
-    on_disk = RunFiles(prefix).epochs_on_disk()
+    on_disk = files.epochs_on_disk()
     if not on_disk:
-        raise CheckpointError(
-            f"{prefix}-0000.params: is not there, nor of another epoch, beside {RunFiles(prefix).symbol}"
-        )
+        raise CheckpointError(f"{files.params(0)}: is not there, and no PREFIX-NNNN.params beside {files.symbol} is")
     if epoch is None:
         return on_disk[-1]
     if epoch not in on_disk:
-        raise CheckpointError(f"{RunFiles(prefix).params(epoch)}: is not there; epochs that are: {_numbers(on_disk)}")
+        raise CheckpointError(f"{files.params(epoch)}: is not there; epochs that are: {_numbers(on_disk)}")
     return epoch
 
 
@@ -106,18 +112,31 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
     record = next((record for record in sidecar.epochs if record.epoch == epoch), None)
     if record is None:
         fault = f"{RunFiles(prefix).params(epoch)}: is of no finished epoch of the run in {RunFiles(prefix).sidecar}"
+    elif not record.files:
+        fault = (
+            f"{RunFiles(prefix).params(epoch)}: is of an epoch that the run in {RunFiles(prefix).sidecar} has not kept"
+        )
     else:
         fault = _first_fault(prefix, record, suffixes)
     if fault:
-        whole = [other.epoch for other in sidecar.epochs if not _first_fault(prefix, other, suffixes)]
-        offer = f"the newest whole checkpoint is epoch {whole[-1]}: --epoch {whole[-1]}" if whole else "none is whole"
+        kept = (other for other in sidecar.epochs if other.files)
+        whole = [other.epoch for other in kept if not _first_fault(prefix, other, suffixes)]
+        offer = "none is whole"
+        if whole:
+            others = f"; also whole: {_numbers(whole[:-1])}" if len(whole) > 1 else ""
+            offer = f"the newest whole checkpoint is of epoch {whole[-1]}{others}"
         raise CheckpointError(f"{fault}; {offer}")
 
 
 def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
-    """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones."""
+    """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones.
+
+    Epochs that the run has not kept are passed over.
+    """
     faults: list[str] = []
     for record in reversed(sidecar.epochs):
+        if not record.files:
+            continue
         fault = _first_fault(prefix, record, ("params", "states"))
         if not fault:
             return record, faults
@@ -128,12 +147,20 @@ def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, lis
 def pause_fault(prefix: str, pause: Pause) -> str:
     """Say what is wrong with the files of a pause; empty when they are whole."""
     paths = {"params": RunFiles(prefix).paused_params, "states": RunFiles(prefix).paused_states}
-    return next(filter(None, (_fault(paths[suffix], pause.files.get(suffix)) for suffix in paths)), "")
+    return _first_of(paths, pause.files)
 
 
 def _first_fault(prefix: str, record: Epoch, suffixes: tuple[str, ...]) -> str:
     paths = {"params": RunFiles(prefix).params(record.epoch), "states": RunFiles(prefix).states(record.epoch)}
-    return next(filter(None, (_fault(paths[suffix], record.files.get(suffix)) for suffix in suffixes)), "")
+    return _first_of({suffix: paths[suffix] for suffix in suffixes}, record.files)
+
+
+def _first_of(paths: Mapping[str, str], stamps: Mapping[str, Stamp]) -> str:
+    for suffix, path in paths.items():
+        fault = _fault(path, stamps[suffix]) if suffix in stamps else f"{path}: is none of the files that the run kept"
+        if fault:
+            return fault
+    return ""
 
 
 def _fault(path: str, stamp: Stamp | None) -> str:
@@ -151,16 +178,25 @@ def _fault(path: str, stamp: Stamp | None) -> str:
 
 
 def _no_such_checkpoint(prefix: str) -> str:
-    folder = os.path.dirname(prefix)
+    folder, name = os.path.split(prefix)
     suffix = "-symbol.json"
     missing = f"{RunFiles(prefix).symbol}: is not there"
+    typed, epoch = RunFiles.parse(prefix)
+    if typed.prefix != prefix and os.path.exists(typed.symbol):
+        return f"{missing}; the prefix of that file is {typed.prefix}" + (
+            "" if epoch is None else f", its epoch {epoch}"
+        )
     try:
-        near = sorted(entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix))
+        others = [entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix)]
     except OSError:
         return f"{missing}, nor is its folder"
-    found = ", ".join(os.path.join(folder, entry) for entry in near[:8])
+    # The nearest first; of equally near ones the first by name.
+    others.sort(key=lambda other: (-difflib.SequenceMatcher(None, name, other).ratio(), other))
+    found = ", ".join(os.path.join(folder, other) for other in others[:_SUGGESTED])
     return (
-        f"{missing}; prefixes that are: {found}" if near else f"{missing}, nor any other PREFIX{suffix} in its folder"
+        f"{missing}; the nearest prefixes that are: {found}"
+        if others
+        else f"{missing}, nor any other PREFIX{suffix} in its folder"
     )
 
 
@@ -168,7 +204,7 @@ def _numbers(epochs: list[int]) -> str:
     return ", ".join(str(epoch) for epoch in epochs)
 
 
-def save_symbol(prefix: str, symbol: Any) -> Stamp:
+def save_symbol(prefix: str, symbol: Symbol) -> Stamp:
     """Write ``PREFIX-symbol.json`` and return its stamp."""
     atomic.write_text(RunFiles(prefix).symbol, symbol.tojson() + "\n")
     return Stamp.of(RunFiles(prefix).symbol)
@@ -177,9 +213,9 @@ def save_symbol(prefix: str, symbol: Any) -> Stamp:
 def save_arrays(
     params_to: str,
     states_to: str,
-    arg_params: Mapping[str, Any],
-    aux_params: Mapping[str, Any],
-    states: Mapping[str, Any],
+    arg_params: Mapping[str, NDArray],
+    aux_params: Mapping[str, NDArray],
+    states: Mapping[str, NDArray],
 ) -> dict[str, Stamp]:
     """Write parameters and optimizer states, and return their stamps."""
     params_file.write_params(params_to, params_file.join_params(arg_params, aux_params))

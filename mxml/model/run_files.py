@@ -6,12 +6,28 @@ import os
 import re
 from dataclasses import dataclass
 
+_FILE = re.compile(
+    r"(?P<prefix>.*?[^/])(?:-symbol\.json|-(?P<epoch>[0-9]{4,7})\.(?:params|states)|-history\.csv|-curves\.png|\.json)"
+)
+
 
 @dataclass(frozen=True)
 class RunFiles:
     """The names of a run's files. ``prefix`` is a path without an ending, such as ``models/clothes``."""
 
     prefix: str
+
+    @classmethod
+    def parse(cls, text: str) -> tuple[RunFiles, int | None]:
+        """Take a prefix, or one of its files as people type it by habit, and return the run and the epoch named.
+
+        ``model-symbol.json`` and ``model.json`` stand for ``model``, ``model-0018.params`` for its epoch 18. A prefix
+        that has a symbol is taken as it is, whatever it ends in.
+        """
+        match = _FILE.fullmatch(text)
+        if match is None or os.path.exists(cls(text).symbol):
+            return cls(text), None
+        return cls(match["prefix"]), None if match["epoch"] is None else int(match["epoch"])
 
     @property
     def folder(self) -> str:

@@ -11,21 +11,31 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, NoReturn, Optional
 
+import msgspec
+
+from mxml.data.label_names import label_name_faults
 from mxml.errors import CheckpointError
 from mxml.images.transforms import Preprocess
 
 FORMAT = "mxml-checkpoint"
 VERSION = 1
 
+# What a number may be. A file of a run is far smaller than the last, and no run has so many epochs or steps.
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=9_999_999)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\x00]+$")]
+
 
 @dataclass(frozen=True)
 class Stamp:
     """The size in bytes and the SHA-256 sum of one file, to know it again."""
 
-    size: int
-    sha256: str
+    size: Number
+    sha256: Digest
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Stamp:
@@ -41,10 +51,13 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch: its number, the optimizer's step count after it, its metrics, and its files' stamps."""
+    """One finished epoch: its number, the optimizer's step count after it, its metrics, and its files' stamps.
 
-    epoch: int
-    num_update: int
+    ``files`` is empty once the run has removed them: not every epoch's parameters are kept.
+    """
+
+    epoch: EpochNumber
+    num_update: Number
     metrics: Mapping[str, Any]
     files: Mapping[str, Stamp]
 
@@ -53,9 +66,9 @@ class Epoch:
 class Pause:
     """A run that a signal ended inside an epoch: ``batch`` batches of ``epoch`` are done, ``totals`` sums them."""
 
-    epoch: int
-    batch: int
-    num_update: int
+    epoch: EpochNumber
+    batch: Number
+    num_update: Number
     totals: Mapping[str, float]
     files: Mapping[str, Stamp]
 
@@ -64,10 +77,10 @@ class Pause:
 class UsedList:
     """A list that a run read: its file and image root (as a run from the working directory finds them), its stamp."""
 
-    path: str
-    root: str
-    images: int
-    sha256: str
+    path: Path
+    root: Path
+    images: Number
+    sha256: Digest
 
 
 @dataclass(frozen=True)
@@ -103,98 +116,69 @@ class Sidecar:
     def from_json(cls, text: str, folder: str) -> Sidecar:
         """Read ``to_json``'s text. Raises CheckpointError with the field that is wrong, without a path."""
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"is not JSON ({error})") from error
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise CheckpointError(f'is not a sidecar of mxml ("format" should be "{FORMAT}")')
         if value.get("version") != VERSION:
             raise CheckpointError(f"has version {value.get('version')!r}; this mxml reads {VERSION}: use a newer mxml")
-        fields = _Fields(value)
-        label_names = tuple(fields.list_of("label_names", str))
-        thresholds = tuple(float(number) for number in fields.list_of("thresholds", (int, float)))
-        if not label_names or len(thresholds) != len(label_names):
-            raise CheckpointError(
-                f"has {len(label_names)} label names and {len(thresholds)} thresholds; should be one each"
-            )
-        pause = fields.optional("pause", dict)
-        symbol = fields.optional("symbol", dict)
+        if "label_names" not in value and "labels" in value:
+            raise CheckpointError("is of an mxml before its first release, whose fields had other names; train again")
+        try:
+            stored = msgspec.convert(value, _Stored)
+        except (msgspec.ValidationError, RecursionError) as error:
+            # A name in backquotes would be read as one of mxml's own settings.
+            raise CheckpointError(f"has a wrong field: {error}".replace("`", '"')) from error
+        stored.check()
         return cls(
-            label_names=label_names,
-            preprocess=Preprocess.from_dict(fields.get("preprocess", dict)),
-            thresholds=thresholds,
-            config=fields.get("config", dict),
-            versions=fields.get("versions", dict),
-            data={name: _used_list(name, entry, folder) for name, entry in fields.get("data", dict).items()},
-            symbol=None if symbol is None else _stamp(_Fields(symbol, "symbol.")),
-            best_by=fields.get("best_by", str),
-            best_epoch=fields.optional("best_epoch", int),
-            epochs=tuple(_epoch(entry) for entry in fields.list_of("epochs", dict)),
-            pause=None if pause is None else _pause(pause),
-            finished=fields.get("finished", bool),
+            **{
+                **{name: getattr(stored, name) for name in stored.__struct_fields__},
+                "preprocess": Preprocess.from_dict(stored.preprocess),
+                "data": {name: _joined(used, folder) for name, used in stored.data.items()},
+            }
         )
 
 
-class _Fields:
-    """Typed look-ups in a JSON object, each naming the field that is wrong."""
-
-    def __init__(self, value: dict[str, Any], where: str = ""):
-        self.value = value
-        self.where = where
-
-    def get(self, name: str, kind: Any) -> Any:
-        found = self.value.get(name)
-        if not isinstance(found, kind) or (isinstance(found, bool) and kind is int):
-            raise CheckpointError(f'field "{self.where}{name}" is missing or of a wrong type')
-        return found
-
-    def optional(self, name: str, kind: Any) -> Any:
-        return None if self.value.get(name) is None else self.get(name, kind)
-
-    def list_of(self, name: str, kind: Any) -> list[Any]:
-        found = self.get(name, list)
-        if not all(isinstance(entry, kind) and not (isinstance(entry, bool)) for entry in found):
-            raise CheckpointError(f'field "{self.where}{name}" holds an entry of a wrong type')
-        return found
+# Aliases, since Python 3.9 knows no `Stamp | None` when msgspec asks for the types.
+_StampOrNone = Optional[Stamp]
+_PauseOrNone = Optional[Pause]
+_EpochOrNone = Optional[EpochNumber]
 
 
-def _stamps(fields: _Fields) -> dict[str, Stamp]:
-    stamps = {}
-    for suffix, entry in fields.get("files", dict).items():
-        if not isinstance(entry, dict):
-            raise CheckpointError(f'field "{fields.where}files" holds an entry of a wrong type')
-        inner = _Fields(entry, f"{fields.where}files.{suffix}.")
-        stamps[suffix] = _stamp(inner)
-    return stamps
+class _Stored(msgspec.Struct):
+    """The sidecar's fields as they are written, checked for their types and bounds."""
+
+    label_names: tuple[str, ...]
+    preprocess: dict[str, Any]
+    thresholds: tuple[Share, ...]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    data: dict[str, UsedList]
+    symbol: _StampOrNone
+    best_by: str
+    best_epoch: _EpochOrNone
+    epochs: tuple[Epoch, ...]
+    pause: _PauseOrNone
+    finished: bool
+
+    def check(self) -> None:
+        """Raise CheckpointError where fields that are right by themselves do not go together."""
+        if not self.label_names or len(self.thresholds) != len(self.label_names):
+            raise CheckpointError(
+                f"has {len(self.label_names)} label names and {len(self.thresholds)} thresholds; should be one each"
+            )
+        for position, fault in label_name_faults(self.label_names):
+            raise CheckpointError(f"label_names, number {position}: {fault}")
+        numbers = [epoch.epoch for epoch in self.epochs]
+        if numbers != sorted(set(numbers)):
+            raise CheckpointError("has epochs that are out of order or there twice")
 
 
-def _stamp(fields: _Fields) -> Stamp:
-    return Stamp(fields.get("size", int), fields.get("sha256", str))
+def _joined(used: UsedList, folder: str) -> UsedList:
+    path, root = (os.path.normpath(os.path.join(folder, name)) for name in (used.path, used.root))
+    return dataclasses.replace(used, path=path, root=root)
 
 
-def _epoch(entry: dict[str, Any]) -> Epoch:
-    fields = _Fields(entry, "epochs.")
-    return Epoch(fields.get("epoch", int), fields.get("num_update", int), fields.get("metrics", dict), _stamps(fields))
-
-
-def _pause(entry: dict[str, Any]) -> Pause:
-    fields = _Fields(entry, "pause.")
-    return Pause(
-        fields.get("epoch", int),
-        fields.get("batch", int),
-        fields.get("num_update", int),
-        fields.get("totals", dict),
-        _stamps(fields),
-    )
-
-
-def _used_list(name: str, entry: Any, folder: str) -> UsedList:
-    if not isinstance(entry, dict):
-        raise CheckpointError(f'field "data.{name}" is of a wrong type')
-    fields = _Fields(entry, f"data.{name}.")
-    return UsedList(
-        path=os.path.normpath(os.path.join(folder, fields.get("path", str))),
-        root=os.path.normpath(os.path.join(folder, fields.get("root", str))),
-        images=fields.get("images", int),
-        sha256=fields.get("sha256", str),
-    )
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

@@ -8,7 +8,7 @@ import platform
 import shlex
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from mxml.data.batches import BadImage, Batches
 from mxml.data.image_sources import ImageFiles
 from mxml.errors import CheckpointError, Interrupted, MxmlError, TrainingError
 from mxml.images.transforms import Augment, Preprocess, preset
-from mxml.inference import classifier as inference
 from mxml.inference import metrics
+from mxml.inference.scores import Scores, collect
+from mxml.inference.thresholds import DEFAULT_THRESHOLD
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
@@ -75,6 +76,22 @@ class TrainResult:
     best: Mapping[str, Any]
     epochs: int
     bad: tuple[BadImage, ...]
+
+
+class _Steps:
+    """A progress that calls a function with the images of each step."""
+
+    def __init__(self, step: Callable[[int], None]):
+        self._step = step
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        pass
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        self._step(count)
+
+    def note(self, text: str) -> None:
+        pass
 
 
 class _Totals:
@@ -257,9 +274,7 @@ class _Run:
         module.sync()
         self._note_bad(batches.bad)
 
-    def _validate(
-        self, module: BoundModule, batches: Batches, epoch: int, num_batches: int, totals: _Totals
-    ) -> inference.Scores:
+    def _validate(self, module: BoundModule, batches: Batches, epoch: int, num_batches: int, totals: _Totals) -> Scores:
         batches.set_epoch(0)
         size = len(self.data.val)
         self.progress.validation_started(size)
@@ -268,14 +283,14 @@ class _Run:
             self.progress.validation_step(images)
             self._save_and_stop(module, epoch, num_batches, totals)
 
-        scores = inference.collect(module.module, batches, size, len(self.data.label_names), step)
+        scores = collect(module, batches, size, len(self.data.label_names), _Steps(step))
         if len(scores.bad) > self.config.max_bad_share * size:
             raise TrainingError(_too_many_bad(scores.bad, size, self.config.data_val, self.config.max_bad_share))
         self._note_bad(scores.bad)
         return scores
 
     def _finish_epoch(
-        self, module: BoundModule, epoch: int, schedule: Schedule, totals: _Totals, scores: inference.Scores
+        self, module: BoundModule, epoch: int, schedule: Schedule, totals: _Totals, scores: Scores
     ) -> None:
         readable = scores.readable
         judged = metrics.multilabel_metrics(
@@ -430,7 +445,7 @@ def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:
     return Sidecar(
         label_names=data.label_names,
         preprocess=preprocess_of(config),
-        thresholds=(inference.DEFAULT_THRESHOLD,) * len(data.label_names),
+        thresholds=(DEFAULT_THRESHOLD,) * len(data.label_names),
         config=config.to_dict(),
         versions=_versions(),
         data=data.sources,

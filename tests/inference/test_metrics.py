@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mxml.errors import MxmlError, TrainingError
+from mxml.errors import ModelError, MxmlError
 from mxml.inference.metrics import multilabel_metrics
 
 MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "hamming", "element_accuracy", "subset_accuracy", "ranking_loss",
@@ -276,7 +276,7 @@ def test_what_is_undefined_is_null_in_json():
 def test_a_figure_that_is_not_finite_stops_with_its_place(bad, given_as):
     values = {"scores": np.full((3, 2), 0.5), "logits": np.zeros((3, 2))}
     values[given_as][1, 1] = bad
-    with pytest.raises(TrainingError, match=r"of sample 1, class 1 is (nan|inf), and 1 of 6"):
+    with pytest.raises(ModelError, match=r"of sample 1, class 1 is (nan|inf), and 1 of 6"):
         multilabel_metrics(labels=np.ones((3, 2), int), **values)
 
 

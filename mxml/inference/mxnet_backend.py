@@ -1,0 +1,74 @@
+"""The backend that runs a network with MXNet in float32."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mxml.errors import DeviceError, ModelError
+from mxml.model import symbols
+from mxml.runtime.imports import load_mxnet, mxnet_message
+from mxml.runtime.types import Context, NDArray, Symbol
+
+mx = load_mxnet()
+
+
+class MxnetBackend:
+    """A multi-label network bound once, for batches of one fixed shape: MXNet's caches grow with every other shape.
+
+    ``data_shape`` is that of one input, (3, H, W). The symbol is cut at its logits, so that no loss and no custom
+    operator runs. Raises ModelError where the parameters do not fit the symbol or the symbol does not take such inputs,
+    and DeviceError where the memory does not suffice.
+    """
+
+    def __init__(
+        self,
+        symbol: Symbol,
+        arg_params: Mapping[str, NDArray],
+        aux_params: Mapping[str, NDArray],
+        devices: Sequence[Context],
+        data_shape: tuple[int, int, int],
+        batch_size: int,
+    ):
+        symbols.check_params(symbol, arg_params, aux_params, data_shape)
+        self.num_classes = symbols.describe_head(symbol, arg_params).num_classes
+        # Every device needs an image.
+        self.batch_size = max(batch_size, len(devices))
+        self._shape = (self.batch_size, *data_shape)
+        self._module = mx.mod.Module(
+            symbols.logits_output(symbol), data_names=["data"], label_names=None, context=list(devices)
+        )
+        with _errors_named(self.batch_size):
+            self._module.bind(data_shapes=[("data", self._shape)], for_training=False)
+            self._module.set_params(arg_params, aux_params, allow_extra=True)
+
+    def logits(self, data: np.ndarray) -> np.ndarray:
+        """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
+        count = len(data)
+        with _errors_named(self.batch_size):
+            if count < self.batch_size:
+                padded = np.zeros(self._shape, np.float32)
+                padded[:count] = data
+                data = padded
+            # A view, since MXNet marks what it is handed as read-only; it is done with it once the output is there.
+            batch = mx.io.DataBatch([mx.nd.from_numpy(np.ascontiguousarray(data).view())])
+            self._module.forward(batch, is_train=False)
+            logits: np.ndarray = self._module.get_outputs()[0].asnumpy()
+        return logits[:count]
+
+
+@contextlib.contextmanager
+def _errors_named(batch_size: int) -> Iterator[None]:
+    """Turn what MXNet raises into a ModelError of one line, or a DeviceError where memory lacks."""
+    try:
+        yield
+    except (RuntimeError, ValueError, MemoryError) as error:  # an MXNetError is a RuntimeError
+        message = mxnet_message(error)
+        if isinstance(error, MemoryError) or re.search(r"alloc|out of memory", message, re.IGNORECASE):
+            raise DeviceError(
+                f"there is not enough memory for {batch_size} images at a time: a smaller `batch_size` needs less"
+            ) from error
+        raise ModelError(f"MXNet cannot run the network: {message}") from error

@@ -1,0 +1,65 @@
+"""Scores of a whole list: the forward pass that evaluation and training's validation share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mxml.data.batches import BadImage, Batches
+from mxml.errors import ModelError
+from mxml.inference.backend import Backend
+from mxml.progress import SILENT, Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A model's answer for each image of a list.
+
+    ``probabilities`` and ``logits`` are (N, C) float32; the rows of images in ``bad``, which could not be read, hold
+    NaN.
+    """
+
+    probabilities: np.ndarray
+    logits: np.ndarray
+    bad: tuple[BadImage, ...]
+
+    @property
+    def readable(self) -> np.ndarray:
+        """Return (N,) bool: False where the image could not be read."""
+        readable = np.ones(len(self.probabilities), dtype=bool)
+        readable[[image.position for image in self.bad]] = False
+        return readable
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the sigmoid of logits in their own precision, without overflow for any of them."""
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, logits.dtype.type(1), small) / (1 + small)
+
+
+def require_finite(logits: np.ndarray) -> None:
+    """Raise ModelError for logits that are not finite."""
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "the model's output is not finite: its training diverged, or its parameters are damaged; take an earlier "
+            "epoch, or train again with a lower learning rate"
+        )
+
+
+def collect(backend: Backend, batches: Batches, size: int, num_classes: int, progress: Progress = SILENT) -> Scores:
+    """Run a network over one epoch of ``batches``, of a list of ``size`` images.
+
+    Padding is dropped; ``progress`` is advanced by the images of each batch. Raises ModelError where a score is not
+    finite.
+    """
+    logits = np.full((size, num_classes), np.nan, dtype=np.float32)
+    for batch in batches:
+        count = len(batch.index) - batch.pad
+        found = backend.logits(batch.data[0].asnumpy())[:count]
+        require_finite(found)
+        logits[batch.index[:count]] = found
+        progress.advance(count)
+    bad = tuple(batches.bad)
+    logits[[image.position for image in bad]] = np.nan
+    return Scores(probabilities(logits), logits, bad)

@@ -1,0 +1,69 @@
+"""Which of the paths in a sidecar may be opened: a stranger may have written them.
+
+A checkpoint is often somebody else's. Its sidecar names the lists of its run, and what a command says about a list
+shows lines of it: a sidecar that names ``../../.ssh/id_rsa`` would bring that file's lines onto the screen, and from
+there into a report that goes back to the stranger. So a path from a sidecar is used in two cases only:
+
+- It lies in the sidecar's own folder or below it, all links followed. Then whoever sent the folder sent this, too.
+- Its content has the SHA-256 sum that the sidecar records. It is compared before anything of it is parsed or shown.
+  Whoever wrote the sum knows the whole content, so that no line of it tells them anything.
+
+An image root has no content to compare. It is used outside of the folder only together with a list outside of it, which
+is then the reader's own: the run was made here. Of files below a root nothing but decoded images is used, and what
+comes out are their tags, and which names of the list lead nowhere; never bytes of a file that is no image. A list
+inside the folder with a root outside, such as ``/home/somebody``, would let a stranger choose both, so the reader has
+to name the root. A sidecar's ``allow_absolute`` would undo all this and is never obeyed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mxml.errors import CheckpointError
+from mxml.model.sidecar import Stamp, UsedList
+
+
+def lies_inside(path: str, folder: str) -> bool:
+    """Say whether a path, links followed, is ``folder`` (an empty text: the working directory) or below it."""
+    real, real_folder = os.path.realpath(path), os.path.realpath(folder or ".")
+    return os.path.commonpath([real, real_folder]) == real_folder
+
+
+def require_trusted(path: str, what: str, folder: str, sha256: str | None) -> None:
+    """Raise CheckpointError unless the file that a sidecar in ``folder`` names may be read.
+
+    ``what`` is the file in messages, such as "the run's validation list"; ``sha256`` is the recorded sum, None where
+    there is none. The message says which file it is and why it is not read, and shows nothing of its content.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        reason = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise CheckpointError(f"{path}: {what} {reason}") from error
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"{path}: {what} is not a regular file")
+    if not lies_inside(path, folder) and not _has_content(path, sha256):
+        raise CheckpointError(
+            f"{path}: {what} lies outside of the checkpoint's folder and is not the file that the run read"
+        )
+
+
+def trusted_list(used: UsedList, what: str, folder: str, root: str | None = None) -> UsedList:
+    """Return a sidecar's list with its root, once both may be used.
+
+    ``root`` is the folder that the reader named in place of the recorded one. Raises CheckpointError as
+    ``require_trusted`` does, also where the list may be read but the root has to be named.
+    """
+    require_trusted(used.path, what, folder, used.sha256)
+    root_is_trusted = lies_inside(used.root, folder) or not lies_inside(used.path, folder)
+    if root is None and not root_is_trusted:
+        raise CheckpointError(f"{used.root}: the images of {what} lie outside of the checkpoint's folder")
+    return UsedList(used.path, used.root if root is None else root, used.images, used.sha256)
+
+
+def _has_content(path: str, sha256: str | None) -> bool:
+    try:
+        return Stamp.of(path).sha256 == sha256
+    except OSError:
+        return False

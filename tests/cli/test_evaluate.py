@@ -1,0 +1,118 @@
+"""``mxml evaluate``: whole commands, what they print, and what wrong input gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+import pytest
+import tiny
+from refusals import check_refusal
+
+from mxml import Classifier
+
+RUN = ("--prefix", "saved/multi")
+EVALUATE = ("evaluate", *RUN)
+
+
+def test_evaluate_finds_the_metrics_of_the_training(folder, mxml):
+    sidecar = json.loads((folder / "saved" / "multi.json").read_text())
+    for epoch in (1, 2):
+        code, out, _ = mxml("evaluate", "--prefix", "saved/multi", "--epoch", epoch, "--json", "--batch-size", "5")
+        assert code == 0
+        found, written = json.loads(out), sidecar["epochs"][epoch - 1]["metrics"]["val"]
+        assert found["epoch"] == epoch
+        for name, value in written.items():
+            if name != "per_class":
+                assert found[name] == pytest.approx(value, rel=1e-5), name
+        assert [entry["name"] for entry in found["per_class"]] == list(tiny.LABELS)
+    best = json.loads(mxml("evaluate", "--prefix", "saved/multi", "--json")[1])
+    assert best["epoch"] == sidecar["best_epoch"]
+    text = mxml("evaluate", "--prefix", "saved/multi")[1]
+    assert f"mAP                {best['mAP']:.4f}\n" in text
+    assert re.search(r"^green +\d", text, re.M)
+
+
+def test_the_old_checkpoint_evaluates_as_the_original_preprocesses(shared, mxml):
+    data = shared / "data" / "miml-scene"
+    prefix = shared / "models" / "legacy-multilabel"
+    code, out, err = mxml(
+        "evaluate", "--prefix", prefix, "--data", data / "val.lst", "--root", data / "images", "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["samples"] == 200
+    assert found["element_accuracy"] == pytest.approx(0.8010, abs=0.002)
+    assert found["mAP"] == pytest.approx(0.701, abs=0.002)
+
+
+def test_another_input_size_keeps_the_rest_of_the_preprocessing(folder):
+    path = folder / "saved" / "multi.json"
+    sidecar = json.loads(path.read_text())
+    sidecar["preprocess"].update(short_side=40, channels="bgr", mean=[1, 2, 3])
+    path.write_text(json.dumps(sidecar))
+
+    def preprocess(**changes):
+        return Classifier.load("saved/multi", **changes).preprocess
+
+    larger = preprocess(image_shape=(3, 64, 96))
+    assert (larger.size, larger.short_side, larger.channels, larger.mean) == ((64, 96), 80, "bgr", (1, 2, 3))
+    assert preprocess(std=(1.0, 1.0, 1.0)).std == (1, 1, 1)
+    assert preprocess(preset="imagenet").channels == "rgb"
+    assert preprocess(preset="imagenet").size == (32, 32)
+
+
+def test_a_bad_image_ends_the_evaluation_unless_told(folder, mxml):
+    (folder / "images" / "2-3.png").write_bytes(b"")
+    assert mxml(*EVALUATE, "--json") == (
+        1,
+        "",
+        "mxml: images/2-3.png: the file is empty; --skip-bad goes on past such images\n",
+    )
+    code, out, err = mxml(*EVALUATE, "--json", "--skip-bad")
+    assert code == 0
+    assert (json.loads(out)["samples"], json.loads(out)["bad"]) == (11, 1)
+    assert err == "left out, cannot be read: images/2-3.png: the file is empty\n"
+
+
+def test_the_library_gives_what_the_command_prints(folder, mxml):
+    (folder / "images" / "2-3.png").write_bytes(b"")
+    own = mxml(*EVALUATE, "--json", "--skip-bad", "--threshold", "red=0.2", "--batch-size", "5")[1]
+    classifier = Classifier.load("saved/multi")
+    evaluation = classifier.evaluate(skip_bad=True, threshold={"red": 0.2}, batch_size=5)
+    assert evaluation.to_dict() == json.loads(own)
+    assert [entry.threshold for _, entry in evaluation.per_class] == [0.2, 0.5, 0.5]
+    assert (evaluation.samples, evaluation.data) == (11, os.path.join("lists", "val.lst"))
+    named = mxml(*EVALUATE, "--json", "--data", "lists/train.lst", "--root", "images")[1]
+    assert classifier.evaluate("lists/train.lst", "images").to_dict() == json.loads(named)
+
+
+# ---- what wrong input gets
+
+USAGE = [
+    (("evaluate",), "Missing option '--prefix'"),
+    (("evaluate", "--prefix", "old"), "--data none: should be a list, with its images' folder as --root: this check"),
+    ((*EVALUATE, "--data", "lists/val.lst"), "--root none: should be the folder that the paths in --data are under"),
+    ((*EVALUATE, "--preset", "nonsense"), "--preset nonsense: should be one of original"),
+    ((*EVALUATE, "--image-shape", "1,32,32"), "--image-shape 1,32,32: should be 3,HEIGHT,WIDTH"),
+    ((*EVALUATE, "--threshold", "2"), "--threshold 2: should be a number from 0 to 1"),
+]
+FAULTS = [
+    (("evaluate", "--prefix", "hurt"), r"hurt\.json: is not JSON .*move it away"),
+    (("evaluate", "--prefix", "net"), r"net-symbol\.json: .* is no multi-label network; fine-tune it first"),
+    (("evaluate", "--prefix", "saved/mutli"), r"saved/mutli-symbol\.json: is not there; .* that are: saved/multi$"),
+    ((*EVALUATE, "--epoch", "9"), r"multi-0009\.params: is not there; epochs that are: 1, 2"),
+    ((*EVALUATE, "--data", "lists/wide.lst", "--root", "images"), "every line has 4 labels, should be 3"),
+    ((*EVALUATE, "--root", "lists"), r"lists/2-0\.png: no such file"),
+    ((*EVALUATE, "--labels", "two.txt"), r"two\.txt: has 2 labels, should be 3"),
+    ((*EVALUATE, "--image-shape", "3,1,1"), r"does not take images of shape \(3, 1, 1\)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "message"), [*((2, *case) for case in USAGE), *((1, *case) for case in FAULTS)]
+)
+def test_wrong_input_gets_one_line_and_nothing_written(wrong, monkeypatch, mxml, code, arguments, message):
+    monkeypatch.chdir(wrong)
+    check_refusal(mxml, wrong, code, arguments, message)

@@ -1,0 +1,181 @@
+"""The sidecar: what it holds comes back, and what a stranger wrote into it is refused with the field's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mxml.errors import CheckpointError, MxmlError
+from mxml.images.transforms import Preprocess, preset
+from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp, UsedList
+from mxml.model.trusted_paths import lies_inside, require_trusted, trusted_list
+
+DIGEST = "0123456789abcdef" * 4
+STAMP = Stamp(12, DIGEST)
+SIDECAR = Sidecar(
+    label_names=("red", "dark, green"),
+    preprocess=preset("imagenet", (96, 128)),
+    thresholds=(0.5, 0.25),
+    config={"lr": 0.1, "freeze": ["a", "b"], "labels": None},
+    versions={"mxml": "0.1.0"},
+    data={"val": UsedList("runs/lists/val.lst", "photos", 12, DIGEST)},
+    symbol=STAMP,
+    best_epoch=2,
+    epochs=(Epoch(1, 5, {"val": {"mAP": None}}, {}), Epoch(2, 10, {"lr": 0.1}, {"params": STAMP, "states": STAMP})),
+    pause=Pause(3, 4, 14, {"loss": 2.5}, {"params": STAMP}),
+)
+
+
+def test_what_is_written_comes_back():
+    assert Sidecar.from_json(SIDECAR.to_json("runs"), "runs") == SIDECAR
+
+
+def test_lists_are_found_wherever_the_folder_is_moved_to():
+    moved = Sidecar.from_json(SIDECAR.to_json("runs"), "elsewhere/deep")
+    assert moved.data["val"] == UsedList("elsewhere/deep/lists/val.lst", "elsewhere/photos", 12, DIGEST)
+
+
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1).filter(
+    lambda name: name == name.strip() and not name.startswith("\ufeff")
+)
+
+
+@given(
+    st.lists(st.tuples(names, st.floats(0, 1)), min_size=1, unique_by=lambda pair: pair[0]),
+    st.text(string.printable + "é\udcff", min_size=1).filter(lambda path: "/" not in path),
+)
+def test_names_thresholds_and_paths_of_any_kind_come_back(labels, name):
+    data = {"val": UsedList(os.path.normpath(name), os.path.normpath(name), 1, DIGEST)}
+    sidecar = dataclasses.replace(
+        SIDECAR, label_names=tuple(n for n, _ in labels), thresholds=tuple(t for _, t in labels), data=data
+    )
+    assert Sidecar.from_json(sidecar.to_json(""), "") == sidecar
+
+
+def changed(**fields):
+    value = json.loads(SIDECAR.to_json("runs"))
+    for path, new in fields.items():
+        *way, last = path.split("__")
+        inner = value
+        for step in way:
+            inner = inner[int(step)] if isinstance(inner, list) else inner[step]
+        if new is KeyError:
+            del inner[last]
+        else:
+            inner[last] = new
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"format": "else"}, "is not a sidecar of mxml"),
+        ({"version": 2}, "has version 2; this mxml reads 1: use a newer mxml"),
+        ({"label_names": KeyError}, 'missing required field "label_names"'),
+        ({"label_names": KeyError, "labels": ["a", "b"]}, "is of an mxml before its first release"),
+        ({"label_names": ["red"]}, "has 1 label names and 2 thresholds; should be one each"),
+        ({"label_names": [], "thresholds": []}, "has 0 label names"),
+        ({"label_names": ["red", "red"]}, "number 2: the label name 'red' is already number 1"),
+        ({"label_names": ["red", "a\nb"]}, "number 2: .*holds a line end"),
+        ({"label_names": ["red", 3]}, r"label_names\[1\]"),
+        ({"thresholds": [0.5, 1.5]}, r"<= 1\.0.*thresholds\[1\]"),
+        ({"thresholds": [0.5, float("nan")]}, "is not JSON .*NaN"),
+        ({"thresholds": [0.5, True]}, r"thresholds\[1\]"),
+        ({"symbol__size": -1}, r">= 0.*\$\.symbol\.size"),
+        ({"symbol__sha256": "../../x"}, r"\$\.symbol\.sha256"),
+        ({"epochs__1__epoch": -2}, r"epochs\[1\]\.epoch"),
+        ({"epochs__1__epoch": 10**9}, r"epochs\[1\]\.epoch"),
+        ({"epochs__1__epoch": True}, r"epochs\[1\]\.epoch"),
+        ({"epochs__1__epoch": 1}, "epochs that are out of order or there twice"),
+        ({"epochs__1__files__params__size": 1.5}, r"epochs\[1\]\.files"),
+        ({"best_epoch": "2"}, "best_epoch"),
+        ({"pause__batch": -1}, r"pause\.batch"),
+        ({"pause__totals": {"loss": "x"}}, r"pause\.totals"),
+        ({"data__val__path": "a\0b"}, r"data\[\.\.\.\]\.path"),
+        ({"data__val__path": ""}, r"data\[\.\.\.\]\.path"),
+        ({"data__val__images": -1}, r"data\[\.\.\.\]\.images"),
+        ({"config": []}, r"config"),
+        ({"finished": 1}, r"finished"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(fields, message):
+    with pytest.raises(CheckpointError, match=message) as raised:
+        Sidecar.from_json(changed(**fields), "runs")
+    assert "`" not in str(raised.value), "the command line would take it for one of its settings"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"format": 1e999}'])
+def test_what_is_no_sidecar_is_refused(text):
+    with pytest.raises(CheckpointError, match="is not"):
+        Sidecar.from_json(text, "")
+
+
+def test_the_preprocessing_is_held_to_its_own_bounds():
+    with pytest.raises(MxmlError, match="size"):
+        Sidecar.from_json(changed(preprocess={**Preprocess().to_dict(), "size": [10**9, 1]}), "runs")
+
+
+# ---- paths
+
+
+@pytest.fixture
+def sent(tmp_path):
+    """A folder that somebody sent, beside files of the reader's own."""
+    folder = tmp_path / "sent"
+    (folder / "lists").mkdir(parents=True)
+    (folder / "lists" / "val.lst").write_text("own")
+    (tmp_path / "mine.lst").write_text("mine")
+    return folder
+
+
+def test_inside_means_below_the_folder_with_links_followed(sent, tmp_path, monkeypatch):
+    assert lies_inside(str(sent), str(sent))
+    assert lies_inside(f"{sent}/lists/val.lst", str(sent))
+    assert not lies_inside(f"{sent}/../mine.lst", str(sent))
+    assert not lies_inside(f"{sent}-other/val.lst", str(sent))
+    os.symlink(tmp_path, sent / "up")
+    assert not lies_inside(f"{sent}/up/mine.lst", str(sent))
+    os.symlink(sent, tmp_path / "link")
+    assert lies_inside(f"{tmp_path}/link/lists/val.lst", str(sent))
+    monkeypatch.chdir(sent)
+    assert lies_inside("lists/val.lst", "")
+    assert not lies_inside("../mine.lst", "")
+
+
+def test_a_file_outside_is_read_only_with_the_recorded_content(sent, tmp_path):
+    mine = f"{tmp_path}/mine.lst"
+    require_trusted(mine, "the list", str(sent), Stamp.of(mine).sha256)
+    for digest in (DIGEST, None):
+        with pytest.raises(CheckpointError, match=r"mine\.lst: the list lies outside .* is not the file that the run"):
+            require_trusted(mine, "the list", str(sent), digest)
+    require_trusted(f"{sent}/lists/val.lst", "the list", str(sent), DIGEST)
+    with pytest.raises(CheckpointError, match=r"none\.lst: the list is not there"):
+        require_trusted(f"{sent}/none.lst", "the list", str(sent), DIGEST)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless", "folder"])
+def test_what_is_no_regular_file_is_not_even_opened(sent, tmp_path, kind):
+    path = {"pipe": f"{tmp_path}/pipe", "endless": "/dev/zero", "folder": str(tmp_path)}[kind]
+    if kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(CheckpointError, match="is not a regular file"):
+        require_trusted(path, "the list", str(sent), DIGEST)
+
+
+def test_images_outside_are_read_only_for_a_list_outside(sent, tmp_path):
+    inside, outside = f"{sent}/lists/val.lst", f"{tmp_path}/mine.lst"
+    images, mine = str(sent / "images"), str(tmp_path)
+    own = UsedList(inside, images, 1, DIGEST)
+    assert trusted_list(own, "the list", str(sent)) == own
+    stranger = UsedList(inside, mine, 1, DIGEST)
+    with pytest.raises(CheckpointError, match="the images of the list lie outside"):
+        trusted_list(stranger, "the list", str(sent))
+    assert trusted_list(stranger, "the list", str(sent), mine) == stranger
+    reader = UsedList(outside, mine, 1, Stamp.of(outside).sha256)
+    assert trusted_list(reader, "the list", str(sent)) == reader
