@@ -185,7 +185,8 @@ def found_in(data: Path) -> str:
     import harness
     import numpy as np
 
-    from mxml.data.image_list import ImageList, read_label_names
+    from mxml.data.image_list import ImageList
+    from mxml.data.label_names import read_label_names
     from mxml.data.lst_file import read_lst
     from mxml.prepare.duplicates import find_duplicates
     from mxml.prepare.image_scan import scan_images

@@ -32,7 +32,7 @@ def read_blocks(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
                 first_end = chunk.find(b"\n")
                 if len(rest) + (first_end if first_end >= 0 else len(chunk)) > MAX_LINE_BYTES:
                     raise ListError(
-                        f"{name}:{number}: is longer than {MAX_LINE_BYTES:,} bytes, should be one short line an image; "
+                        f"{name}:{number}: is longer than {MAX_LINE_BYTES:,} bytes, should be a short line per image; "
                         "the rest of the file was not read"
                     )
                 cut = chunk.rfind(b"\n")
@@ -78,15 +78,15 @@ def _plain_text(block: bytes) -> str | None:
         return None
 
 
-def decode_line(line: bytes, place: str) -> str:
-    """Return a line as text; raise ListError, opening with ``place``, where it is not UTF-8 or holds a NUL byte."""
+def decode_line(line: bytes, location: str) -> str:
+    """Return a line as text; raise ListError, opening with ``location``, where it is not UTF-8 or holds a NUL byte."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ListError(
-            f"{place}: is not UTF-8 text (byte 0x{line[error.start]:02x} in column {error.start + 1}); "
+            f"{location}: is not UTF-8 text (byte 0x{line[error.start]:02x} in column {error.start + 1}); "
             "save the file as UTF-8"
         ) from None
     if "\0" in text:
-        raise ListError(f"{place}: holds a NUL byte, should be plain text")
+        raise ListError(f"{location}: holds a NUL byte, should be plain text")
     return text

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from mxml.data.formats.options import DEFAULTS
-from mxml.data.image_list import ImageList, label_name_faults, path_fault, plain_path
+from mxml.data.image_list import ImageList, path_fault, plain_path
+from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages
 
 # What some form or other gives a meaning to, beside anything else that Unicode has.

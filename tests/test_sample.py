@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mxml.data.image_list import read_label_names
+from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
 from mxml.model.params_file import read_params, split_params
 from mxml.model.symbols import find_feature_layer, load_symbol

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mxml.data.image_list import ImageList, write_label_names
+from mxml.data.image_list import ImageList
+from mxml.data.label_names import write_label_names
 from mxml.data.lst_file import write_lst
 from mxml.model import params_file
 from mxml.runtime.imports import load_mxnet

@@ -21,7 +21,7 @@ from mxml.text import printable
 COMMANDS = {
     "doctor": ("doctor", "Say what this installation can do, and what is wrong with it."),
     "make-lst": ("make_lst", "Turn labelled images into train and validation lists."),
-    "convert": ("convert", "Write labels in another format, with nothing lost."),
+    "convert": ("convert", "Write labels in another format; what that cannot hold is refused."),
     "check": ("check", "Say what is wrong with lists and their images, and what their labels look like."),
     "train": ("train", "Fine-tune a pretrained network on multi-hot lists."),
     "evaluate": ("evaluate", "Judge a checkpoint on a list: mAP, F1s, Hamming and more."),

@@ -195,14 +195,14 @@ def _finding_lines(severity: str, kind: str, texts: Sequence[str]) -> list[str]:
 
 
 def _fix_lines(fix: FixedList, labels_file: str | None) -> list[str]:
+    from mxml.data.label_names import label_names_file
     from mxml.data.list_root import RECORD
-    from mxml.prepare.fixed_lists import labels_beside
 
     total = counted(fix.images + fix.left_out, "line")
     if not fix.images:
         return [f"{fix.out}: not written, none of the {total} is good"]
     lines = [f"{fix.out}: written without {fix.left_out:,} of {total}"]
-    beside = labels_beside(fix.out)
+    beside = label_names_file(fix.out)
     if fix.label_names == "written":
         lines.append(f"{beside}: written, the label names of {labels_file}")
     elif fix.label_names == "others":

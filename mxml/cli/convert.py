@@ -22,18 +22,18 @@ from mxml.text import counted, printable
 @click.option("--force", is_flag=True, help="Replace files that are there with other content.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json: bool, **source: Any) -> None:
-    """Write labels in another format, with nothing lost.
+    """Write labels in another format; what that cannot hold is refused.
 
     SOURCE is a table or file of labels, or a folder; docs/formats.md shows every format. Several are read as one set.
-    What the other format cannot hold is refused. The formats rec and folders hold the images themselves, the others
-    name them under the image folder.
+    Index numbers of a list are kept in lst, single-lst and rec; with the other formats a note says that they are not.
+    The formats rec and folders hold the images themselves, the others name them under the image folder.
     """
     from mxml.prepare.convert import convert
 
     labels = read_options(sources, **source)
     converted = convert(labels, to, out, force=force)
     labelled = converted.labelled
-    warn(labelled.notes)
+    warn(converted.notes)
     formats = list(dict.fromkeys(format.NAME for format in converted.formats))
     if as_json:
         result = {
@@ -43,7 +43,7 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
             "images": len(labelled.images),
             "labels": list(labelled.label_names),
             "files": {str(path): state for path, state in converted.files},
-            "notes": list(labelled.notes),
+            "notes": list(converted.notes),
         }
         click.echo(json.dumps(result, ensure_ascii=False))
         return

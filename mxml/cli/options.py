@@ -141,7 +141,7 @@ def load_classifier(
     channels: str | None,
 ) -> Classifier:
     """Load the checkpoint that ``model_options`` describe."""
-    from mxml.data.image_list import read_label_names
+    from mxml.data.label_names import read_label_names
     from mxml.inference.classifier import Classifier
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device

@@ -1,4 +1,4 @@
-"""Image lists in memory: which images there are, what each one shows, and what its labels are called."""
+"""Image lists in memory: which images there are, and what each one shows."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mxml import atomic
 from mxml.errors import ListError
-from mxml.text import counted, quoted, shown
-from mxml.text_lines import read_lines
+from mxml.text import quoted
 
 MAX_PATH_BYTES = 4096
 """Longest path that a list may hold: Linux opens no longer one."""
@@ -46,7 +43,7 @@ class ImageList:
     def from_rows(
         cls, names: Sequence[str], labels: Any, root: str | os.PathLike[str] = "", index: Any = None
     ) -> ImageList:
-        """Build a list from one name and one row of labels an image.
+        """Build a list from one name and one row of labels per image.
 
         ``labels`` is (N, C); it becomes int8 where all values are 1, 0 or -1, and float32 otherwise. ``index`` is
         0 to N-1 unless given. Raises ListError for labels that are not finite.
@@ -71,7 +68,7 @@ class ImageList:
 
     @property
     def num_classes(self) -> int:
-        """Return the number of labels an image has."""
+        """Return the number of labels of an image."""
         return self.labels.shape[1]
 
     def name(self, i: int) -> str:
@@ -126,7 +123,7 @@ def path_fault(name: str, allow_absolute: bool = False) -> str | None:
     """Say why an image cannot be called so, and what it should be; None for a path that may be used.
 
     MXNet's readers end a path at a line end and strip the blanks around it, so paths with those are refused in every
-    form of labels. A tab is another matter: some forms hold it, and those that cannot refuse it themselves.
+    format of labels. A tab is another matter: some formats hold it, and those that cannot refuse it themselves.
     """
     if not name:
         return "the path is empty, should name an image"
@@ -152,79 +149,3 @@ def path_fault(name: str, allow_absolute: bool = False) -> str | None:
 def plain_path(name: str) -> str:
     """Return the one of a path's spellings that holds no detour: ``a.jpg`` for ``./a.jpg`` and ``b/../a.jpg``."""
     return posixpath.normpath(name) if "./" in name or "//" in name else name
-
-
-# ---- label names
-
-
-def read_label_names(path: str | os.PathLike[str], num_classes: int | None = None) -> list[str]:
-    """Read the names of the labels, one a line in the order of the columns; blank lines at the end do not count.
-
-    Raises ListError for names that are empty or given twice, and for another count than ``num_classes``.
-    """
-    names = [line.strip() for line in read_lines(path)]
-    while names and not names[-1]:
-        names.pop()
-    faults = label_name_faults(names)
-    if faults:
-        raise ListError([f"{os.fspath(path)}:{line}: {fault}" for line, fault in faults])
-    if not names:
-        raise ListError(f"{os.fspath(path)}: holds no label names, should be one a line")
-    if num_classes is not None and len(names) != num_classes:
-        raise ListError(
-            f"{os.fspath(path)}: has {counted(len(names), 'label')}, should be {num_classes}: {shown(names)}"
-        )
-    return names
-
-
-def require_same_names(
-    list_path: str | os.PathLike[str], names: Sequence[str], names_file: str | os.PathLike[str]
-) -> None:
-    """Raise ListError where a labels.txt beside a list names its columns otherwise than ``names``, from ``names_file``.
-
-    The columns of the two lists then stand for different labels, and neither figures nor training would be right.
-    """
-    beside = Path(list_path).parent / "labels.txt"
-    if not beside.is_file():
-        return
-    own = read_label_names(beside)
-    if own == list(names):
-        return
-    column = next((i for i, pair in enumerate(zip(own, names)) if pair[0] != pair[1]), min(len(own), len(names)))
-    here, there = (quoted(some[column]) if column < len(some) else "nothing" for some in (own, names))
-    raise ListError(
-        f"{beside}: names other labels than {os.fspath(names_file)}: number {column + 1} is {here} here and {there} "
-        f"there; make both lists with the same labels, as mxml convert --classes {os.fspath(names_file)} does"
-    )
-
-
-def format_label_names(names: Sequence[str]) -> bytes:
-    """Return the names one a line; raise ListError for names that could not be read back."""
-    faults = [f"label {position}: {fault}" for position, fault in label_name_faults(names)]
-    if faults:
-        raise ListError(faults)
-    return "".join(f"{name}\n" for name in names).encode()
-
-
-def write_label_names(path: str | os.PathLike[str], names: Sequence[str]) -> None:
-    """Write the names as format_label_names gives them, whole or not at all."""
-    atomic.write_bytes(path, format_label_names(names))
-
-
-def label_name_faults(names: Sequence[str]) -> list[tuple[int, str]]:
-    """Return pairs of a position, counted from 1, and what is wrong with the label name there."""
-    faults = []
-    seen: dict[str, int] = {}
-    for position, name in enumerate(names, 1):
-        if not name:
-            faults.append((position, "the label name is empty"))
-        elif re.search(r"[\n\r\0\ud800-\udfff]", name) or name != name.strip():
-            faults.append((position, f"the label name {quoted(name)} holds a line end, an outer blank or no UTF-8"))
-        elif name.startswith("\ufeff"):
-            faults.append(
-                (position, f"the label name {quoted(name)} begins with a byte order mark, which is lost in files")
-            )
-        elif name in seen:
-            faults.append((position, f"the label name {quoted(name)} is already number {seen[name]}, should be unique"))
-        seen.setdefault(name, position)
-    return faults

@@ -1,4 +1,4 @@
-"""Images with the names of their labels: what every form of labels is read into, and written from."""
+"""Images with the names of their labels: what every format of labels is read into, and written from."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mxml.data.image_list import ImageList, plain_path
-from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.text import quoted, shown
+from mxml.errors import Faults, ListError
+from mxml.text import counted, quoted, shown
 
 MAX_CELLS = 2 << 30
 """Largest table of labels, images times labels, that is built: each cell is a byte of memory, for a while several."""
@@ -60,15 +60,18 @@ def select_labels(
     extra = [name for name in labelled.label_names if name not in wanted]
     counts = {name: int((table[:, column[name]] != 0).sum()) for name in extra}
     used = [name for name in extra if counts[name]]
-    if used and not ignore_unknown:
-        faults = []
-        for name in used[:SHOWN_FAULTS]:
+    if not ignore_unknown:
+        faults = Faults()
+        for name in used:
+            if not faults.has_room:
+                faults.add()
+                continue
             first = int(np.flatnonzero(table[:, column[name]])[0])
-            faults.append(
-                f"{classes_file}: lacks the label {quoted(name)} of {_images(counts[name])}, the first "
-                f"{quoted(labelled.images.name(first))}; add it, or --ignore-unknown leaves it out"
+            faults.add(
+                f"{classes_file}: lacks the label {quoted(name)} of {counted(counts[name], 'image')}, the first "
+                f"{quoted(labelled.images.name(first))}; add it, or `ignore_unknown` leaves it out"
             )
-        raise ListError(faults, len(used))
+        faults.raise_any()
     require_room(classes_file, len(table), len(classes))
     chosen = np.zeros((len(table), len(classes)), table.dtype)
     for position, name in enumerate(classes):
@@ -76,10 +79,10 @@ def select_labels(
             chosen[:, position] = table[:, column[name]]
     notes = labelled.notes
     if used:
-        notes += (f"{_labels(len(used))} not in {classes_file} left out: {shown(used)}",)
+        notes += (f"{counted(len(used), 'label')} not in {classes_file} left out: {shown(used)}",)
     absent = [name for name in classes if name not in column]
     if absent:
-        notes += (f"{_labels(len(absent))} of {classes_file} that no image has: {shown(absent)}",)
+        notes += (f"{counted(len(absent), 'label')} of {classes_file} that no image has: {shown(absent)}",)
     return LabelledImages(_with_labels(labelled.images, chosen), tuple(classes), notes)
 
 
@@ -87,7 +90,8 @@ def merge(parts: Sequence[tuple[str, LabelledImages]]) -> LabelledImages:
     """Return the images of several sources, given with their names, as one set under the first one's root.
 
     The labels are the first source's, then what the others add; a label that a source does not know is absent in its
-    images. An image in several sources counts once; raises ListError, showing both, where its labels differ.
+    images. An image in several sources counts once; raises ListError, showing both, where its labels differ. The images
+    keep their index numbers where no two have the same, and else count from 0.
     """
     if len(parts) == 1:
         return parts[0][1]
@@ -98,42 +102,37 @@ def merge(parts: Sequence[tuple[str, LabelledImages]]) -> LabelledImages:
     rows: list[np.ndarray] = []
     where: dict[str, int] = {}
     origin: list[str] = []
-    faults: list[str] = []
-    fault_count = repeats = 0
+    index: list[int] = []
+    faults = Faults()
+    repeats = 0
     for source, part in parts:
         table = np.zeros((len(part.images), len(label_names)), np.int8)
         table[:, [column[name] for name in part.label_names]] = part.images.labels
-        for name, row in zip(part.images.names(), table):
+        for number, name, row in zip(part.images.index.tolist(), part.images.names(), table):
             first = where.setdefault(plain_path(name), len(names))
             if first == len(names):
                 names.append(name)
                 rows.append(row)
+                index.append(number)
                 origin.append(source)
             elif np.array_equal(rows[first], row):
                 repeats += 1
-            else:
-                fault_count += 1
-                faults = [
-                    *faults,
+            elif faults.has_room:
+                faults.add(
                     f"{source}: {quoted(name)} has: {describe(row, label_names)}; in {origin[first]} it has: "
-                    f"{describe(rows[first], label_names)}; should have the same labels everywhere",
-                ][:SHOWN_FAULTS]
-    if faults:
-        raise ListError(faults, fault_count)
+                    f"{describe(rows[first], label_names)}; should have the same labels everywhere"
+                )
+            else:
+                faults.add()
+    faults.raise_any()
     notes = tuple(note for _, part in parts for note in part.notes)
     if repeats:
-        notes += (f"{_images(repeats)} named by several sources with the same labels, kept once",)
-    images = ImageList.from_rows(names, np.array(rows, np.int8), parts[0][1].images.root)
+        notes += (f"{counted(repeats, 'image')} named by several sources with the same labels, kept once",)
+    # Lists that each count from 0 would give several images one number.
+    numbers = index if len(set(index)) == len(index) else None
+    images = ImageList.from_rows(names, np.array(rows, np.int8), parts[0][1].images.root, numbers)
     return LabelledImages(images, label_names, notes)
 
 
 def _with_labels(images: ImageList, labels: np.ndarray) -> ImageList:
     return ImageList(images.index, labels, images.root, images.name_bytes, images.name_offsets)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
-
-
-def _labels(count: int) -> str:
-    return "1 label" if count == 1 else f"{count:,} labels"

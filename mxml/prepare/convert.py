@@ -1,4 +1,4 @@
-"""From one format of labels to another, with nothing lost."""
+"""From one format of labels to another: what the other cannot hold is refused, or a note says it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mxml.data.formats import FORMATS, Format, by_name
+import numpy as np
+
+from mxml.data.formats import FORMATS, KEEPING_INDEX, Format, by_name, rec_file
 from mxml.data.formats.sources import LabelSources
+from mxml.data.image_list import ImageList
+from mxml.data.label_names import LABEL_NAMES_FILE, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
 from mxml.staging import staged
@@ -17,39 +21,54 @@ from mxml.staging import staged
 class Converted:
     """What was written: a set, the formats that its sources had, and what became of each file.
 
-    ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``.
+    ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``; ``notes`` are lines for a person.
     """
 
     labelled: LabelledImages
     formats: tuple[Format, ...]
     files: tuple[tuple[Path, str], ...]
+    notes: tuple[str, ...]
 
 
 def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -> Converted:
     """Read sources as one set and write it to ``out`` in the format called ``to``.
 
-    All files appear or none. Raises ListError for faults in a source, for what the format cannot hold, and for files
-    with other content there, unless ``force``.
+    All files appear or none. Images, labels, label names and their order are kept; a note says where a list's index
+    numbers are not. Raises ListError for faults in a source, for what the format cannot hold, and for files with other
+    content there, unless ``force``.
     """
+    format = by_name(to)
     labelled, formats = sources.read()
     if out.name in ("", ".", ".."):
         raise ListError(f"{out}: is no name of a file or folder to write")
-    if out.name.lower() == "labels.txt":
+    if out.name.lower() == LABEL_NAMES_FILE:
         raise ListError(f"{out}: is where the label names go, should be called otherwise")
-    suffixes = by_name(to).SUFFIXES
+    suffixes = format.SUFFIXES
     if suffixes and out.suffix.lower() not in suffixes:
         raise ListError(f"{out}: should end in {' or '.join(suffixes)}, as files of the format {to} do")
     if os.path.realpath(out) in map(os.path.realpath, sources.paths):
         raise ListError(f"{out}: is to be read, and would be written over; `out` should name another file")
     with staged(out.parent, force) as staging:
-        by_name(to).write(labelled, staging.path / out.name, sources.options)
-        _refuse_other_names(staging.path / "labels.txt", out)
-    return Converted(labelled, formats, staging.files)
+        format.write(labelled, staging.path / out.name, sources.options)
+        _refuse_other_names(label_names_file(staging.path), out)
+    notes = (*labelled.notes, *_index_notes(labelled.images, format, out))
+    return Converted(labelled, formats, staging.files, notes)
+
+
+def _index_notes(images: ImageList, format: Format, out: Path) -> tuple[str, ...]:
+    """Return a note where the images' index numbers are not those that the written file is read with."""
+    kept = np.arange(len(images))
+    if format in KEEPING_INDEX:
+        kept = rec_file.record_ids(images) if format is rec_file else images.index
+    if np.array_equal(kept, images.index):
+        return ()
+    why = "cannot be ids of records" if format is rec_file else f"cannot be held by the format {format.NAME}"
+    return (f"{out}: the index numbers of the list {why}, so the images count from 0",)
 
 
 def _refuse_other_names(new: Path, out: Path) -> None:
     """Raise ListError where label names would replace others that a file beside ``out`` is read with."""
-    old = out.parent / "labels.txt"
+    old = label_names_file(out.parent)
     if not new.is_file() or not old.is_file() or new.read_bytes() == old.read_bytes():
         return
     suffixes = tuple(suffix for format in FORMATS for suffix in format.SUFFIXES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mxml import atomic
-from mxml.data.image_list import read_label_names, write_label_names
+from mxml.data.label_names import label_names_file, read_label_names, write_label_names
 from mxml.data.list_root import RECORD, format_record
 from mxml.data.lst_file import write_lst
 from mxml.errors import MxmlError, SettingError, StorageError
@@ -43,8 +43,13 @@ def require_outputs(
     """
     if fixed and len(fixed) != len(lists):
         raise SettingError("fixed", tuple(fixed), f"one name for each list, {len(lists)} in all")
-    inputs = [*lists, labels or labels_beside(lists[0]), *map(labels_beside, fixed), *map(_record_beside, lists)]
-    taken = {os.path.realpath(path): path for path in inputs}
+    inputs = [
+        *lists,
+        labels or label_names_file(lists[0]),
+        *map(label_names_file, fixed),
+        *map(_record_beside, lists),
+    ]
+    taken = {os.path.realpath(path): os.fspath(path) for path in inputs}
     for setting, out in [*(("fixed", out) for out in fixed), *([("html", html)] if html else [])]:
         if os.path.realpath(out) in taken:
             raise SettingError(setting, out, f"another file than {taken[os.path.realpath(out)]}")
@@ -62,11 +67,6 @@ def write_fixed(report: CheckReport, fixed: Sequence[str]) -> tuple[FixedList, .
     Raises StorageError for what cannot be written.
     """
     return tuple(_write(report, checked, out) for checked, out in zip(report.lists, fixed))
-
-
-def labels_beside(path: str) -> str:
-    """Return the file of label names that goes with a list."""
-    return os.path.join(os.path.dirname(path), "labels.txt")
 
 
 def _record_beside(path: str) -> str:
@@ -89,14 +89,14 @@ def _write(report: CheckReport, checked: CheckedList, out: str) -> FixedList:
     write_lst(out, images)
     state = None
     if report.labels_file is not None:
-        state = _state_of_names(labels_beside(out), report.label_names)
+        state = _state_of_names(label_names_file(out), report.label_names)
         if state == "written":
-            write_label_names(labels_beside(out), report.label_names)
+            write_label_names(label_names_file(out), report.label_names)
     recorded = _record_root(checked, out)
     return FixedList(checked.path, out, len(images), checked.broken_lines, state, recorded)
 
 
-def _state_of_names(path: str, label_names: Sequence[str]) -> str:
+def _state_of_names(path: Path, label_names: Sequence[str]) -> str:
     """Say of a file of label names whether it has these (``there``), has others, or is still to be written."""
     if not os.path.lexists(path):
         return "written"

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from mxml.data.formats import rec_file
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
-from mxml.data.formats.rec_file import Faults, named_records, read_listed
+from mxml.data.formats.rec_names import named_records, read_listed
 from mxml.data.formats.sources import LabelSources
 from mxml.data.record_file import ImageHeader, Record, RecordFile, record_place
-from mxml.errors import ImageError, ListError
+from mxml.errors import Faults, ImageError, ListError
 from mxml.images.headers import read_header
 from mxml.progress import SILENT, Progress
 from mxml.staging import make_folders, remove_empty, temporary_folder_in
@@ -113,17 +113,17 @@ class _Unpacking:
         return self._folder_faults[folder]
 
     def _own_folder_fault(self, folder: str) -> str:
-        place = self._root / folder
+        target = self._root / folder
         if folder in self._staged:
-            return f"{place} is the name of an image and of a folder of others"
-        if place.is_symlink() and not self._is_inside(place):
-            return f"{place} is a symbolic link that leads out of {self._root}"
-        if os.path.lexists(place) and not place.is_dir():
-            return f"{place} is in the way, should be a folder"
+            return f"{target} is the name of an image and of a folder of others"
+        if target.is_symlink() and not self._is_inside(target):
+            return f"{target} is a symbolic link that leads out of {self._root}"
+        if os.path.lexists(target) and not target.is_dir():
+            return f"{target} is in the way, should be a folder"
         return ""
 
-    def _is_inside(self, place: Path) -> bool:
-        return os.path.commonpath((os.path.realpath(place), self._real_root)) == self._real_root
+    def _is_inside(self, target: Path) -> bool:
+        return os.path.commonpath((os.path.realpath(target), self._real_root)) == self._real_root
 
     def _take(self, record: Record, header: ImageHeader, name: str) -> str:
         size = record.size - header.image_start
@@ -136,19 +136,19 @@ class _Unpacking:
                 return f"holds another image than an earlier record of the same name, {quoted(name)}"
             self._unchanged += 1
             return ""
-        place = self._root / name
+        target = self._root / name
         try:
-            os.lstat(place)
+            os.lstat(target)
         except FileNotFoundError:
             self._staged[name] = self._temporary / str(record.number)
             self._digests[name] = hashlib.sha256(image).digest()
-            if not self.faults.count:
+            if not self.faults:
                 self._staged[name].write_bytes(image)
             return ""
-        if not self._is_inside(place) or not place.is_file():
-            return f"{place} is in the way, should be a file under {self._root}"
-        if place.stat().st_size != size or place.read_bytes() != image:
-            return f"{place} is there with other content; move it away, or give another `root`"
+        if not self._is_inside(target) or not target.is_file():
+            return f"{target} is in the way, should be a file under {self._root}"
+        if target.stat().st_size != size or target.read_bytes() != image:
+            return f"{target} is there with other content; move it away, or give another `root`"
         self._unchanged += 1
         return ""
 
@@ -164,14 +164,16 @@ class _Unpacking:
             for folder in self._folder_faults:
                 made = make_folders(self._root / folder) + made
             for name, image in self._staged.items():
-                place = self._root / name
-                if os.path.lexists(place):
-                    raise ListError(f"{place}: has appeared, perhaps as another image whose name differs in case alone")
-                os.replace(image, place)
-                moved.append(place)
+                target = self._root / name
+                if os.path.lexists(target):
+                    raise ListError(
+                        f"{target}: has appeared, perhaps as another image whose name differs in case alone"
+                    )
+                os.replace(image, target)
+                moved.append(target)
         except BaseException:
-            for place in moved:
-                place.unlink()
+            for target in moved:
+                target.unlink()
             remove_empty(made)
             raise
         return len(self._staged), self._unchanged

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mxml.data.image_list import ImageList, read_label_names, require_same_names
+from mxml.data.image_list import ImageList
+from mxml.data.label_names import read_label_names, require_same_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 from mxml.model.sidecar import UsedList

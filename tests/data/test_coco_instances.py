@@ -92,7 +92,7 @@ def test_an_image_listed_twice_counts_once_where_its_labels_agree(file):
     path = file(instances([(1, "a.jpg"), (2, "a.jpg")], [(1, 1, 2), (2, 2, 2)]))
     labelled = coco_instances.read(path, path.parent, OPTIONS)
     assert said(labelled)[1] == [("a.jpg", [0, 1])]
-    assert labelled.notes == (f"{path}: 1 image is named again with the same labels, kept once",)
+    assert labelled.notes == (f"{path}: 1 image named again with the same labels, kept once",)
     assert faults(file(instances([(1, "a.jpg"), (2, "a.jpg")], [(1, 1, 2)]))) == [
         "a.json: image 2: 'a.jpg' has: no label; in a.json: image 1 it has: dress; "
         "should be there once, or with the same labels"

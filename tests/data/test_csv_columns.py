@@ -125,7 +125,7 @@ def test_an_image_on_two_lines_counts_once_where_its_labels_are_the_same(table):
     path = table("image,red\na.jpg,1\nb.jpg,0\na.jpg,true\n")
     read_table = csv_columns.read(path, path.parent, OPTIONS)
     assert said(read_table) == (["red"], [("a.jpg", [1]), ("b.jpg", [0])])
-    assert read_table.notes == (f"{path}: 1 image is named again with the same labels, kept once",)
+    assert read_table.notes == (f"{path}: 1 image named again with the same labels, kept once",)
 
 
 def test_absolute_paths_are_read_where_they_are_allowed(table):

@@ -43,7 +43,7 @@ def test_a_table_as_people_export_it(table):
     )
     assert labelled.notes == (
         f"{path}: tags are separated by |",
-        f"{path}: some tags hold ;, such as those in 'dark blue; hat'; --separator says what separates tags, and "
+        f"{path}: some tags hold ;, such as those in 'dark blue; hat'; `separator` says what separates tags, and "
         "quotes keep a tag together",
     )
 
@@ -70,7 +70,7 @@ def test_without_a_separator_a_cell_is_one_tag(table):
     labelled = csv_tags.read(path, path.parent, OPTIONS)
     assert said(labelled) == (["blue", "dark red"], [("a.jpg", [0, 1]), ("b.jpg", [1, 0])])
     assert labelled.notes == (
-        f"{path}: nothing of | ; , separates tags, so each cell is one tag; --separator ' ' parts them at blanks",
+        f"{path}: nothing of | ; , separates tags, so each cell is one tag; `separator` ' ' parts them at blanks",
     )
 
 
@@ -100,7 +100,7 @@ def test_labels_txt_fixes_the_labels_unless_classes_are_given(table, tmp_path):
     (tmp_path / "labels.txt").write_text("tie\nred\nhat\n")
     assert read(path) == (["tie", "red", "hat"], [("a.jpg", [0, 1, 0]), ("b.jpg", [0, 0, 1])])
     (tmp_path / "labels.txt").write_text("tie\nred\n")
-    assert faults(path) == ["tags.csv:3: the label 'hat' is not in labels.txt; add it there, or give --classes FILE"]
+    assert faults(path) == ["tags.csv:3: the label 'hat' is not in labels.txt; add it there, or give `classes_file`"]
     assert read(path, FormatOptions(classes=("red",)))[0] == ["hat", "red"]
 
 

@@ -86,7 +86,7 @@ def test_labels_txt_in_the_folder_fixes_the_labels_unless_classes_are_given(tmp_
     assert read(tmp_path) == (["tie", "red", "hat"], [("hat/b.jpg", [0, 0, 1]), ("red/a.jpg", [0, 1, 0])])
     (tmp_path / "labels.txt").write_text("tie\nred\n")
     assert faults(read, tmp_path) == [
-        f"{tmp_path}/hat/b.jpg: the label 'hat' is not in {tmp_path}/labels.txt; add it there, or give --classes FILE"
+        f"{tmp_path}/hat/b.jpg: the label 'hat' is not in {tmp_path}/labels.txt; add it there, or give `classes_file`"
     ]
     assert read(tmp_path, options=FormatOptions(classes=("red",)))[0] == ["hat", "red"]
 
@@ -94,8 +94,8 @@ def test_labels_txt_in_the_folder_fixes_the_labels_unless_classes_are_given(tmp_
 def test_images_in_no_folder_are_named(tmp_path):
     touch(tmp_path, "loose.jpg", "red/a.jpg", "__/b.jpg", "other.png")
     assert faults(read, tmp_path) == [
-        f"{tmp_path}: 2 images are in no labelled folder, such as 'loose.jpg', should be in one like red_dress; "
-        "if a table or file has the labels, give that as SOURCE"
+        f"{tmp_path}: holds 2 images in no labelled folder, such as 'loose.jpg', should be in one like red_dress; "
+        "if a table or file has the labels, give that as the source"
     ]
 
 
@@ -222,7 +222,7 @@ LONG = "x" * 130
             ["dark_red"],
             [[1]],
             {},
-            "the label 'dark_red' of 'a.jpg' holds '_', which divides labels unless --split-char says another; csv",
+            "the label 'dark_red' of 'a.jpg' holds '_', which divides labels unless `split_char` is another; csv",
         ),
         (["a.jpg"], ["red/hat"], [[1]], {}, "the label 'red/hat' of 'a.jpg' holds '/', which divides labels; csv"),
         (["a.jpg"], [".net"], [[1]], {}, "the path '.net/a.jpg' has an empty or a hidden part, which no folder is"),
@@ -259,3 +259,17 @@ def test_missing_images_are_named_before_anything_is_made(tmp_path):
         for name in ("a.jpg", "c.jpg")
     ]
     assert not (tmp_path / "tree").exists()
+
+
+def test_images_in_formats_that_nothing_reads_are_counted(tmp_path):
+    touch(tmp_path, "hat/1.jpg", "hat/2.HEIC", "red/3.heic", "red/4.gif", "red/notes.txt", "red/.5.gif")
+    found = folder_names.read(tmp_path, tmp_path, OPTIONS)
+    assert found.images.names() == ["hat/1.jpg"]
+    assert found.notes == (
+        f"{tmp_path}: 1 .gif, 2 .heic files are passed over: images end in .bmp .jpeg .jpg .png .tif .tiff .webp",
+    )
+    (tmp_path / "hat/1.jpg").unlink()
+    assert faults(folder_names.read, tmp_path, tmp_path, OPTIONS) == [
+        f"{tmp_path}: holds no images but 1 .gif, 2 .heic files, which cannot be read; should hold folders of images "
+        "named by their labels, or labels.csv"
+    ]

@@ -40,7 +40,9 @@ def test_each_form_is_known_by_its_looks(tmp_path, name, content, form):
 
 def test_other_files_are_refused(tmp_path):
     put(tmp_path, **{"labels.xml": ""})
-    with pytest.raises(ListError, match=r"in no form that is known here; --from says which it is: .*jsonl.*tags, csv"):
+    with pytest.raises(
+        ListError, match=r"in no format that is known here; `format` says which it is: .*jsonl.*tags, csv"
+    ):
         recognise(tmp_path / "labels.xml")
     with pytest.raises(ListError, match="is not there"):
         recognise(tmp_path / "labels.csv")
@@ -68,5 +70,5 @@ def test_a_folder_that_has_the_labels_in_a_file_is_not_taken_for_labels_by_folde
     where = tmp_path / (file.partition("/")[0] if form == "text-files" else file)
     with pytest.raises(ListError) as caught:
         recognise(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: holds {where}, which looks like labels of the form {form} (")
-    assert str(caught.value).endswith("; give that as SOURCE, or say --from folders")
+    assert str(caught.value).startswith(f"{tmp_path}: holds {where}, which looks like labels of the format {form} (")
+    assert str(caught.value).endswith("; give that as the source, or say that `format` is folders")

@@ -50,7 +50,7 @@ def test_an_image_on_two_lines_counts_once_where_its_labels_are_the_same(lines):
     path = lines('{"image": "a", "labels": ["x", "y"]}\n{"image": "a", "labels": ["y", "x"]}\n')
     read_lines = json_lines.read(path, path.parent, OPTIONS)
     assert said(read_lines) == (["x", "y"], [("a", [1, 1])])
-    assert read_lines.notes == (f"{path}: 1 image is named again with the same labels, kept once",)
+    assert read_lines.notes == (f"{path}: 1 image named again with the same labels, kept once",)
 
 
 def test_labels_txt_fixes_the_labels_unless_classes_are_given(lines, tmp_path):
@@ -59,7 +59,7 @@ def test_labels_txt_fixes_the_labels_unless_classes_are_given(lines, tmp_path):
     assert read(path) == (["tie", "red", "hat"], [("a.jpg", [0, 1, 0]), ("b.jpg", [0, 0, -1])])
     (tmp_path / "labels.txt").write_text("tie\nred\n")
     assert faults(path) == [
-        "labels.jsonl:2: the label 'hat' is not in labels.txt; add it there, or give --classes FILE"
+        "labels.jsonl:2: the label 'hat' is not in labels.txt; add it there, or give `classes_file`"
     ]
     assert read(path, FormatOptions(classes=("red",)))[0] == ["hat", "red"]
 

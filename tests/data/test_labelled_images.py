@@ -34,7 +34,7 @@ def test_labels_that_classes_lack_are_an_error_unless_ignored():
     with pytest.raises(ListError) as caught:
         select_labels(table, ["red"], False, "classes.txt")
     assert caught.value.faults == (
-        "classes.txt: lacks the label 'hat' of 1 image, the first 'b'; add it, or --ignore-unknown leaves it out",
+        "classes.txt: lacks the label 'hat' of 1 image, the first 'b'; add it, or `ignore_unknown` leaves it out",
     )
     chosen = select_labels(table, ["red"], True, "classes.txt")
     assert chosen.images.labels.tolist() == [[1], [1], [1]]

@@ -174,7 +174,7 @@ def test_what_is_written_is_read_back(images, tmp_path_factory):
         (b"5\t1\t0\t1\tx.jpg", "has 3 labels, should be 2 like line 1"),
         (b"5\t1\tx.jpg", "has 1 label, should be 2 like line 1"),
         (b"5 1 x.jpg", "has 1 label, should be 2 like line 1"),
-        (b"x.jpg", "is 'x.jpg', should be one line an image: index, one label a class, path, separated by tabs"),
+        (b"x.jpg", "is 'x.jpg', should be one line per image: index, one label per class, path, separated by tabs"),
         (b"5\t1\t0\t", "the path is empty, should name an image"),
         (b"x\t1\t0\tx.jpg", "the index is 'x', should be a whole number"),
         (b"1.5\t1\t0\tx.jpg", "the index is '1.5', should be a whole number"),
@@ -190,10 +190,10 @@ def test_what_is_written_is_read_back(images, tmp_path_factory):
         (b"5\t1\t0\ta/../../x.jpg", "the path 'a/../../x.jpg' leaves the image root, should stay under it"),
         (b"5\t1\t0\t/etc/x.jpg", "the path '/etc/x.jpg' is absolute, should be relative to the image root"),
         (b"5\t1\t0\tx\0.jpg", "holds a NUL byte, should be plain text"),
-        (b"5\t1\t0\tx\r5\t1\t0\ty.jpg", "holds a carriage return, should be one line an image"),
+        (b"5\t1\t0\tx\r5\t1\t0\ty.jpg", "holds a carriage return, should be one line per image"),
         ("5\t1\t0\tété.jpg".encode("latin-1"), "is not UTF-8 text (byte 0xe9 in column 7); save the file as UTF-8"),
         (b"5\t1\t0\t" + b"x" * 5000, "the path is 5,000 bytes long, should be at most 4,096"),
-        (b"5\t1\t0\tx" + b"\t" * MAX_LINE_BYTES, f"is longer than {MAX_LINE_BYTES:,} bytes, should be one short line"),
+        (b"5\t1\t0\tx" + b"\t" * MAX_LINE_BYTES, f"is longer than {MAX_LINE_BYTES:,} bytes, should be a short line"),
     ],
 )
 def test_a_faulty_line_is_named(lst, line, fault):
@@ -238,7 +238,7 @@ def test_paths_may_lead_anywhere_where_that_is_allowed(lst):
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
 def test_a_list_without_images_is_refused(lst, content):
-    assert faults(lst(content))[0].startswith("train.lst: holds no images, should be one line an image")
+    assert faults(lst(content))[0].startswith("train.lst: holds no images, should be one line per image")
 
 
 def test_what_is_no_text_file_is_refused(lst, tmp_path):

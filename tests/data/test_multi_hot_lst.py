@@ -58,12 +58,13 @@ def test_without_it_by_the_classes_and_else_by_number(lst):
 
 def test_names_that_do_not_fit_are_a_fault(lst):
     assert faults(lst(TWO), FormatOptions(classes=("x", "y", "z"))) == [
-        "train.lst: has 2 labels an image, and --classes names 3; should be as many, or a labels.txt beside it should "
-        "name its own"
+        "train.lst: has 2 labels per image, and `classes_file` names 3; should be as many, or a labels.txt beside it "
+        "should name its own"
     ]
     assert faults(lst(TWO, ["red"])) == ["labels.txt: has 1 label, should be 2 like train.lst: red"]
     assert faults(lst("0\t1\ta.jpg\n", ["red", "hat"])) == [
-        "labels.txt: has 2 labels, should be 1 like train.lst: red, hat; if that is a class number: --from single-lst"
+        "labels.txt: has 2 labels, should be 1 like train.lst: red, hat; "
+        "if that is a class number, `format` should be single-lst"
     ]
 
 
@@ -77,7 +78,7 @@ def test_the_same_image_with_the_same_labels_counts_once(lst):
     assert said(found)[1] == [("a", [1, 0]), ("b", [0, 1])]
     assert found.images.index.tolist() == [7, 8]
     assert "train.lst: nothing names its labels, so they are class_0 to class_1;" in found.notes[0]
-    assert found.notes[1].endswith("train.lst: 2 images are named again with the same labels, kept once")
+    assert found.notes[1].endswith("train.lst: 2 images named again with the same labels, kept once")
 
 
 def test_the_same_image_with_other_labels_is_a_fault_that_shows_both_lines(lst):

@@ -100,7 +100,7 @@ def test_what_is_written_is_what_paddlex_expects(tmp_path):
 
 @pytest.mark.parametrize("name", ["a\tb.jpg", "\ufeffa.jpg"])
 def test_what_a_line_cannot_hold_is_refused_before_anything_is_written(tmp_path, name):
-    with pytest.raises(ListError, match="which a PaddleX list cannot hold; csv, jsonl and coco can"):
+    with pytest.raises(ListError, match="which a PaddleX list cannot; csv, jsonl and coco can"):
         paddlex_list.write(labelled([name], ["red"], [[1]]), tmp_path / "train.txt", OPTIONS)
     with pytest.raises(ListError, match=r"label\.txt: is where the label names go"):
         paddlex_list.write(labelled(["a.jpg"], ["red"], [[1]]), tmp_path / "label.txt", OPTIONS)

@@ -141,7 +141,7 @@ def test_numbers_that_are_no_classes_are_faults(rec):
     records = [packed(0, 2.0), packed(1, -1.0), packed(2, 0.5), packed(3, float("nan")), packed(4, 2e9)]
     assert faults(rec(records)) == [
         "x.rec: record 2 at byte 36: the class number is -1, should be 0 or more; "
-        "unknown (-1) has its place in lists with one column a class",
+        "unknown (-1) belongs in lists with one column per class",
         "x.rec: record 3 at byte 72: the class number is 0.5, should be a whole number from 0",
         "x.rec: record 4 at byte 108: the class number is nan, should be a whole number from 0",
         "x.rec: record 5 at byte 144: the class number is 2e+09, should be at most 100,000",
@@ -169,7 +169,7 @@ def test_another_number_of_labels_and_ids_that_are_there_twice_are_faults(rec):
     records = [packed(0, [0, 1]), packed(1, [1]), packed(0, [1, 1]), packed(2, 1.0), packed(2**63, [0, 1])]
     assert faults(rec(records)) == [
         "x.rec: record 2 at byte 44: has 1 label, should be 2 like record 1",
-        "x.rec: record 3 at byte 84: has the id 0, which record 1 has, should be one of its own",
+        "x.rec: record 3 at byte 84: has the id 0, which record 1 has, should be its own",
         "x.rec: record 4 at byte 128: has 1 label, should be 2 like record 1",
         f"x.rec: record 5 at byte 164: has the id {2**63}, should be less than {2**63}",
     ]
@@ -193,7 +193,7 @@ def test_the_labels_of_the_records_count(rec):
     found = read(rec([packed(5, [0, 1]), packed(6, [1, 1])], "5\t0\t1\ta.jpg\n6\t0\t0\tb.jpg\n"))
     assert found.images.labels.tolist() == [[0, 1], [1, 1]]
     assert found.notes[0].replace(str(rec([]).parent), "") == (
-        "/x.lst: 1 image has other labels here than in /x.rec, which counts"
+        "/x.lst: 1 image with other labels here than in /x.rec, which counts"
     )
     other_kind = read(rec([packed(5, [0, 1]), packed(6, [1, 1])], "5\t3.5\ta.jpg\n6\t1\tb.jpg\n"))
     assert other_kind.images.labels.tolist() == [[0, 1], [1, 1]]
@@ -203,8 +203,8 @@ def test_the_labels_of_the_records_count(rec):
 def test_labels_that_im2rec_lost_are_a_fault(rec):
     path = rec([packed(5, 0.0), packed(6, 1.0)], "5\t0\t1\ta.jpg\n6\t1\t0\tb.jpg\n", ["red", "hat"])
     assert faults(path) == [
-        "x.rec: its records have 1 label, x.lst beside it 2: packed without im2rec's --pack-label, it lost the others; "
-        "use the .lst, or pack it again"
+        "x.rec: its records have 1 label, x.lst beside it 2: packed without im2rec's option pack-label, it lost the "
+        "others; use the .lst, or pack it again"
     ]
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from mxml.data import labelled_images
 from mxml.data.formats import rows as rows_module
-from mxml.data.formats.rows import Rows, labels_beside
+from mxml.data.formats.rows import Rows
+from mxml.data.label_names import names_beside
 from mxml.errors import SHOWN_FAULTS, ListError
 
 SOURCE = Path("s.csv")
@@ -35,7 +36,7 @@ def test_fixed_labels_keep_their_order_and_admit_no_other():
     with pytest.raises(ListError) as caught:
         rows.finish(Path())
     assert caught.value.faults[0] == (
-        "s.csv:2: the label 'hat' is not in labels.txt; add it there, or give --classes FILE"
+        "s.csv:2: the label 'hat' is not in labels.txt; add it there, or give `classes_file`"
     )
     assert caught.value.total == 2
 
@@ -46,7 +47,7 @@ def test_a_repeat_with_the_same_labels_counts_once_and_is_noted():
     rows.add(2, "a", ["hat", "red"])
     labelled = rows.finish(Path())
     assert len(labelled.images) == 1
-    assert labelled.notes == ("s.csv: 1 image is named again with the same labels, kept once",)
+    assert labelled.notes == ("s.csv: 1 image named again with the same labels, kept once",)
 
 
 def test_a_repeat_with_other_labels_shows_both():
@@ -133,10 +134,10 @@ def test_nothing_and_too_much_are_refused(monkeypatch):
 
 
 def test_labels_beside_a_file_or_in_a_folder(tmp_path):
-    assert labels_beside(tmp_path) is None
+    assert names_beside(tmp_path) is None
     (tmp_path / "labels.txt").write_text("red\nhat\n")
-    assert labels_beside(tmp_path) == (tmp_path / "labels.txt", ("red", "hat"))
-    assert labels_beside(tmp_path / "x.csv") == (tmp_path / "labels.txt", ("red", "hat"))
+    assert names_beside(tmp_path) == (tmp_path / "labels.txt", ("red", "hat"))
+    assert names_beside(tmp_path / "x.csv") == (tmp_path / "labels.txt", ("red", "hat"))
 
 
 def test_a_label_that_a_file_could_not_begin_with_is_a_fault():

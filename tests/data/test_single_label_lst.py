@@ -93,7 +93,7 @@ def test_numbers_that_are_none_are_faults_with_their_lines(lst):
     assert faults(lst(content, ["red", "hat"])) == [
         "train.lst:3: the class number is 2.5, should be a whole number from 0",
         "train.lst:4: the class number is -1, should be 0 or more; "
-        "unknown (-1) has its place in lists with one column a class",
+        "unknown (-1) belongs in lists with one column per class",
         "train.lst:5: the class number is -7, should be a whole number from 0",
         "train.lst:6: the class number is 3, should be at most 1, as labels.txt has 2 labels",
     ]
@@ -104,7 +104,7 @@ def test_numbers_that_are_none_are_faults_with_their_lines(lst):
 
 def test_numbers_beyond_all_classes_are_faults(lst):
     assert faults(lst("0\t3\ta\n"), FormatOptions(classes=("x", "y"))) == [
-        "train.lst:1: the class number is 3, should be at most 1, as --classes names 2"
+        "train.lst:1: the class number is 3, should be at most 1, as `classes_file` names 2"
     ]
     assert faults(lst("0\t1e30\ta\n1\t16777217\tb\n")) == [
         "train.lst:1: the class number is 1e+30, should be at most 100,000",
@@ -123,7 +123,7 @@ def test_another_number_of_columns_is_a_fault(lst):
 def test_the_same_image_twice(lst):
     found = read(lst("0\t3\ta\n1\t2\tb\n2\t3\ta\n"))
     assert found.images.names() == ["a", "b"]
-    assert found.notes[0].endswith("1 image is named again with the same labels, kept once")
+    assert found.notes[0].endswith("1 image named again with the same labels, kept once")
     assert faults(lst("0\t3\ta\n1\t2\tb\n\n2\t0\ta\n")) == [
         "train.lst:4: 'a' has: class_0; at train.lst:1 it has: class_3; should be there once, or with the same labels"
     ]
@@ -190,5 +190,5 @@ def test_images_without_exactly_one_known_label_are_refused(row, described, tmp_
     with pytest.raises(ListError) as caught:
         single_label_lst.write(labelled(["a", "b"], ["red", "hat"], [[1, 0], row]), tmp_path / "t.lst", OPTIONS)
     assert str(caught.value).startswith(f"'b' has: {described}")
-    assert str(caught.value).endswith("single-lst holds one known label an image; csv, jsonl and coco hold any")
+    assert str(caught.value).endswith("single-lst holds one known label per image; csv, jsonl and coco hold any")
     assert not list(tmp_path.iterdir())

@@ -67,7 +67,7 @@ def test_without_labels_txt_or_with_classes_the_labels_are_free(tmp_path):
     assert read(labels) == (["hat", "red", "tie"], [("a.jpg", [1, 1, 0]), ("b.jpg", [0, 0, 1])])
     put(labels, **{"labels.txt": "red\nhat\n"})
     assert faults(read, labels) == [
-        f"{labels}/b.jpg.txt: the label 'tie' is not in {labels}/labels.txt; add it there, or give --classes FILE"
+        f"{labels}/b.jpg.txt: the label 'tie' is not in {labels}/labels.txt; add it there, or give `classes_file`"
     ]
     assert read(labels, options=FormatOptions(classes=("red",)))[0] == ["hat", "red", "tie"]
 
@@ -91,7 +91,7 @@ def test_the_repository_s_own_layout_is_read(tmp_path):
         ["car", "accident", "tree", "house"],
         [("accident/car.jpg", [1, 1, 0, 0]), ("tree/tree.jpg", [0, 0, 1, 0])],
     )
-    assert found.notes == (f"{tmp_path}/images: 1 image lies there in several copies, of which the first is taken",)
+    assert found.notes == (f"{tmp_path}/images: holds several copies of 1 image, of which the first is taken",)
 
 
 def test_images_that_are_not_there_keep_their_texts_names(tmp_path):
@@ -147,7 +147,7 @@ def test_every_faulty_file_is_named(tmp_path):
 STARTS = [
     "a.jpg.txt:2: is not UTF-8 text (byte 0xe9 in column 4)",
     "b.jpg.txt:2: holds a NUL byte",
-    "c.jpg.txt: has 10,000,000 bytes, should be one label a line in at most 1,048,576",
+    "c.jpg.txt: has 10,000,000 bytes, should be one label per line in at most 1,048,576",
     "d.jpg.txt: the label name 'ha\\rt' holds a line end",
     "e.jpg.txt:1: is UTF-16 text, should be UTF-8",
     "g.jpg.txt: cannot be read: No such file or directory",
@@ -157,11 +157,11 @@ STARTS = [
 def test_what_is_no_folder_of_texts_is_refused(tmp_path):
     put(tmp_path, **{"a.txt": "red", "none/a.jpg": "", "only/labels.txt": "red\n"})
     assert faults(read, tmp_path / "a.txt") == [
-        f"{tmp_path}/a.txt: is a file, should be a folder with a text file an image, such as car.jpg.txt"
+        f"{tmp_path}/a.txt: is a file, should be a folder with a text file per image, such as car.jpg.txt"
     ]
     for folder in ("none", "only"):
         assert faults(read, tmp_path / folder) == [
-            f"{tmp_path}/{folder}: holds no text files, should hold one an image, such as car.jpg.txt"
+            f"{tmp_path}/{folder}: holds no text files, should hold one per image, such as car.jpg.txt"
         ]
 
 
@@ -224,7 +224,7 @@ def test_an_image_without_an_image_s_suffix_is_written_where_it_is_there(tmp_pat
         (["a.jpg"], [[-1]], "'a.jpg' has unknown labels, which a text file cannot say; csv, jsonl and coco can hold"),
         (["a"], [[1]], "the name 'a' does not end as an image's does: .bmp, "),
         (["labels"], [[1]], "the name 'labels' does not end as an image's does: .bmp, "),
-        ([".a.jpg"], [[1]], "the path '.a.jpg' has an empty or a hidden part, which no folder is read for, so a text"),
+        ([".a.jpg"], [[1]], "the path '.a.jpg' has an empty or a hidden part, which no folder is read for, so no text"),
         (["b/../a.jpg"], [[1]], "the path 'b/../a.jpg' has an empty or a hidden part"),
         (["b//a.jpg"], [[1]], "the path 'b//a.jpg' has an empty or a hidden part"),
         (["../a.jpg"], [[1]], "the path '../a.jpg' leaves the image root"),

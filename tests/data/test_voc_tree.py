@@ -81,7 +81,7 @@ def test_a_real_tree_is_read_with_difficult_objects_unknown(tree):
     )
     assert found.notes == (
         f"{path}: read trainval.txt, not test.txt, train.txt, val.txt",
-        f"{path}: 1 label has only objects that are difficult, taken as unknown",
+        f"{path}: 1 label of an image with difficult objects alone, taken as unknown",
     )
     assert read(path, difficult="present")[1][0] == ("JPEGImages/2008_000008.jpg", [0, 1, 1])
     assert read(path, difficult="absent") == (
@@ -144,7 +144,7 @@ def test_labels_txt_fixes_the_order_unless_other_classes_are_given(tree):
     assert read(path, classes=("hat",)) == (["blue", "red"], [("JPEGImages/a.jpg", [-1, 1])])
     (path / "labels.txt").write_text("red\n")
     assert faults(path) == [
-        "ImageSets/Main/train.txt:1: the label 'blue' is not in labels.txt; add it there, or give --classes FILE"
+        "ImageSets/Main/train.txt:1: the label 'blue' is not in labels.txt; add it there, or give `classes_file`"
     ]
 
 

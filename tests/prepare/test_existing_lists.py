@@ -69,7 +69,7 @@ def test_lists_that_share_an_image_or_would_be_left_over_are_refused(folder):
 @pytest.mark.parametrize(
     ("file", "content", "fault"),
     [
-        ("val.lst", "junk\nmore junk\n", r"val\.lst:1: is 'junk', should be one line an image: .*"),
+        ("val.lst", "junk\nmore junk\n", r"val\.lst:1: is 'junk', should be one line per image: .*"),
         ("labels.txt", "red\nred\n", r"labels\.txt:2: the label name 'red' is already number 1, should be unique"),
     ],
 )

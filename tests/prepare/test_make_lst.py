@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mxml.data.formats.sources import LabelSources
-from mxml.data.image_list import read_label_names
+from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError, SettingError, StorageError
 from mxml.prepare.make_lists import make_lists
@@ -237,7 +237,7 @@ def test_lists_inside_the_folder_of_labelled_folders_are_no_other_labels(place, 
         os.rename(place / f"images/{i}.jpg", place / f"images/{i % 3}/{i}.jpg")
     assert make(out=Path(out)).formats == ("folders",)
     assert make(out=Path(out)).unchanged
-    with pytest.raises(ListError, match=rf"^images: holds {out}/train\.lst, which looks like labels of the form lst"):
+    with pytest.raises(ListError, match=rf"^images: holds {out}/train\.lst, which looks like labels of the format lst"):
         make()
 
 

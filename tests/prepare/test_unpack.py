@@ -11,9 +11,10 @@ import pytest
 
 from mxml.data.formats import rec_file
 from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.sources import LabelSources
 from mxml.data.record_file import pack_image
 from mxml.errors import ListError, StorageError
-from mxml.prepare.unpack import unpack_images
+from mxml.prepare.unpack import Unpacked, unpack_images, unpack_sources
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -230,3 +231,13 @@ def test_lines_without_a_record_write_nothing(rec, root):
         "x.lst:2: has an index that is the id of no record in x.rec; im2rec leaves out images that it cannot read: "
         "take the line out"
     ]
+
+
+def test_sources_are_unpacked_once_their_labels_have_no_fault(rec, root):
+    path = rec(JPEG, names=["a.jpg"])
+    with pytest.raises(ListError, match="has 2 labels, should be 3"):
+        unpack_sources(LabelSources((path,), root, num_classes=3))
+    assert not root.parent.exists()
+    assert unpack_sources(LabelSources((path,), root, num_classes=2)) == (Unpacked(path, root, 1, 0),)
+    assert files(root) == {"a.jpg": JPEG}
+    assert unpack_sources(LabelSources((path.with_suffix(".lst"),), root)) == ()

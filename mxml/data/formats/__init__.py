@@ -1,6 +1,6 @@
-"""The forms that labels come in: one module a form, each of them reads and writes it.
+"""The formats that labels come in: one module per format, each of them reads and writes it.
 
-A new form is a new module here, with what ``Format`` lists, and its name in FORMATS.
+A new format is a new module here, with what ``Format`` lists, and its name in FORMATS.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from mxml.data.formats import (
 )
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
 from mxml.data.formats.options import FormatOptions
+from mxml.data.label_names import LABEL_NAMES_FILE
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
 
@@ -38,7 +39,7 @@ class Format(Protocol):
     """What a module of this package offers."""
 
     NAME: str
-    """What --from and --to call the form."""
+    """What a person calls the format by."""
 
     TITLE: str
     """What prose calls it."""
@@ -47,7 +48,7 @@ class Format(Protocol):
     """How its files end; none where it is a folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Say whether ``path``, which is there, looks like this form; reads no more than its beginning."""
+        """Say whether ``path``, which is there, looks like this format; reads no more than its beginning."""
 
     def default_root(self, path: Path) -> Path:
         """Return the folder that the images are under where nobody says another."""
@@ -58,11 +59,11 @@ class Format(Protocol):
     def write(self, labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
         """Write a set to ``target``, a file or a new folder, and what belongs beside it, in a folder of its own.
 
-        Raises ListError for what the form cannot hold: what is written reads back the same.
+        Raises ListError for what the format cannot hold: what is written reads back the same.
         """
 
 
-# Asked in this order: a form that others could be taken for comes after them.
+# Asked in this order: a format that others could be taken for comes after them.
 FORMATS: tuple[Format, ...] = (
     voc_tree,
     paddlex_list,
@@ -79,6 +80,10 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
+KEEPING_INDEX: tuple[Format, ...] = (rec_file, single_label_lst, multi_hot_lst)
+"""The formats that hold the index numbers of a list; the images of the others count from 0."""
+
+
 def default_source(root: Path) -> Path:
     """Return where the labels of the images under ``root`` are: its ``labels.csv``, or else its folders' names."""
     table = root / "labels.csv"
@@ -86,35 +91,35 @@ def default_source(root: Path) -> Path:
 
 
 def by_name(name: str) -> Format:
-    """Return the form called ``name``."""
-    return next(source for source in FORMATS if name == source.NAME)
+    """Return the format called ``name``."""
+    return next(format for format in FORMATS if name == format.NAME)
 
 
 def recognise(path: Path, outputs: Container[str] = ()) -> Format:
-    """Return the form that ``path`` has; raise ListError for none.
+    """Return the format that ``path`` has; raise ListError for none.
 
-    A folder of folders with labels of another form in it is refused, unless these are among ``outputs``, the real paths
-    of files that are written from it.
+    A folder of folders with labels of another format in it is refused, unless these are among ``outputs``, the real
+    paths of files that are written from it.
     """
     require_there(path)
-    for source in FORMATS:
-        if source.recognises(path):
-            if source is folder_names:
+    for format in FORMATS:
+        if format.recognises(path):
+            if format is folder_names:
                 _refuse_labels_inside(path, outputs)
-            return source
-    known = ", ".join(source.NAME for source in FORMATS)
-    raise ListError(f"{path}: holds labels in no form that is known here; --from says which it is: {known}")
+            return format
+    known = ", ".join(format.NAME for format in FORMATS)
+    raise ListError(f"{path}: holds labels in no format that is known here; `format` says which it is: {known}")
 
 
 def _refuse_labels_inside(folder: Path, outputs: Container[str]) -> None:
-    """Raise ListError for a folder that has labels of another form in it: its folders' names are then hardly labels."""
+    """Raise ListError for a folder that has labels of another format in it: its folders' names are then no labels."""
     inner = _entries(folder)
-    for entry in [*inner, *(entry for place in inner[:_FOLDERS_LOOKED_INTO] for entry in _entries(place))]:
-        for source in FORMATS:
-            if source is not folder_names and source.recognises(entry) and os.path.realpath(entry) not in outputs:
+    for entry in [*inner, *(entry for folder in inner[:_FOLDERS_LOOKED_INTO] for entry in _entries(folder))]:
+        for format in FORMATS:
+            if format is not folder_names and format.recognises(entry) and os.path.realpath(entry) not in outputs:
                 raise ListError(
-                    f"{folder}: holds {entry}, which looks like labels of the form {source.NAME} ({source.TITLE}); "
-                    "give that as SOURCE, or say --from folders"
+                    f"{folder}: holds {entry}, which looks like labels of the format {format.NAME} ({format.TITLE}); "
+                    "give that as the source, or say that `format` is folders"
                 )
 
 
@@ -129,7 +134,7 @@ def _entries(folder: Path) -> list[Path]:
             ]
     except OSError:
         return []
-    return [folder / name for name in sorted(names) if name != "labels.txt"]
+    return [folder / name for name in sorted(names) if name != LABEL_NAMES_FILE]
 
 
 def require_there(path: Path) -> None:

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from mxml.data.formats.json_stream import is_whole_number, kind_of, outline, read_objects
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import FormatOptions, images_folder
 from mxml.data.formats.rows import Rows
-from mxml.data.image_list import label_name_faults
+from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages
-from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.errors import Faults
 
 NAME = "coco"
 TITLE = "COCO instances JSON"
 SUFFIXES: tuple[str, ...] = (".json",)
+
+default_root = images_folder
 
 _LISTS = {
     "images": ("id", "file_name", "unknown_category_ids"),
@@ -36,11 +38,6 @@ def recognises(path: Path) -> bool:
     return any(members.get(name) == ("start_array", "start_map") for name in _LISTS)
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``: the file does not say where they are."""
-    return Path("images")
-
-
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the categories of each image, in the order in which the file lists them.
 
@@ -55,7 +52,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
 
 
 def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
-    """Write images and categories numbered from 1, and an annotation without a place for each label present."""
+    """Write images and categories numbered from 1, and an annotation without a box for each label present."""
     labels = labelled.images.labels
     with open(target, "w", encoding="utf-8") as file:
         file.write('{"images": [')
@@ -91,8 +88,7 @@ class _Instances:
 
     def __init__(self, path: Path):
         self._path = path
-        self._faults: list[str] = []
-        self._fault_count = 0
+        self._faults = Faults()
         self._image_ids = array("q")
         self._names: list[str] = []
         self._category_ids = array("q")
@@ -103,43 +99,41 @@ class _Instances:
 
     def take(self, kind: str, number: int, entry: dict[str, Any]) -> None:
         """Take the ``number``-th object of one of the three lists."""
-        own: Any = entry.get("id", number if kind == "annotations" else None)
-        if not is_whole_number(own):
+        object_id: Any = entry.get("id", number if kind == "annotations" else None)
+        if not is_whole_number(object_id):
             self._fault(f"{kind}: item {number:,}: {_wrong(entry, 'id', 'a whole number')}")
         elif kind == "images":
-            self._take_image(own, entry)
+            self._take_image(object_id, entry)
         elif kind == "annotations":
-            self._take_annotation(own, entry)
+            self._take_annotation(object_id, entry)
         elif not isinstance(entry.get("name"), str):
-            self._fault(f"category {own}: {_wrong(entry, 'name', 'a text')}")
+            self._fault(f"category {object_id}: {_wrong(entry, 'name', 'a text')}")
         else:
-            self._category_ids.append(own)
+            self._category_ids.append(object_id)
             self._label_names.append(entry["name"])
 
-    def _take_image(self, own: int, entry: dict[str, Any]) -> None:
+    def _take_image(self, object_id: int, entry: dict[str, Any]) -> None:
         unknown = entry.get("unknown_category_ids", [])
         if not isinstance(entry.get("file_name"), str):
-            self._fault(f"image {own}: {_wrong(entry, 'file_name', 'a text')}")
+            self._fault(f"image {object_id}: {_wrong(entry, 'file_name', 'a text')}")
         elif not isinstance(unknown, list) or not all(map(is_whole_number, unknown)):
-            self._fault(f'image {own}: "unknown_category_ids" should be a list of category ids')
+            self._fault(f'image {object_id}: "unknown_category_ids" should be a list of category ids')
         else:
-            self._image_ids.append(own)
+            self._image_ids.append(object_id)
             self._names.append(entry["file_name"])
-            self._unknown[0].extend([own] * len(unknown))
+            self._unknown[0].extend([object_id] * len(unknown))
             self._unknown[1].extend(unknown)
 
-    def _take_annotation(self, own: int, entry: dict[str, Any]) -> None:
+    def _take_annotation(self, object_id: int, entry: dict[str, Any]) -> None:
         for key in ("image_id", "category_id"):
             if not is_whole_number(entry.get(key)):
-                self._fault(f"annotation {own}: {_wrong(entry, key, 'a whole number')}")
+                self._fault(f"annotation {object_id}: {_wrong(entry, key, 'a whole number')}")
                 return
-        for column, value in zip(self._present, (entry["image_id"], entry["category_id"], own)):
+        for column, value in zip(self._present, (entry["image_id"], entry["category_id"], object_id)):
             column.append(value)
 
     def _fault(self, fault: str) -> None:
-        self._fault_count += 1
-        if len(self._faults) < SHOWN_FAULTS:
-            self._faults.append(f"{self._path}: {fault}")
+        self._faults.add(f"{self._path}: {fault}")
 
     def labelled(self, root: Path, options: FormatOptions) -> LabelledImages:
         """Return the labels of each image; raise ListError for faults in the objects and in what they refer to."""
@@ -147,24 +141,23 @@ class _Instances:
             self._fault(f"category {self._category_ids[position - 1]}: {fault}")
         for kind, ids in (("category", self._category_ids), ("image", self._image_ids)):
             values, times = np.unique(_column(ids), return_counts=True)
-            for own in values[times > 1].tolist():
-                self._fault(f"{kind} {own}: is there more than once, ids should be unique")
+            for object_id in values[times > 1].tolist():
+                self._fault(f"{kind} {object_id}: is there more than once, ids should be unique")
         annotations = self._present[2]
         present = self._cells(*self._present[:2], lambda i: f"annotation {annotations[i]}")
         unknown = self._cells(*self._unknown, lambda i: f"image {self._unknown[0][i]}")
-        if self._fault_count:
-            raise ListError(self._faults, self._fault_count)
+        self._faults.raise_any()
         rows = Rows(self._path, fixed=self._label_names, allow_absolute=options.allow_absolute)
-        for own, name, shows, masked in zip(self._image_ids, self._names, present, unknown):
-            rows.add(f"{self._path}: image {own}", name, shows, masked)
+        for object_id, name, shows, masked in zip(self._image_ids, self._names, present, unknown):
+            rows.add(f"{self._path}: image {object_id}", name, shows, masked)
         return rows.finish(root)
 
-    def _cells(self, images: array[int], categories: array[int], place: Callable[[int], str]) -> Iterator[list[str]]:
+    def _cells(self, images: array[int], categories: array[int], location: Callable[[int], str]) -> Iterator[list[str]]:
         """Note references to nothing as faults; return what yields the label names of each image."""
         rows, columns = _positions(images, self._image_ids), _positions(categories, self._category_ids)
         for i in np.flatnonzero((rows < 0) | (columns < 0)).tolist():
             absent = f"image {images[i]}" if rows[i] < 0 else f"category {categories[i]}"
-            self._fault(f"{place(i)}: refers to {absent}, which is not there")
+            self._fault(f"{location(i)}: refers to {absent}, which is not there")
         return self._names_by_image(rows, columns)
 
     def _names_by_image(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[list[str]]:

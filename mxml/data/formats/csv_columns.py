@@ -1,20 +1,22 @@
-"""Labels in a table with one column a label: ``image,red,dress`` and below it ``photos/1.jpg,1,0``."""
+"""Labels in a table with one column per label: ``image,red,dress`` and below it ``photos/1.jpg,1,0``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, is_table, read_rows, write_rows
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import FormatOptions, images_folder
 from mxml.data.formats.rows import Rows
-from mxml.data.image_list import label_name_faults
+from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages
-from mxml.errors import ListError
+from mxml.errors import Faults, ListError
 from mxml.text import quoted
 
 NAME = "csv"
-TITLE = "CSV or TSV with one column a label"
+TITLE = "CSV or TSV with one column per label"
 SUFFIXES = TABLE_SUFFIXES
+
+default_root = images_folder
 
 VALUES = {
     **dict.fromkeys(("", "0", "0.0", "false"), 0),
@@ -31,11 +33,6 @@ def recognises(path: Path) -> bool:
     return is_table(path)
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
-
-
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a table whose first column names the image and whose other columns, by their header, hold its labels.
 
@@ -47,9 +44,10 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     label_names = tuple(name.strip() for name in header[1:])
     if not label_names:
         raise ListError(f"{path}:{line}: has no label columns, should be a header like: image,red,dress")
-    faults = [f"{path}:{line}: column {column + 1}: {fault}" for column, fault in label_name_faults(label_names)]
-    if faults:
-        raise ListError(faults)
+    faults = Faults()
+    for column, fault in label_name_faults(label_names):
+        faults.add(f"{path}:{line}: column {column + 1}: {fault}")
+    faults.raise_any()
     rows = Rows(path, label_names, path, options.allow_absolute)
     # Most rows repeat the values of an earlier one.
     known: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
@@ -57,9 +55,9 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
         values = tuple(row[1:])
         labels = known.get(values)
         if labels is None:
-            fault = _row_fault(row, label_names)
-            if fault:
-                rows.fault(line, fault)
+            row_fault = _row_fault(row, label_names)
+            if row_fault:
+                rows.fault(line, row_fault)
                 continue
             labels = _labels(values, label_names)
             if (len(known) + 1) * len(values) <= _CACHED_CELLS:

@@ -27,8 +27,8 @@ def is_table(path: Path) -> bool:
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, the header first, each with the number of the line on which it starts.
 
-    Fields lie between tabs in ``.tsv`` and ``.tab`` files, else between commas, or what spreadsheets write in their
-    place: the tabs or semicolons of a header without a comma. Raises ListError for a stray quote and for a first line
+    Fields lie between tabs in ``.tsv`` and ``.tab`` files, else between commas, or what spreadsheets write
+    instead: the tabs or semicolons of a header without a comma. Raises ListError for a stray quote and for a first line
     that is an image's.
     """
     lines = read_lines(path)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mxml.data.formats.csv_columns import VALUES
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, first_rows, is_table, read_rows, write_rows
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import FormatOptions, images_folder
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names
+from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
 from mxml.text import quoted
@@ -18,6 +18,8 @@ from mxml.text import quoted
 NAME = "tags"
 TITLE = "CSV or TSV with one column of tags"
 SUFFIXES = TABLE_SUFFIXES
+
+default_root = images_folder
 
 SEPARATORS = "|;,"
 """What may stand between tags where nobody says what does; the first that occurs is taken."""
@@ -41,11 +43,6 @@ def recognises(path: Path) -> bool:
     if rows[0][1].strip().lower() in _TAG_HEADERS:
         return not cells or any(not cell or cell.lower() not in VALUES for cell in cells)
     return any(cells) and not any(cell and (cell.lower() in VALUES or _NUMBER.fullmatch(cell)) for cell in cells)
-
-
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
@@ -80,11 +77,11 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
     """Write the table and labels.txt beside it, with ``options.separator`` or ``|`` between tags.
 
     The column ``unknown`` is there where some label is unknown. A tag with any separator or a quote in it, and one
-    that would make a table with one column a label of this, is in quotes.
+    that would make a table with one column per label of this, is in quotes.
     """
     images = labelled.images
     separator = SEPARATORS[0] if options.separator is None else options.separator
-    (target.parent / "labels.txt").write_bytes(format_label_names(labelled.label_names))
+    label_names_file(target).write_bytes(format_label_names(labelled.label_names))
     names = [_quoted_tag(name, separator) for name in labelled.label_names]
     marks = (1, -1) if (images.labels == -1).any() else (1,)
     lines = (
@@ -114,14 +111,14 @@ def _find_separator(path: Path) -> tuple[str, tuple[str, ...]]:
                     examples.setdefault(sign, cell)
     found = [sign for sign in SEPARATORS if sign in examples]
     if not found:
-        hint = "; --separator ' ' parts them at blanks" if blanks else ""
+        hint = "; `separator` ' ' parts them at blanks" if blanks else ""
         note = f"{path}: nothing of {' '.join(SEPARATORS)} separates tags, so each cell is one tag{hint}"
         return SEPARATORS[0], (note,)
     notes = [f"{path}: tags are separated by {found[0]}"]
     if len(found) > 1:
         notes.append(
             f"{path}: some tags hold {found[1]}, such as those in {quoted(examples[found[1]])}; "
-            "--separator says what separates tags, and quotes keep a tag together"
+            "`separator` says what separates tags, and quotes keep a tag together"
         )
     return found[0], tuple(notes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -11,6 +12,13 @@ from mxml.errors import ListError
 from mxml.text import quoted
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""How the files end that are taken for images."""
+
+UNREAD_SUFFIXES = (
+    *(".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe", ".jxl"),
+    *(".nef", ".orf", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga"),
+)
+"""How files end that people take for images, and that nothing here reads."""
 
 _MAX_PART_BYTES = 255
 
@@ -26,9 +34,9 @@ def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
         raise ListError(f"{error.filename}: cannot be read: {error.strerror}")
 
     found = []
-    for place, folders, files in os.walk(folder, onerror=refuse):
+    for path, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        inner = os.path.relpath(place, folder).replace(os.sep, "/") + "/"
+        inner = os.path.relpath(path, folder).replace(os.sep, "/") + "/"
         inner = "" if inner == "./" else inner
         found += [inner + name for name in files if name.lower().endswith(suffixes) and not name.startswith(".")]
     return sorted(found)
@@ -37,6 +45,15 @@ def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 def find_images(folder: Path) -> list[str]:
     """Return the image files under ``folder``, by their suffix, as find_files does."""
     return find_files(folder, IMAGE_SUFFIXES)
+
+
+def unread_images(folder: Path) -> str:
+    """Return in words how many images of other formats are under ``folder``, such as ``5 .gif, 2 .heic``; or nothing.
+
+    ``find_images`` passes them over.
+    """
+    counts = Counter(os.path.splitext(name)[1].lower() for name in find_files(folder, UNREAD_SUFFIXES))
+    return ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(counts.items()))
 
 
 def relative_to(path: Path, root: Path) -> str:

@@ -9,24 +9,29 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.formats.file_tree import IMAGE_SUFFIXES, blocked_files, file_fault, find_images, relative_to
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.file_tree import (
+    IMAGE_SUFFIXES,
+    blocked_files,
+    file_fault,
+    find_images,
+    relative_to,
+    unread_images,
+)
+from mxml.data.formats.options import OTHER_FORMATS, FormatOptions
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names, path_fault
+from mxml.data.image_list import path_fault
+from mxml.data.label_names import LABEL_NAMES_FILE, format_label_names
 from mxml.data.labelled_images import LabelledImages
-from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.text import quoted, shown
+from mxml.errors import Faults, ListError
+from mxml.text import counted, quoted, shown
 
 NAME = "folders"
 TITLE = "folders named by their labels"
 SUFFIXES: tuple[str, ...] = ()
 
-_LABEL_FILE = "labels.txt"
-_OTHER_FORMS = "; csv, jsonl and coco can hold it"
-
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a folder; the other forms that are folders are asked before."""
+    """Say whether ``path`` is a folder; the other formats that are folders are asked before."""
     return path.is_dir()
 
 
@@ -46,56 +51,59 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
         raise ListError(f"{path}: is a file, should be a folder with folders of images named by their labels")
     prefix = relative_to(path, root)
     names = find_images(path)
+    unread = unread_images(path)
     if not names:
-        raise ListError(f"{path}: holds no images, should hold folders of images (or labels.csv) named by their labels")
+        but = f" but {unread} files, which cannot be read;" if unread else ","
+        raise ListError(
+            f"{path}: holds no images{but} should hold folders of images named by their labels, or labels.csv"
+        )
+    notes = [f"{path}: {unread} files are passed over: images end in {' '.join(IMAGE_SUFFIXES)}"] if unread else []
     rows = rows_of_names(path, options)
     for name in names:
         if "/" in name:
             rows.add(str(path / name), prefix + name, _labels_of(name, options))
     loose = [name for name in names if "/" not in name]
     if loose:
-        what = "1 image is" if len(loose) == 1 else f"{len(loose):,} images are"
         rows.fault(
             str(path),
-            f"{what} in no labelled folder, such as {quoted(loose[0])}, should be in one like red_dress; if a table or "
-            "file has the labels, give that as SOURCE",
+            f"holds {counted(len(loose), 'image')} in no labelled folder, such as {quoted(loose[0])}, should be in one "
+            "like red_dress; if a table or file has the labels, give that as the source",
         )
-    return rows.finish(root)
+    return rows.finish(root, notes)
 
 
 def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Make the folders under ``target`` and put the images there, as hard links where possible, else as copies.
 
     The image ``a/b.jpg`` with the labels red and dress goes to ``a/red_dress/b.jpg``, one without labels to
-    ``a/_/b.jpg``; an image whose folder says its labels already keeps its place. Raises ListError, before anything is
+    ``a/_/b.jpg``; an image whose folder says its labels already keeps its name. Raises ListError, before anything is
     made, for unknown labels, for labels and images that folders cannot hold, and for images that are not there.
     """
     images = labelled.images
     label_file = format_label_names(labelled.label_names)
-    faults = []
-    places: dict[str, str] = {}
+    faults = Faults()
+    name_at: dict[str, str] = {}
     for i, name in enumerate(images.names()):
         row = images.labels[i]
         labels = [labelled.label_names[column] for column in np.flatnonzero(row == 1)]
-        place, fault = _place(name, labels, options)
+        target_name, fault = _labelled_name(name, labels, options)
         if (row == -1).any():
-            fault = f"{quoted(name)} has unknown labels, which no folder's name says{_OTHER_FORMS}"
-        elif not fault and place in places:
-            fault = f"{quoted(places[place])} and {quoted(name)} would both be {quoted(place)}; rename one"
+            fault = f"{quoted(name)} has unknown labels, which no folder's name says{OTHER_FORMATS}"
+        elif not fault and target_name in name_at:
+            fault = f"{quoted(name_at[target_name])} and {quoted(name)} would both be {quoted(target_name)}; rename one"
         elif not fault and not os.path.isfile(images.path(i)):
             fault = f"{images.path(i)}: is not there, should be an image to put into its labels' folder"
         if fault:
-            faults.append(fault)
+            faults.add(fault)
         else:
-            places[place] = name
-    blocked = blocked_files([*places, _LABEL_FILE])
-    faults += [f"{quoted(name)} would be a file where others need a folder{_OTHER_FORMS}" for name in blocked]
-    if faults:
-        raise ListError(faults[:SHOWN_FAULTS], len(faults))
+            name_at[target_name] = name
+    for name in blocked_files([*name_at, LABEL_NAMES_FILE]):
+        faults.add(f"{quoted(name)} would be a file where others need a folder{OTHER_FORMATS}")
+    faults.raise_any()
     target.mkdir()
-    (target / _LABEL_FILE).write_bytes(label_file)
-    for place, name in places.items():
-        _link(os.path.join(images.root, name), target / place)
+    (target / LABEL_NAMES_FILE).write_bytes(label_file)
+    for target_name, name in name_at.items():
+        _link(os.path.join(images.root, name), target / target_name)
 
 
 def _labels_of(name: str, options: FormatOptions) -> list[str]:
@@ -107,13 +115,13 @@ def _labels_of(name: str, options: FormatOptions) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _place(name: str, labels: Sequence[str], options: FormatOptions) -> tuple[str, str | None]:
+def _labelled_name(name: str, labels: Sequence[str], options: FormatOptions) -> tuple[str, str | None]:
     """Return where an image with these labels goes, and why it cannot."""
     fault = path_fault(name) or file_fault(name)
     if not fault and not name.lower().endswith(IMAGE_SUFFIXES):
         fault = f"the name {quoted(name)} does not end as an image's does: {', '.join(IMAGE_SUFFIXES)}"
     if fault:
-        return name, f"{fault}, so folders cannot hold it{_OTHER_FORMS}"
+        return name, f"{fault}, so folders cannot hold it{OTHER_FORMATS}"
     if "/" in name and set(_labels_of(name, options)) == set(labels):
         return name, None
     split = options.split_char
@@ -125,22 +133,25 @@ def _place(name: str, labels: Sequence[str], options: FormatOptions) -> tuple[st
             return (
                 name,
                 f"the label {quoted(label)} of {quoted(name)} holds {held!r}, which divides labels"
-                f"{' unless --split-char says another' if held == split else ''}{_OTHER_FORMS}",
+                f"{' unless `split_char` is another' if held == split else ''}{OTHER_FORMATS}",
             )
     above, slash, file = name.rpartition("/")
-    place = f"{above}{slash}{split.join(labels) or split}/{file}"
-    fault = path_fault(place) or file_fault(place)
+    target_name = f"{above}{slash}{split.join(labels) or split}/{file}"
+    fault = path_fault(target_name) or file_fault(target_name)
     if fault:
-        return place, f"{fault}, so folders cannot hold the labels of {quoted(name)}{_OTHER_FORMS}"
-    back = _labels_of(place, options)
+        return target_name, f"{fault}, so folders cannot hold the labels of {quoted(name)}{OTHER_FORMATS}"
+    back = _labels_of(target_name, options)
     if set(back) != set(labels):
-        return place, f"the labels of {quoted(name)} would be read as {shown(back)}, given its folders{_OTHER_FORMS}"
-    return place, None
+        return (
+            target_name,
+            f"the labels of {quoted(name)} would be read as {shown(back)}, given its folders{OTHER_FORMATS}",
+        )
+    return target_name, None
 
 
 def _link(source: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A link to a link would lead nowhere from its new place.
+    # A link to a link would lead nowhere from its new folder.
     real = os.path.realpath(source)
     try:
         os.link(real, target)

@@ -1,4 +1,4 @@
-"""Labels in JSON Lines, one object an image: ``{"image": "photos/1.jpg", "labels": ["red", "dress"]}``."""
+"""Labels in JSON Lines, one object per image: ``{"image": "photos/1.jpg", "labels": ["red", "dress"]}``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mxml.data.formats.json_stream import kind_of
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import FormatOptions, images_folder
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names
+from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
 from mxml.text import quoted, shown
@@ -20,7 +20,9 @@ NAME = "jsonl"
 TITLE = "JSON Lines"
 SUFFIXES: tuple[str, ...] = (".jsonl", ".ndjson")
 
-_FORM = '{"image": "a.jpg", "labels": ["red", "dress"]}'
+default_root = images_folder
+
+_EXAMPLE = '{"image": "a.jpg", "labels": ["red", "dress"]}'
 
 
 def recognises(path: Path) -> bool:
@@ -28,13 +30,8 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() in (".jsonl", ".ndjson") and not path.is_dir()
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
-
-
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read one object a line: ``image``, its ``labels``, and ``unknown``, the labels of which nobody knows, if any.
+    """Read one object per line: ``image``, its ``labels``, and ``unknown``, the labels of which nobody knows, if any.
 
     Other keys are passed over. The images keep the file's order. Raises one ListError with every fault.
     """
@@ -52,7 +49,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
 def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the lines, and labels.txt beside them."""
     images = labelled.images
-    (target.parent / "labels.txt").write_bytes(format_label_names(labelled.label_names))
+    label_names_file(target).write_bytes(format_label_names(labelled.label_names))
     with open(target, "wb") as file:
         for name, row in zip(images.names(), images.labels.tolist()):
             labels, unknown = (
@@ -70,18 +67,18 @@ def _parse(line: str) -> tuple[str, list[str], list[str]]:
     try:
         entry = json.loads(line, object_pairs_hook=_without_repeats, parse_int=_number)
     except RecursionError:
-        raise ValueError(f"is nested too deeply, should be like {_FORM}") from None
+        raise ValueError(f"is nested too deeply, should be like {_EXAMPLE}") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"is not JSON ({error.msg} in column {error.colno}), should be like {_FORM}") from None
+        raise ValueError(f"is not JSON ({error.msg} in column {error.colno}), should be like {_EXAMPLE}") from None
     if not isinstance(entry, dict):
-        raise ValueError(f"is {kind_of(entry)}, should be an object like {_FORM}")
+        raise ValueError(f"is {kind_of(entry)}, should be an object like {_EXAMPLE}")
     name = entry.get("image")
     if not isinstance(name, str):
         what = kind_of(name) if "image" in entry else f"missing{_keys(entry)}"
         raise ValueError(f'"image" is {what}, should be a path in quotes')
     if "labels" not in entry:
         raise ValueError(
-            f'"labels" is missing{_keys(entry)}, should be a list of names, [] for none; a line is like {_FORM}'
+            f'"labels" is missing{_keys(entry)}, should be a list of names, [] for none; a line is like {_EXAMPLE}'
         )
     return name, _names(entry, "labels"), _names(entry, "unknown")
 

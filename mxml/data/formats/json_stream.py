@@ -235,10 +235,10 @@ def _no_json(path: Path, start: int, error: Exception) -> str:
                 events.clear()
                 line += chunk.count(b"\n")
         except (ValueError, ijson.JSONError, StopIteration):
-            place = file.tell()
+            stop = file.tell()
     said = re.match(r"(?:b['\"])?(?:lexical error: |parse error: )?([^\n\\]*)", str(error))
     reason = f" ({said[1].strip(' .')[:80]})" if said and said[1] else ""
-    return f"{path}:{line}: is not JSON from byte {place:,} of the file on{reason}"
+    return f"{path}:{line}: is not JSON from byte {stop:,} of the file on{reason}"
 
 
 def _skip_bom(file: BinaryIO) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from mxml.data.formats.json_stream import is_whole_number, kind_of, outline, read_objects
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import FormatOptions, images_folder
 from mxml.data.formats.rows import Rows
-from mxml.data.image_list import label_name_faults
+from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages
-from mxml.errors import ListError
+from mxml.errors import Faults, ListError
 
 NAME = "mmpretrain"
 TITLE = "mmpretrain JSON"
 SUFFIXES: tuple[str, ...] = (".json",)
+
+default_root = images_folder
 
 _IMAGE_KEYS = ("img_path", "gt_label", "unknown_label")
 
@@ -29,11 +31,6 @@ def recognises(path: Path) -> bool:
         return False
     members = outline(path)
     return members.get("data_list") == ("start_array", "start_map") or members.get("metainfo", ())[:1] == ("start_map",)
-
-
-def default_root(path: Path) -> Path:
-    """Return ``images``: the file does not say where they are."""
-    return Path("images")
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
@@ -61,17 +58,19 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     names = _label_names(path, classes)
     rows = Rows(path, fixed=names, allow_absolute=options.allow_absolute)
     for number, item in enumerate(entries, 1):
-        place = f"{path}: image {number} of data_list"
+        location = f"{path}: image {number} of data_list"
         if isinstance(item, str):
-            rows.fault(place, item)
+            rows.fault(location, item)
             continue
         image = item[0]
         present, unknown = (np.frombuffer(numbers, np.int64).tolist() for numbers in item[1:])
         outside = [label for label in (*present, *unknown) if not 0 <= label < len(names)]
         if outside:
-            rows.fault(place, f"has the label {outside[0]}, should be 0 to {len(names) - 1} for {len(names)} classes")
+            rows.fault(
+                location, f"has the label {outside[0]}, should be 0 to {len(names) - 1} for {len(names)} classes"
+            )
         else:
-            rows.add(place, image, [names[label] for label in present], [names[label] for label in unknown])
+            rows.add(location, image, [names[label] for label in present], [names[label] for label in unknown])
     return rows.finish(root)
 
 
@@ -111,7 +110,8 @@ def _numbers(entry: dict[str, Any], key: str) -> tuple[Any, ...]:
 def _label_names(path: Path, classes: Any) -> list[str]:
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise ListError(f'{path}: "metainfo" should have "classes", a list of the classes\' names')
-    faults = [f"{path}: class {position - 1}: {fault}" for position, fault in label_name_faults(classes)]
-    if faults:
-        raise ListError(faults)
+    faults = Faults()
+    for position, fault in label_name_faults(classes):
+        faults.add(f"{path}: class {position - 1}: {fault}")
+    faults.raise_any()
     return classes

@@ -1,4 +1,4 @@
-"""Labels in an image list of MXNet's own, one column a class: ``0 TAB 1.000000 TAB 0.000000 TAB photos/1.jpg``."""
+"""Labels in an image list as MXNet has them, one column per class: ``0 TAB 1.000000 TAB 0.000000 TAB photos/1.jpg``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import column_names, without_repeats
-from mxml.data.formats.options import FormatOptions
-from mxml.data.image_list import MAX_PATH_BYTES, format_label_names
+from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.image_list import MAX_PATH_BYTES
+from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst
 from mxml.errors import ListError
 from mxml.text_lines import MAX_LINE_BYTES
 
 NAME = "lst"
-TITLE = "image list with one column a label"
+TITLE = "image list with one column per label"
 SUFFIXES: tuple[str, ...] = (".lst",)
+
+default_root = images_folder
 
 _MAX_LABELS = (MAX_LINE_BYTES - MAX_PATH_BYTES - len("-9223372036854775808\t")) // len("-1.000000\t")
 
@@ -26,13 +29,8 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() == ".lst" and path.is_file()
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
-
-
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read a list in the lists' own order, each image with its index; its columns are named by the labels.txt beside.
+    """Read a list in its order, each image with its index; its columns are named by the labels.txt beside.
 
     Without one, ``options.classes`` names them, or else they are class_0, class_1, ... Raises ListError with every
     fault.
@@ -40,11 +38,11 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     images = read_lst(path, root, allow_absolute=options.allow_absolute)
     label_names, notes = column_names(path, images.num_classes, options)
 
-    def places(positions: np.ndarray) -> list[str]:
+    def locations(positions: np.ndarray) -> list[str]:
         lines = read_good_lines(path, allow_absolute=options.allow_absolute).line_numbers
         return [f"{path}:{line}" for line in lines[positions].tolist()]
 
-    images, more = without_repeats(path, images, label_names, places)
+    images, more = without_repeats(path, images, label_names, locations)
     return LabelledImages(images, label_names, notes + more)
 
 
@@ -57,4 +55,4 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
         )
     content, names = format_lst(labelled.images), format_label_names(labelled.label_names)
     target.write_bytes(content)
-    target.with_name("labels.txt").write_bytes(names)
+    label_names_file(target).write_bytes(names)

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mxml.errors import SettingError
+
+DEFAULT_ROOT = Path("images")
+"""The folder that images are under where neither a person nor a format says another."""
+
+OTHER_FORMATS = "; csv, jsonl and coco can hold it"
+"""How the refusal of what a format cannot hold ends."""
 
 _DIFFICULT = ("unknown", "present", "absent")
 
@@ -36,3 +43,8 @@ class FormatOptions:
 
 
 DEFAULTS = FormatOptions()
+
+
+def images_folder(path: Path) -> Path:
+    """Return ``DEFAULT_ROOT``: the default_root of formats that don't say where their images are."""
+    return DEFAULT_ROOT

@@ -6,11 +6,11 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import OTHER_FORMATS, FormatOptions
 from mxml.data.formats.rows import Rows
-from mxml.data.image_list import label_name_faults
+from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages, merge
-from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.errors import Faults, ListError
 from mxml.text import quoted
 from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
@@ -25,7 +25,7 @@ _BEGINNING = 1 << 16
 _FIRST_LINE = re.compile(rb"[^\t]+\t *-?[0-9]+ *(, *(-?[0-9]+ *)?)*")
 _LABEL_LINE = re.compile(r"[ \t]*([0-9]{1,9})[ \t]+(.+)")
 _VALUES = ("0", "1", "-1")
-_FORM = "should be a path, a tab and the labels, such as: photos/1.jpg, a tab, 0,1,0"
+_WANTED = "should be a path, a tab and the labels, such as: photos/1.jpg, a tab, 0,1,0"
 _CACHED_CELLS = 4 << 20
 
 
@@ -65,15 +65,14 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
         raise ListError(f"{target.name}: is where the label names go, the list should be called train.txt or the like")
     names = labelled.images.names()
     if len(labelled.label_names) > _MAX_LABELS:
-        raise ListError(f"{target.name}: cannot hold {len(labelled.label_names):,} labels a line; coco can")
-    faults = [
-        f"the path {quoted(name)} holds a tab or a byte order mark, which a PaddleX list cannot hold; "
-        "csv, jsonl and coco can"
-        for name in names
-        if "\t" in name or name.startswith("\ufeff")
-    ]
-    if faults:
-        raise ListError(faults[:SHOWN_FAULTS], len(faults))
+        raise ListError(f"{target.name}: cannot hold {len(labelled.label_names):,} labels per line; coco can")
+    faults = Faults()
+    for name in names:
+        if "\t" in name or name.startswith("\ufeff"):
+            faults.add(
+                f"the path {quoted(name)} holds a tab or a byte order mark, which a PaddleX list cannot{OTHER_FORMATS}"
+            )
+    faults.raise_any()
     with open(target, "w", encoding="utf-8") as file:
         for name, row in zip(names, labelled.images.labels):
             file.write(f"{name}\t{','.join(map(str, row.tolist()))}\n")
@@ -95,26 +94,25 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     if not path.exists():
         raise ListError(f"{path}: is not there, should have a number and a name for each label, such as: 0 red")
     numbered: dict[int, tuple[int, str]] = {}
-    faults = []
+    faults = Faults()
     for line, text in enumerate(read_lines(path), 1):
         if not text.strip():
             continue
         fields = _LABEL_LINE.fullmatch(text)
         if not fields:
-            faults.append(f"{path}:{line}: is {quoted(text)}, should be a number, a blank and a name, such as: 0 red")
+            faults.add(f"{path}:{line}: is {quoted(text)}, should be a number, a blank and a name, such as: 0 red")
         elif int(fields[1]) in numbered:
-            faults.append(f"{path}:{line}: the number {fields[1]} is already on line {numbered[int(fields[1])][0]}")
+            faults.add(f"{path}:{line}: the number {fields[1]} is already on line {numbered[int(fields[1])][0]}")
         else:
             numbered[int(fields[1])] = line, fields[2].strip()
     order = sorted(numbered)
     if not faults and order != list(range(len(order))):
         absent = next(number for number, found in enumerate(order) if number != found)
-        faults.append(f"{path}: has no label {absent}, should have each number from 0 to {len(order) - 1} once")
+        faults.add(f"{path}: has no label {absent}, should have each number from 0 to {len(order) - 1} once")
     names = tuple(numbered[number][1] for number in order)
     for position, fault in label_name_faults(names):
-        faults.append(f"{path}:{numbered[order[position - 1]][0]}: {fault}")
-    if faults:
-        raise ListError(faults)
+        faults.add(f"{path}:{numbered[order[position - 1]][0]}: {fault}")
+    faults.raise_any()
     if not names:
         raise ListError(f"{path}: holds no labels, should have a line such as: 0 red")
     return names
@@ -139,7 +137,7 @@ def _read_list(path: Path, root: Path, label_names: tuple[str, ...], options: Fo
         if not text.strip():
             continue
         name, tab, values = text.partition("\t")
-        found = labels(values) if tab and "\t" not in values else _FORM
+        found = labels(values) if tab and "\t" not in values else _WANTED
         if isinstance(found, str):
             rows.fault(line, found)
         else:

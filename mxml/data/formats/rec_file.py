@@ -5,43 +5,34 @@ from __future__ import annotations
 import array
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mxml.data.formats.numbered import class_table, column_names, holds_class_numbers, without_repeats
-from mxml.data.formats.options import FormatOptions
-from mxml.data.image_list import ImageList, format_label_names
+from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.rec_names import Listed, named_records, read_listed
+from mxml.data.image_list import ImageList
+from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
-from mxml.data.lst_file import format_lst, read_good_lines, read_lst
+from mxml.data.lst_file import format_lst
 from mxml.data.record_file import (
     MAX_LABELS,
     MAX_RECORD_BYTES,
-    ImageHeader,
     Record,
     RecordFile,
     pack_image,
     record_place,
 )
-from mxml.errors import SHOWN_FAULTS, ListError
+from mxml.errors import SHOWN_FAULTS, Faults, ListError
 from mxml.text import counted
 
 NAME = "rec"
 TITLE = "RecordIO file of images and labels"
 SUFFIXES: tuple[str, ...] = (".rec",)
 
-_SUFFIXES = (
-    (b"\xff\xd8\xff", ".jpg"),
-    (b"\x89PNG\r\n\x1a\n", ".png"),
-    (b"RIFF", ".webp"),
-    (b"BM", ".bmp"),
-    (b"II*\0", ".tif"),
-    (b"MM\0*", ".tif"),
-    (b"II+\0", ".tif"),
-    (b"MM\0+", ".tif"),
-)
+default_root = images_folder
+
 _BLOCK_BYTES = 4 << 20
 
 
@@ -50,18 +41,13 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() == ".rec" and path.is_file()
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
-
-
 # ---- reading
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the labels in the records' headers, in the records' order; the images themselves are passed over.
 
-    Several labels a record are columns of 1, 0 and -1, named as in a .lst; a single one is that, too, or a class
+    Several labels per record are columns of 1, 0 and -1, named as in a .lst; a single one is that, too, or a class
     number, as ``holds_class_numbers`` tells. The images are called as the NAME.lst beside has them by their id in its
     first column, or without one by their id and format: 00000007.jpg. Raises one ListError with every fault.
     """
@@ -80,7 +66,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     index = np.frombuffer(ids, np.int64)
     notes = _differences(table, index, listed, path)
     if labels.width == 1 and holds_class_numbers(path, float(np.fmax.reduce(table[:, 0])), options):
-        table, label_names = class_table(path, table[:, 0], options, labels.places)
+        table, label_names = class_table(path, table[:, 0], options, labels.locations)
     else:
         if labels.width == 1:
             labels.check(table, 0)
@@ -88,108 +74,8 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
         label_names, more = column_names(path, labels.width, options)
         notes += more
     images = ImageList.from_rows(names, table, root, index)
-    images, more = without_repeats(path, images, label_names, labels.places)
+    images, more = without_repeats(path, images, label_names, labels.locations)
     return LabelledImages(images, label_names, notes + more)
-
-
-class Faults:
-    """Gathers faults, and keeps the messages that there is room to show."""
-
-    def __init__(self) -> None:
-        self.kept: list[str] = []
-        self.count = 0
-
-    def add(self, fault: str) -> None:
-        """Count a fault."""
-        self.count += 1
-        if len(self.kept) < SHOWN_FAULTS:
-            self.kept.append(fault)
-
-    def raise_any(self) -> None:
-        """Raise one ListError with every fault, if there are any."""
-        if self.count:
-            raise ListError(self.kept, self.count)
-
-
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """The list beside a RecordIO file: ``position`` says where in ``images`` an id is."""
-
-    path: Path
-    images: ImageList
-    position: dict[int, int]
-
-    def places(self, positions: np.ndarray) -> list[str]:
-        """Return the lines that images are on."""
-        lines = read_good_lines(self.path, allow_absolute=True, any_values=True).line_numbers
-        return [f"{self.path}:{line}" for line in lines[positions].tolist()]
-
-
-def read_listed(path: Path, allow_absolute: bool) -> Listed | None:
-    """Read the NAME.lst beside NAME.rec, None if there is none; raise ListError for an index that is there twice."""
-    file = path.with_suffix(".lst")
-    if not os.path.lexists(file):
-        return None
-    images = read_lst(file, allow_absolute=allow_absolute, any_values=True)
-    ids = images.index.tolist()
-    listed = Listed(file, images, dict(zip(ids, range(len(ids)))))
-    if len(listed.position) < len(ids):
-        repeated = np.array([position for position, number in enumerate(ids) if listed.position[number] != position])
-        places = listed.places(repeated[:SHOWN_FAULTS])
-        numbers = images.index[repeated].tolist()
-        faults = [
-            f"{place}: the index {number} is there again further down, should be an id of one record in {path}"
-            for place, number in zip(places, numbers)
-        ]
-        raise ListError(faults, len(repeated))
-    return listed
-
-
-def named_records(file: RecordFile, listed: Listed | None, faults: Faults) -> Iterator[tuple[Record, ImageHeader, str]]:
-    """Yield the records that can be named, each with its header and its image's name; add what is wrong to ``faults``.
-
-    A fault in the file's structure ends it.
-    """
-    seen: dict[int, int] = {}
-    try:
-        for record in file:
-            header = file.image_header(record)
-            name = fault = ""
-            first = seen.setdefault(header.id, record.number)
-            if first != record.number:
-                fault = f"has the id {header.id}, which record {first:,} has, should be one of its own"
-            elif header.id >= 1 << 63:
-                fault = f"has the id {header.id}, should be less than {1 << 63}"
-            elif listed is None:
-                name, fault = _number_name(file, record, header)
-            elif header.id in listed.position:
-                name = listed.images.name(listed.position[header.id])
-            else:
-                fault = f"has the id {header.id}, which no line of {listed.path} has as its index"
-            if fault:
-                faults.add(f"{record_place(file.path, record.number, record.offset)}: {fault}")
-            else:
-                yield record, header, name
-    except ListError as error:
-        faults.add(str(error))
-        return
-    missing = [] if listed is None else [place for number, place in listed.position.items() if number not in seen]
-    if listed and missing:
-        for place in listed.places(np.array(missing[:SHOWN_FAULTS])):
-            faults.add(
-                f"{place}: has an index that is the id of no record in {file.path}; im2rec leaves out images that it "
-                "cannot read: take the line out"
-            )
-        faults.count += max(0, len(missing) - SHOWN_FAULTS)
-
-
-def _number_name(file: RecordFile, record: Record, header: ImageHeader) -> tuple[str, str]:
-    """Return what an image is called by its id and format; or, second, that it has none."""
-    beginning = file.read(record, header.image_start, 16)
-    for magic, suffix in _SUFFIXES:
-        if beginning.startswith(magic):
-            return f"{header.id:08d}{suffix}", ""
-    return "", "holds no JPEG, PNG, WebP, BMP or TIFF image after its labels"
 
 
 class _Labels:
@@ -209,9 +95,9 @@ class _Labels:
         width = len(labels) // 4
         self.width = self.width or width
         if width != self.width:
-            place = record_place(self._path, record.number, record.offset)
+            location = record_place(self._path, record.number, record.offset)
             self._faults.add(
-                f"{place}: has {counted(width, 'label')}, should be {self.width} like record {self._numbers[0]:,}"
+                f"{location}: has {counted(width, 'label')}, should be {self.width} like record {self._numbers[0]:,}"
             )
             return False
         self._numbers.append(record.number)
@@ -222,7 +108,7 @@ class _Labels:
         return True
 
     def finish(self) -> np.ndarray:
-        """Return (N, C) labels: float32 where there is one an image, and int8 else; what is no label is a fault."""
+        """Return (N, C) labels: float32 where there is one per image, and int8 else; what is no label is a fault."""
         self._end_block()
         return np.concatenate(self._blocks) if self._blocks else np.zeros((0, 0), np.int8)
 
@@ -233,12 +119,13 @@ class _Labels:
             return
         rows = np.flatnonzero(~good.all(axis=1))
         columns = (~good[rows[:SHOWN_FAULTS]]).argmax(axis=1)
-        for place, row, column in zip(self.places(first + rows[:SHOWN_FAULTS]), rows, columns):
-            value = table[row, column]
-            self._faults.add(f"{place}: label {column + 1} is {value:g}, should be 0, 1 or -1 (unknown)")
-        self._faults.count += max(0, len(rows) - SHOWN_FAULTS)
+        messages = [
+            f"{location}: label {column + 1} is {table[row, column]:g}, should be 0, 1 or -1 (unknown)"
+            for location, row, column in zip(self.locations(first + rows[:SHOWN_FAULTS]), rows, columns)
+        ]
+        self._faults.extend(ListError(messages, len(rows)))
 
-    def places(self, positions: np.ndarray) -> list[str]:
+    def locations(self, positions: np.ndarray) -> list[str]:
         """Return which records the rows at ``positions`` are from."""
         return [
             record_place(self._path, self._numbers[position], self._offsets[position])
@@ -259,7 +146,7 @@ class _Labels:
 
 
 def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, path: Path) -> tuple[str, ...]:
-    """Return a note where the list beside has as many labels an image as the records, but others.
+    """Return a note where the list beside has as many labels per image as the records, but others.
 
     Raises ListError where it has several and the records one: those are no class numbers, but lost labels.
     """
@@ -268,7 +155,7 @@ def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, pa
     if listed.images.num_classes > table.shape[1] == 1:
         raise ListError(
             f"{path}: its records have 1 label, {listed.path.name} beside it {listed.images.num_classes:,}: packed "
-            "without im2rec's --pack-label, it lost the others; use the .lst, or pack it again"
+            "without im2rec's option pack-label, it lost the others; use the .lst, or pack it again"
         )
     if listed.images.num_classes != table.shape[1]:
         return ()
@@ -276,8 +163,7 @@ def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, pa
     count = int((listed.images.labels[positions] != table).any(axis=1).sum())
     if not count:
         return ()
-    images = "1 image has" if count == 1 else f"{count:,} images have"
-    return (f"{listed.path}: {images} other labels here than in {path}, which counts",)
+    return (f"{listed.path}: {counted(count, 'image')} with other labels here than in {path}, which counts",)
 
 
 # ---- writing
@@ -300,9 +186,7 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
             f"{images.num_classes:,} labels are more than a .rec is read with, {MAX_LABELS:,}; csv, jsonl and coco "
             "hold them"
         )
-    ids = images.index
-    if len(np.unique(ids)) < len(ids) or ids.min() < 0:
-        ids = np.arange(len(images))
+    ids = record_ids(images)
     listed = format_lst(ImageList(ids, images.labels, images.root, images.name_bytes, images.name_offsets))
     names = format_label_names(labelled.label_names)
     _check_files(images)
@@ -322,7 +206,13 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
         if sum(1 for _ in file) != len(images):
             raise ListError(f"{target}: could not be written whole; is the disk full?")
     target.with_suffix(".lst").write_bytes(listed)
-    target.with_name("labels.txt").write_bytes(names)
+    label_names_file(target).write_bytes(names)
+
+
+def record_ids(images: ImageList) -> np.ndarray:
+    """Return the ids that the images' records get: their index where it can be that, and else 0, 1, ..."""
+    ids = images.index
+    return ids if len(np.unique(ids)) == len(ids) and ids.min() >= 0 else np.arange(len(images))
 
 
 def _check_files(images: ImageList) -> None:

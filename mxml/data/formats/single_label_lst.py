@@ -1,4 +1,4 @@
-"""Labels in an image list with one class number an image, im2rec's own: ``0 TAB 3.000000 TAB photos/1.jpg``."""
+"""Labels in an image list with one class number per image, as im2rec has it: ``0 TAB 3.000000 TAB photos/1.jpg``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import class_table, holds_class_numbers, without_repeats
-from mxml.data.formats.options import DEFAULTS, FormatOptions
-from mxml.data.image_list import ImageList, format_label_names
+from mxml.data.formats.options import DEFAULTS, FormatOptions, images_folder
+from mxml.data.image_list import ImageList
+from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst
 from mxml.errors import ListError
 from mxml.text import quoted
 
 NAME = "single-lst"
-TITLE = "image list with one class number an image"
+TITLE = "image list with one class number per image"
 SUFFIXES: tuple[str, ...] = (".lst",)
+
+default_root = images_folder
 
 _HEAD_BYTES, _TAIL_BYTES = 48 << 10, 16 << 10
 
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a list with one value an image that is a class number by ``holds_class_numbers``."""
+    """Say whether ``path`` is a list with one value per image that is a class number by ``holds_class_numbers``."""
     if path.suffix.lower() != ".lst" or not path.is_file():
         return False
     try:
@@ -59,11 +62,6 @@ def _only_label(line: bytes) -> float | None:
         return None
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
-
-
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a list in its order, each image with its index; its classes are named by the labels.txt beside.
 
@@ -72,13 +70,13 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """
     images = read_lst(path, root, 1, allow_absolute=options.allow_absolute, any_values=True)
 
-    def places(positions: np.ndarray) -> list[str]:
+    def locations(positions: np.ndarray) -> list[str]:
         good = read_good_lines(path, num_classes=1, allow_absolute=options.allow_absolute, any_values=True)
         return [f"{path}:{line}" for line in good.line_numbers[positions].tolist()]
 
-    table, label_names = class_table(path, images.labels[:, 0], options, places)
+    table, label_names = class_table(path, images.labels[:, 0], options, locations)
     images = ImageList(images.index, table, images.root, images.name_bytes, images.name_offsets)
-    images, notes = without_repeats(path, images, label_names, places)
+    images, notes = without_repeats(path, images, label_names, locations)
     return LabelledImages(images, label_names, notes)
 
 
@@ -92,11 +90,11 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
     if len(others):
         first = int(others[0])
         raise ListError(
-            f"{quoted(images.name(first))} has: {labelled.described(first)}; single-lst holds one known label an "
+            f"{quoted(images.name(first))} has: {labelled.described(first)}; single-lst holds one known label per "
             "image; csv, jsonl and coco hold any"
         )
     numbers = images.labels.argmax(axis=1).astype(np.float32)[:, np.newaxis]
     content = format_lst(ImageList(images.index, numbers, images.root, images.name_bytes, images.name_offsets))
     names = format_label_names(labelled.label_names)
     target.write_bytes(content)
-    target.with_name("labels.txt").write_bytes(names)
+    label_names_file(target).write_bytes(names)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mxml.data.formats import Format, by_name, recognise, require_there
 from mxml.data.formats.options import DEFAULTS, FormatOptions
-from mxml.data.image_list import read_label_names
+from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
 from mxml.errors import ListError, SettingError
 from mxml.text import counted, shown

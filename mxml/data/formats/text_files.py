@@ -1,6 +1,6 @@
-"""Labels in one text file an image: ``photos/1.jpg.txt`` holds the labels of ``photos/1.jpg``, one a line.
+"""Labels in one text file per image: ``photos/1.jpg.txt`` holds the labels of ``photos/1.jpg``, one per line.
 
-It is the form of the Multi-label-Inception-net repository.
+It is the format of the Multi-label-Inception-net repository.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, blocked_files, file_fault, find_files, find_images
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import OTHER_FORMATS, FormatOptions, images_folder
 from mxml.data.formats.rows import rows_of_names
-from mxml.data.image_list import format_label_names, path_fault
+from mxml.data.image_list import path_fault
+from mxml.data.label_names import LABEL_NAMES_FILE, format_label_names
 from mxml.data.labelled_images import LabelledImages
-from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.text import quoted, shown
+from mxml.errors import Faults, ListError
+from mxml.text import counted, quoted, shown
 from mxml.text_lines import MAX_LINE_BYTES, read_lines
 
 NAME = "text-files"
-TITLE = "one text file of labels an image"
+TITLE = "one text file of labels per image"
 SUFFIXES: tuple[str, ...] = ()
 
-_LABEL_FILE = "labels.txt"
+default_root = images_folder
+
 _NAMED_BY_IMAGE = tuple(f"{suffix}.txt" for suffix in IMAGE_SUFFIXES)
 _FILES_LOOKED_AT = 1000
 
@@ -43,11 +45,6 @@ def recognises(path: Path) -> bool:
     return any(name.endswith(".txt") for name in names) and not any(name.endswith(IMAGE_SUFFIXES) for name in names)
 
 
-def default_root(path: Path) -> Path:
-    """Return ``images``."""
-    return Path("images")
-
-
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the text files under ``path``, whose sub-folders are those of the images under ``root``.
 
@@ -58,11 +55,11 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     fault.
     """
     if not path.is_dir():
-        raise ListError(f"{path}: is a file, should be a folder with a text file an image, such as car.jpg.txt")
-    files = [name for name in find_files(path, (".txt",)) if name != _LABEL_FILE]
+        raise ListError(f"{path}: is a file, should be a folder with a text file per image, such as car.jpg.txt")
+    files = [name for name in find_files(path, (".txt",)) if name != LABEL_NAMES_FILE]
     if not files:
-        raise ListError(f"{path}: holds no text files, should hold one an image, such as car.jpg.txt")
-    rows = rows_of_names(path, options, path if (path / _LABEL_FILE).is_file() else path.parent)
+        raise ListError(f"{path}: holds no text files, should hold one per image, such as car.jpg.txt")
+    rows = rows_of_names(path, options, path if (path / LABEL_NAMES_FILE).is_file() else path.parent)
     images = _Images(root, {_without_suffix(file) for file in files})
     found: list[tuple[str, Path]] = []
     for file in files:
@@ -79,28 +76,25 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
 
 
 def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
-    """Write a text file an image under ``target``, and labels.txt there.
+    """Write a text file per image under ``target``, and labels.txt there.
 
     Raises ListError for unknown labels, and for images whose file could not be found again as theirs.
     """
     images = labelled.images
     label_file = format_label_names(labelled.label_names)
     names = images.names()
-    faults = [
-        f"{quoted(names[i])} has unknown labels, which a text file cannot say; csv, jsonl and coco can hold them"
-        for i in np.flatnonzero((images.labels == -1).any(axis=1)).tolist()
-    ]
-    faults += [
-        f"{fault}, so a text file beside it cannot be its; csv, jsonl and coco can hold it"
-        for fault in (_image_fault(name, Path(images.root)) for name in names)
-        if fault
-    ]
-    blocked = blocked_files(f"{name}.txt" for name in names)
-    faults += [f"{quoted(name)} would be a file where others need a folder; rename the image" for name in blocked]
-    if faults:
-        raise ListError(faults[:SHOWN_FAULTS], len(faults))
+    faults = Faults()
+    for i in np.flatnonzero((images.labels == -1).any(axis=1)).tolist():
+        faults.add(f"{quoted(names[i])} has unknown labels, which a text file cannot say{OTHER_FORMATS}")
+    for name in names:
+        fault = _image_fault(name, Path(images.root))
+        if fault:
+            faults.add(f"{fault}, so no text file can be found as its text{OTHER_FORMATS}")
+    for name in blocked_files(f"{name}.txt" for name in names):
+        faults.add(f"{quoted(name)} would be a file where others need a folder; rename the image")
+    faults.raise_any()
     target.mkdir()
-    (target / _LABEL_FILE).write_bytes(label_file)
+    (target / LABEL_NAMES_FILE).write_bytes(label_file)
     for name, row in zip(names, images.labels):
         file = target / f"{name}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -109,10 +103,10 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
 
 def _small_names(folder: Path) -> Iterator[str]:
     """Yield the files under a folder as find_files does, but in small letters, one by one, without labels.txt."""
-    for place, folders, files in os.walk(folder):
+    for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if not name.startswith(".") and not (name == _LABEL_FILE and Path(place) == folder):
+            if not name.startswith(".") and not (name == LABEL_NAMES_FILE and Path(path) == folder):
                 yield name.lower()
 
 
@@ -168,8 +162,7 @@ class _Images:
         """Say which images were taken, where that was a choice."""
         if not self._copies:
             return []
-        images = "1 image lies" if self._copies == 1 else f"{self._copies:,} images lie"
-        return [f"{self._root}: {images} there in several copies, of which the first is taken"]
+        return [f"{self._root}: holds several copies of {counted(self._copies, 'image')}, of which the first is taken"]
 
     @functools.cached_property
     def _names(self) -> list[str]:
@@ -192,26 +185,26 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _labels(file: Path) -> list[str]:
-    """Return the labels that a text file holds, one a line."""
+    """Return the labels that a text file holds, one per line."""
     try:
         status = file.stat()
     except OSError as error:
         raise ListError(f"{file}: cannot be read: {error.strerror}") from error
     # A pipe would be waited for.
     if not stat.S_ISREG(status.st_mode):
-        raise ListError(f"{file}: is no regular file, should hold one label a line")
+        raise ListError(f"{file}: is no regular file, should hold one label per line")
     if status.st_size > MAX_LINE_BYTES:
         raise ListError(
-            f"{file}: has {status.st_size:,} bytes, should be one label a line in at most {MAX_LINE_BYTES:,}"
+            f"{file}: has {status.st_size:,} bytes, should be one label per line in at most {MAX_LINE_BYTES:,}"
         )
     return [line.strip() for line in read_lines(file) if line.strip()]
 
 
 def _image_fault(name: str, root: Path) -> str | None:
-    """Say why an image's text file could not be found as its own; None where it can."""
+    """Say why an image's text file could not be found as its text; None where it can."""
     fault = path_fault(name) or file_fault(name) or file_fault(f"{name}.txt")
     if fault:
         return fault
-    if f"{name}.txt" == _LABEL_FILE or not _names_itself(name, root):
+    if f"{name}.txt" == LABEL_NAMES_FILE or not _names_itself(name, root):
         return f"the name {quoted(name)} does not end as an image's does: {', '.join(IMAGE_SUFFIXES)}"
     return None
