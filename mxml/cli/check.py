@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
@@ -82,7 +81,7 @@ def command(
 
         write_page(report, html)
     if as_json:
-        fixes = [dataclasses.asdict(fix) for fix in written]
+        fixes = [fix.to_dict() for fix in written]
         click.echo(json.dumps({**report.to_dict(), "fixed": fixes, "html": html}, allow_nan=False))
     else:
         click.echo("\n".join(map(printable, _lines(report, written, html))))
@@ -208,7 +207,7 @@ def _fix_lines(fix: FixedList, labels_file: str | None) -> list[str]:
     elif fix.label_names == "others":
         lines.append(f"{beside}: has other label names; to train on {fix.out}, give mxml train --labels {labels_file}")
     if fix.root_recorded:
-        lines.append(f"{os.path.join(os.path.dirname(fix.out), RECORD)}: written, the image folder of {fix.list}")
+        lines.append(f"{os.path.join(os.path.dirname(fix.out), RECORD)}: written, the image folder of {fix.path}")
     return lines
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mxml import atomic
 from mxml.data.label_names import label_names_file, read_label_names, write_label_names
@@ -18,19 +19,30 @@ from mxml.prepare.checked_lists import CheckedList
 
 @dataclass(frozen=True)
 class FixedList:
-    """What became of one list: ``images`` were written to ``out``, and ``left_out`` lines were not.
+    """What became of the list at ``path``: ``images`` were written to ``out``, and ``left_out`` lines were not.
 
     Nothing is written where no image is left. ``label_names`` says of labels.txt beside ``out`` that it was
     ``written``, is ``there`` with these names or has ``others``; None where the labels have no names.
     ``root_recorded`` says that lists.json was written beside it.
     """
 
-    list: str
+    path: str
     out: str
     images: int
     left_out: int
     label_names: str | None = None
     root_recorded: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python values that JSON can hold."""
+        return {
+            "list": self.path,
+            "out": self.out,
+            "images": self.images,
+            "left_out": self.left_out,
+            "label_names": self.label_names,
+            "root_recorded": self.root_recorded,
+        }
 
 
 def require_outputs(
