@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
@@ -82,7 +81,7 @@ def command(
 
         write_page(report, html)
     if as_json:
-        fixes = [dataclasses.asdict(fix) for fix in written]
+        fixes = [fix.to_dict() for fix in written]
         click.echo(json.dumps({**report.to_dict(), "fixed": fixes, "html": html}, allow_nan=False))
     else:
         click.echo("\n".join(map(printable, _lines(report, written, html))))
@@ -195,20 +194,20 @@ def _finding_lines(severity: str, kind: str, texts: Sequence[str]) -> list[str]:
 
 
 def _fix_lines(fix: FixedList, labels_file: str | None) -> list[str]:
+    from mxml.data.label_names import label_names_file
     from mxml.data.list_root import RECORD
-    from mxml.prepare.fixed_lists import labels_beside
 
     total = counted(fix.images + fix.left_out, "line")
     if not fix.images:
         return [f"{fix.out}: not written, none of the {total} is good"]
     lines = [f"{fix.out}: written without {fix.left_out:,} of {total}"]
-    beside = labels_beside(fix.out)
+    beside = label_names_file(fix.out)
     if fix.label_names == "written":
         lines.append(f"{beside}: written, the label names of {labels_file}")
     elif fix.label_names == "others":
         lines.append(f"{beside}: has other label names; to train on {fix.out}, give mxml train --labels {labels_file}")
     if fix.root_recorded:
-        lines.append(f"{os.path.join(os.path.dirname(fix.out), RECORD)}: written, the image folder of {fix.list}")
+        lines.append(f"{os.path.join(os.path.dirname(fix.out), RECORD)}: written, the image folder of {fix.path}")
     return lines
 
 

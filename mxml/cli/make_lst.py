@@ -12,6 +12,7 @@ import click
 from mxml.cli.options import Numbers
 from mxml.cli.source_options import read_options, source_options, warn
 from mxml.cli.tables import table
+from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
 from mxml.text import counted, printable
 
@@ -110,7 +111,7 @@ def _as_dict(made: MadeLists) -> dict[str, object]:
         "files": {str(path): state for path, state in made.files},
         "unchanged": made.unchanged,
         "unlisted": list(made.unlisted),
-        "notes": list(made.notes),
+        "notes": [with_options(note) for note in made.notes],
     }
 
 

@@ -21,18 +21,24 @@ _MOST_BYTES = 65_536
 _LONGEST = 4096
 
 
-def image_root(list_path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> str:
-    """Return the image folder of a list: ``root`` if it is given, else the recorded one, else ``images``."""
+def image_root(
+    list_path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, setting: str = "root"
+) -> str:
+    """Return the image folder of a list: ``root`` if it is given, else the recorded one, else ``images``.
+
+    Raises ListError as ``recorded_root`` does.
+    """
     if root is not None:
         return os.fspath(root)
-    recorded = recorded_root(list_path)
+    recorded = recorded_root(list_path, setting)
     return DEFAULT_ROOT if recorded is None else recorded
 
 
-def recorded_root(list_path: str | os.PathLike[str]) -> str | None:
+def recorded_root(list_path: str | os.PathLike[str], setting: str = "root") -> str | None:
     """Return the image folder that ``lists.json`` beside a list names; None where there is no such file.
 
-    Raises ListError for a file that is damaged, and for a folder elsewhere than this module's rule allows.
+    ``setting`` is what the caller calls the folder when a person names it, for messages. Raises ListError for a
+    file that is damaged, and for a folder elsewhere than this module's rule allows.
     """
     folder = os.path.dirname(os.fspath(list_path))
     record = os.path.join(folder, RECORD)
@@ -46,12 +52,12 @@ def recorded_root(list_path: str | os.PathLike[str]) -> str | None:
     root = _root_in(content)
     if root is None:
         raise ListError(
-            f'{record}: should be a JSON object such as {{"root": "../images"}}; `root` says where the images are'
+            f'{record}: should be a JSON object such as {{"root": "../images"}}; `{setting}` says where the images are'
         )
     if os.path.isabs(root) or not may_be_followed(folder, os.path.join(folder, root)):
         raise ListError(
             f"{record}: says that the images are under {root!r}, which is outside of the folder around the lists "
-            "and is used only if you name it; `root` says where the images are"
+            f"and is used only if you name it; `{setting}` says where the images are"
         )
     return os.path.normpath(os.path.join(folder, root))
 

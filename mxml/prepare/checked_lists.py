@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.image_list import ImageList
-from mxml.data.label_names import read_label_names, require_same_names
+from mxml.data.label_names import names_beside, read_label_names, require_same_names
 from mxml.data.lst_file import GoodLines, read_good_lines
 from mxml.errors import ListError
 from mxml.prepare.duplicates import Duplicates
@@ -90,11 +90,11 @@ def read_lists(
     so on where there is none. Raises ListError where a list has no good line of that many labels, and where labels.txt
     beside another list names other ones.
     """
-    beside = Path(paths[0]).parent / "labels.txt"
-    if labels is None and beside.exists():
-        labels = beside
+    beside = names_beside(paths[0]) if labels is None else None
+    if beside is not None:
+        labels = beside[0]
         for path in paths[1:]:
-            require_same_names(path, read_label_names(beside), beside)
+            require_same_names(path, beside[1], beside[0])
     names = None if labels is None else read_label_names(labels)
     width = None if names is None else len(names)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.image_list import ImageList, plain_path
-from mxml.data.label_names import read_label_names
+from mxml.data.label_names import LABEL_NAMES_FILE, read_label_names
 from mxml.data.lst_file import format_lst, read_lst
 from mxml.errors import ListError
 from mxml.prepare.subsets import SUBSETS
@@ -112,7 +112,7 @@ def _read_existing(folder: Path) -> ExistingLists:
         for name in map(plain_path, lists[subset].names()):
             if subset_of.setdefault(name, subset) != subset:
                 raise ListError(f"{file}: has {quoted(name)}, which {subset_of[name]}.lst beside it has too")
-    names = folder / "labels.txt"
+    names = folder / LABEL_NAMES_FILE
     return ExistingLists(folder, lists, tuple(read_label_names(names)) if names.is_file() else None)
 
 

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mxml import atomic
-from mxml.data.label_names import read_label_names, write_label_names
+from mxml.data.label_names import label_names_file, read_label_names, write_label_names
 from mxml.data.list_root import RECORD, format_record
 from mxml.data.lst_file import write_lst
 from mxml.errors import MxmlError, SettingError, StorageError
@@ -18,19 +19,30 @@ from mxml.prepare.checked_lists import CheckedList
 
 @dataclass(frozen=True)
 class FixedList:
-    """What became of one list: ``images`` were written to ``out``, and ``left_out`` lines were not.
+    """What became of the list at ``path``: ``images`` were written to ``out``, and ``left_out`` lines were not.
 
     Nothing is written where no image is left. ``label_names`` says of labels.txt beside ``out`` that it was
     ``written``, is ``there`` with these names or has ``others``; None where the labels have no names.
     ``root_recorded`` says that lists.json was written beside it.
     """
 
-    list: str
+    path: str
     out: str
     images: int
     left_out: int
     label_names: str | None = None
     root_recorded: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python values that JSON can hold."""
+        return {
+            "list": self.path,
+            "out": self.out,
+            "images": self.images,
+            "left_out": self.left_out,
+            "label_names": self.label_names,
+            "root_recorded": self.root_recorded,
+        }
 
 
 def require_outputs(
@@ -43,8 +55,13 @@ def require_outputs(
     """
     if fixed and len(fixed) != len(lists):
         raise SettingError("fixed", tuple(fixed), f"one name for each list, {len(lists)} in all")
-    inputs = [*lists, labels or labels_beside(lists[0]), *map(labels_beside, fixed), *map(_record_beside, lists)]
-    taken = {os.path.realpath(path): path for path in inputs}
+    inputs = [
+        *lists,
+        labels or label_names_file(lists[0]),
+        *map(label_names_file, fixed),
+        *map(_record_beside, lists),
+    ]
+    taken = {os.path.realpath(path): os.fspath(path) for path in inputs}
     for setting, out in [*(("fixed", out) for out in fixed), *([("html", html)] if html else [])]:
         if os.path.realpath(out) in taken:
             raise SettingError(setting, out, f"another file than {taken[os.path.realpath(out)]}")
@@ -62,11 +79,6 @@ def write_fixed(report: CheckReport, fixed: Sequence[str]) -> tuple[FixedList, .
     Raises StorageError for what cannot be written.
     """
     return tuple(_write(report, checked, out) for checked, out in zip(report.lists, fixed))
-
-
-def labels_beside(path: str) -> str:
-    """Return the file of label names that goes with a list."""
-    return os.path.join(os.path.dirname(path), "labels.txt")
 
 
 def _record_beside(path: str) -> str:
@@ -89,14 +101,14 @@ def _write(report: CheckReport, checked: CheckedList, out: str) -> FixedList:
     write_lst(out, images)
     state = None
     if report.labels_file is not None:
-        state = _state_of_names(labels_beside(out), report.label_names)
+        state = _state_of_names(label_names_file(out), report.label_names)
         if state == "written":
-            write_label_names(labels_beside(out), report.label_names)
+            write_label_names(label_names_file(out), report.label_names)
     recorded = _record_root(checked, out)
     return FixedList(checked.path, out, len(images), checked.broken_lines, state, recorded)
 
 
-def _state_of_names(path: str, label_names: Sequence[str]) -> str:
+def _state_of_names(path: Path, label_names: Sequence[str]) -> str:
     """Say of a file of label names whether it has these (``there``), has others, or is still to be written."""
     if not os.path.lexists(path):
         return "written"

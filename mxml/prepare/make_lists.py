@@ -13,7 +13,7 @@ from mxml import atomic
 from mxml.data.formats import default_source
 from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList
-from mxml.data.label_names import format_label_names
+from mxml.data.label_names import LABEL_NAMES_FILE, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.list_root import DEFAULT_ROOT, RECORD, format_record
 from mxml.errors import ListError
@@ -29,7 +29,6 @@ from mxml.text import counted, quoted
 
 _NOTABLE_SHARE = 0.01
 _SHOWN_PAIRS = 5
-_NAMES_FILE = "labels.txt"
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _with_default_paths(sources: LabelSources) -> LabelSources:
 
 def _refuse_to_write_over_sources(sources: LabelSources, out: Path) -> set[str]:
     """Return the real paths of the files that are written; raise ListError where one of them is a source."""
-    names = (*(f"{subset}.lst" for subset in SUBSETS), _NAMES_FILE, RECORD)
+    names = (*(f"{subset}.lst" for subset in SUBSETS), LABEL_NAMES_FILE, RECORD)
     outputs = {os.path.realpath(out / name) for name in names}
     for path in sources.paths:
         if os.path.realpath(path) in outputs:
@@ -196,7 +195,7 @@ def _write(
     with staged(existing.folder, force or nothing_lost) as staging:
         for subset, made in lists.items():
             atomic.write_bytes(staging.path / f"{subset}.lst", made.content)
-        atomic.write_bytes(staging.path / _NAMES_FILE, format_label_names(labelled.label_names))
+        atomic.write_bytes(staging.path / LABEL_NAMES_FILE, format_label_names(labelled.label_names))
         record = format_record(Path(labelled.images.root), existing.folder)
         atomic.write_bytes(staging.path / RECORD, record)
     return staging.files

@@ -71,6 +71,8 @@ def test_a_strangers_record_leads_nowhere_else(place, root):
     (place / "lists/lists.json").write_text(json.dumps({"root": root}))
     with pytest.raises(ListError, match=r"lists\.json: says that the images are under .*used only if you name it"):
         recorded_root("lists/train.lst")
+    with pytest.raises(ListError, match="`image_train` says where the images are"):
+        image_root("lists/train.lst", setting="image_train")
 
 
 def test_a_folder_elsewhere_is_remembered_by_its_whole_path(place):
