@@ -26,7 +26,7 @@ LAST_BATCHES = ("pad", "discard", "roll_over")
 
 _SHOWN_BAD = 3
 
-Iterator = TypeVar("Iterator", bound="BatchIterator")
+Self = TypeVar("Self", bound="BatchIterator")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         self._drop_jobs()
         self._pool.close()
 
-    def __enter__(self: Iterator) -> Iterator:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(
