@@ -31,22 +31,25 @@ def paths() -> list[str]:
     return [str(DATA / "images" / line.split("\t")[-1]) for line in lines]
 
 
-def mxml_iter():
-    from mxml.data.batches import Batches
-    from mxml.data.image_sources import ImageFiles
-    from mxml.data.lst_file import read_lst
-    from mxml.images.transforms import Augment, preset
+ARGUMENTS = {
+    "batch_size": BATCH,
+    "data_shape": (3, SIZE, SIZE),
+    "label_width": 5,
+    "path_imglist": str(DATA / "train.lst"),
+    "path_root": str(DATA / "images"),
+    "shuffle": True,
+    "resize": SIZE,
+    "rand_crop": True,
+    "rand_mirror": True,
+    "mean": True,
+    "std": True,
+}
 
-    images = read_lst(DATA / "train.lst", DATA / "images")
-    batches = Batches(
-        ImageFiles(images),
-        preset("original", SIZE),
-        BATCH,
-        labels=images.labels,
-        augment=Augment(rand_crop=True, rand_mirror=True),
-        shuffle=True,
-        threads=WORKERS,
-    )
+
+def mxml_iter():
+    from mxml import ImageIter
+
+    batches = ImageIter(**ARGUMENTS, threads=WORKERS)
     while True:
         for batch in batches:
             batch.data[0].wait_to_read()
@@ -60,19 +63,7 @@ def mxnet_iter():
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))  # MXNet's own choice
 
     mx = load_mxnet()
-    batches = mx.image.ImageIter(
-        BATCH,
-        (3, SIZE, SIZE),
-        5,
-        path_imglist=str(DATA / "train.lst"),
-        path_root=str(DATA / "images"),
-        shuffle=True,
-        resize=SIZE,
-        rand_crop=True,
-        rand_mirror=True,
-        mean=True,
-        std=True,
-    )
+    batches = mx.image.ImageIter(**ARGUMENTS)
     while True:
         for batch in batches:
             batch.data[0].wait_to_read()
@@ -154,7 +145,7 @@ def torch_loader():
 
 
 CONTESTANTS = {
-    "mxml Batches": mxml_iter,
+    "mxml.ImageIter": mxml_iter,
     "mx.image.ImageIter": mxnet_iter,
     "bare cv2 pool": bare_pool,
     "torch DataLoader": torch_loader,
@@ -196,7 +187,7 @@ def main() -> None:
         for name in CONTESTANTS
     }
     rates = median(alternate(commands, options.rounds), "images_per_second")
-    ours = rates["mxml Batches"]
+    ours = rates["mxml.ImageIter"]
     rows = [[name, rate, ours / rate, str(NEEDED.get(name, "-"))] for name, rate in rates.items()]
     print(markdown_table(["batches from files", "images/s", "mxml against it", "at least"], rows))
     print(f"\n{machine([sys.executable, python])}\n\nRepeat with: `{repeat_with()}`")

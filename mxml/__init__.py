@@ -15,8 +15,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Augment": "images.transforms",
+    "Batches": "data.batches",
     "Classifier": "inference.classifier",
     "Evaluation": "inference.evaluation",
+    "ImageFiles": "data.image_sources",
     "ImageIter": "data.image_iter",
     "ImageList": "data.image_list",
     "MxmlError": "errors",

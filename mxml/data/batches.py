@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mxml.data.batch_iterator import LAST_BATCHES, BadImage, BatchIterator, Loading, TransformLoader, require
+from mxml.data.batch_iterator import LAST_BATCHES, BadImage, BatchIterator, Loading, require
 from mxml.data.image_cache import ImageCache
 from mxml.data.image_sources import ImageSource
+from mxml.data.row_loader import TransformLoader
 from mxml.data.sampling import BatchRows, Sampler
 from mxml.errors import ImageError, MxmlError
 from mxml.images.decode import Limits

@@ -8,13 +8,14 @@ from typing import Any, Callable
 
 import numpy as np
 
-from mxml.data.batch_iterator import LAST_BATCHES, BatchIterator, Loading, RowLoader, TransformLoader, require
+from mxml.data.batch_iterator import LAST_BATCHES, BatchIterator, Loading, require
 from mxml.data.image_cache import ImageCache
 from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles, ImageSource
 from mxml.data.lst_file import read_lst
 from mxml.data.mxnet_augmenters import AugmenterLoader, row_transform
 from mxml.data.record_images import RecordImages
+from mxml.data.row_loader import RowLoader, TransformLoader
 from mxml.data.sampling import BatchRows, Sampler
 from mxml.errors import ImageError, ListError, MxmlError, SettingError
 from mxml.images.decode import Limits

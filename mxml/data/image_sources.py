@@ -32,7 +32,13 @@ class ImageSource(Protocol):
 
 
 class ImageFiles:
-    """Images that are files under a root."""
+    """Images that are files under a root; a source for ``Batches``.
+
+    Parameters
+    ----------
+    images : ImageList
+        Their paths; its labels are not used.
+    """
 
     def __init__(self, images: ImageList):
         self._images = images
@@ -50,7 +56,15 @@ class ImageFiles:
 
 
 class ImagesInMemory:
-    """Images that are bytes or pixels already; ``names`` are what messages call them, by default their numbers."""
+    """Images that are in memory already; a source for ``Batches``.
+
+    Parameters
+    ----------
+    contents : sequence of bytes or numpy.ndarray
+        The content of image files, or RGB pixels of shape (H, W, 3) and type uint8.
+    names : sequence of str, optional
+        What messages call them; by default they go by their numbers.
+    """
 
     def __init__(self, contents: Sequence[ImageContent], names: Sequence[str] | None = None):
         if names is not None and len(names) != len(contents):

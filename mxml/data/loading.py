@@ -50,12 +50,9 @@ class LoadingPool:
         self._threads = threads or physical_cores()
         self._free: deque[np.ndarray] = deque(maxlen=keep)
         self._executor: ThreadPoolExecutor | None = None
-        self._closed = False
 
     def start(self, load: Callable[[int, np.ndarray], Loaded], rows: int) -> Job[Loaded]:
         """Let the threads call ``load(row, out)`` for the first ``rows`` rows of a batch."""
-        if self._closed:
-            raise ValueError("these threads have been ended")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, "mxml-decode")
         data = self._take()
@@ -89,7 +86,6 @@ class LoadingPool:
 
     def close(self) -> None:
         """Wait for the threads and end them."""
-        self._closed = True
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None

@@ -312,20 +312,6 @@ def test_uniforms_are_uniform_and_depend_on_everything():
         assert not np.isin(sampling.uniforms(seed, epoch, np.arange(100), 4), numbers).any()
 
 
-@given(st.integers(1, 200), st.integers(1, 9), st.integers(1, 30), st.integers(0, 99))
-def test_shards_cover_an_epoch_in_equal_batches(count, num_parts, batch_size, seed):
-    order = sampling.epoch_order(count, seed, 3, True)
-    assert sorted(order) == list(range(count))
-    bounds = [sampling.shard_bounds(count, part, num_parts) for part in range(num_parts)]
-    assert bounds[0][0] == 0 and bounds[-1][1] == count
-    assert all(a[1] == b[0] for a, b in zip(bounds, bounds[1:]))
-    sizes = [stop - start for start, stop in bounds]
-    assert max(sizes) - min(sizes) <= 1
-    batches = sampling.num_batches(count, batch_size, num_parts, False)
-    assert batches == -(-max(sizes) // batch_size)
-    assert sampling.num_batches(count, batch_size, num_parts, True) == min(sizes) // batch_size
-
-
 def test_orders_differ_by_epoch_and_seed():
     orders = {tuple(sampling.epoch_order(50, seed, epoch, True)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
