@@ -57,23 +57,25 @@ def source_options(command: Command) -> Command:
             "--classes", "classes_file", type=path, metavar="FILE", help="The labels to use, one per line, in order."
         ),
         click.option("--ignore-unknown", is_flag=True, help="Leave labels out that --classes does not list."),
-        click.option("--separator", metavar="CHAR", help="What stands between tags.  [default: found, one of | ; ,]"),
+        click.option("--separator", metavar="CHAR", help="The character between tags.  [default: found, one of | ; ,]"),
         click.option(
             "--split-char",
             default="_",
             show_default=True,
             metavar="TEXT",
-            help="What stands between the labels in a folder's name; '' for one label per folder.",
+            help="The text between the labels in a folder's name; '' for one label per folder.",
         ),
         click.option(
-            "--nested", is_flag=True, help="Every folder on the way to an image names labels, not only its own."
+            "--nested",
+            is_flag=True,
+            help="Take labels from every folder on the way to an image, not only the last one.",
         ),
         click.option(
             "--difficult",
             type=click.Choice(["unknown", "present", "absent"]),
             default="unknown",
             show_default=True,
-            help="What objects that VOC calls difficult make of their label.",
+            help="How to take a label whose objects are all marked difficult in VOC.",
         ),
         click.option("--unpack", is_flag=True, help="First write the images of a .rec under the image folder."),
         click.option(
