@@ -97,8 +97,9 @@ def mxml_in_memory(config: Any) -> float:
     from mxml.data.image_sources import ImageFiles
     from mxml.data.lst_file import read_lst
     from mxml.runtime.imports import load_mxnet
-    from mxml.training.bound_module import Trainer
+    from mxml.training.bound_module import BoundModule
     from mxml.training.fit import preprocess_of
+    from mxml.training.optimizers import OptimizerSettings
     from mxml.training.starting_point import of_pretrained
 
     mx = load_mxnet()
@@ -106,14 +107,22 @@ def mxml_in_memory(config: Any) -> float:
     with Batches(ImageFiles(images), preprocess_of(config), BATCH, labels=images.labels) as reader:
         batches = list(reader)
     point = of_pretrained(config, images.num_classes)
-    trainer = Trainer(point, config, [mx.cpu()], reader.provide_data, reader.provide_label)
+    module = BoundModule(
+        point.symbol,
+        point.arg_params,
+        point.aux_params,
+        devices=[mx.cpu()],
+        provide_data=reader.provide_data,
+        provide_label=reader.provide_label,
+        optimizer=OptimizerSettings(config.optimizer, config.mom, config.wd),
+    )
     started = time.perf_counter()
     for epoch in range(config.num_epoch):
         if epoch == 1:
             mx.nd.waitall()
             started = time.perf_counter()
         for batch in batches:
-            trainer.step(batch, config.lr)
+            module.step(batch, config.lr)
     mx.nd.waitall()
     return len(batches) * BATCH * (config.num_epoch - 1) / (time.perf_counter() - started)
 

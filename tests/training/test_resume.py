@@ -2,14 +2,18 @@
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 import tiny
+
+KILL, TERM = "SIGKILL", "SIGTERM"
+EPOCHS, STEPS = 8, 8
 
 
 @pytest.fixture
@@ -18,80 +22,98 @@ def folder(tmp_path):
     return tmp_path
 
 
-# Kills the process at its n-th flush to disk, of which every file that it writes takes two: one before the rename that
-# makes it appear, one after.
-KILLER = """
-import os, signal
-left = int(os.environ["KILL_AT_FLUSH"])
-flush = os.fsync
-def flush_or_die(handle):
-    global left
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-    flush(handle)
-os.fsync = flush_or_die
-"""
+@pytest.fixture(scope="module")
+def killer():
+    """Run ``mxml train`` in a folder, killed as killer.py describes, and return its code."""
+    command = [sys.executable, str(Path(__file__).with_name("killer.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def run(folder, arguments, *kill):
+            process.stdin.write(json.dumps([str(folder), arguments, kill]) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield run
+    assert process.returncode == 0
 
 
-def train(folder, *options, **environment):
-    command = [sys.executable, "-m", "mxml", "train", *options]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env={**os.environ, **environment},
-    )
+def kills(seed):
+    """Return moments to kill a run at, in a random order; each leaves it less than an epoch further."""
+    chance = random.Random(seed)
+    stop = ("step", chance.randint(1, STEPS - 1), TERM)
+    moments = [
+        [("update", chance.randint(1, STEPS), KILL)],
+        [("step", chance.randint(1, STEPS), KILL)],
+        [("validation", 1, KILL)],
+        [("validation", 2, KILL)],
+        [("flush", chance.randint(1, 8), KILL)],
+        [("flush", chance.randint(1, 8), KILL)],
+        [("rename run-0*.params", 1, KILL)],
+        [("rename run-0*.states", 1, KILL)],
+        [("rename run-history.csv", 1, KILL)],
+        [("rename run.json", 1, KILL)],
+        # While a pause is written, or after it.
+        [stop, ("rename run-paused.params", 1, KILL)],
+        [stop, ("rename run-paused.states", 1, KILL)],
+        [stop, ("rename run.json", 1, KILL)],
+        [("validation", chance.randint(1, 2), TERM), ("rename run-paused.states", 1, KILL)],
+        [("validation", 1, TERM)],
+        [("update", chance.randint(1, STEPS), TERM)],
+    ]
+    chance.shuffle(moments)
+    # A pause's files go once the epoch after it is in the sidecar.
+    return [*moments, [stop], [("remove run-paused.params", 1, KILL)], [stop], [("remove run-paused.states", 1, KILL)]]
 
 
-def finish(process):
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out, err
+@pytest.mark.parametrize(
+    ("seed", "options"),
+    [(1, {"optimizer": "nag"}), (2, {"optimizer": "adam", "lr": 0.01, "device": "cpu:0,1"})],
+    ids=["one device", "two devices"],
+)
+def test_a_run_killed_again_and_again_ends_as_one_never_killed(folder, killer, seed, options):
+    options = {"num_epoch": EPOCHS, **options}
+    assert killer(folder, tiny.arguments(folder, "whole", **options)) == 0, (folder / "output").read_text()
+    arguments = [*tiny.arguments(folder, "run", **options), "--resume"]
+    for moment in kills(seed):
+        code = killer(folder, arguments, *moment)
+        stopped = moment[-1][-1] == TERM
+        assert code == (128 + signal.SIGTERM if stopped else -signal.SIGKILL), (moment, (folder / "output").read_text())
+    assert killer(folder, ["--prefix", "run", "--resume"]) == 0, (folder / "output").read_text()
+    assert "resuming after epoch" in (folder / "output").read_text()
 
-
-# A new run flushes its symbol and sidecar (4), an epoch its parameters, states, history and sidecar (8), the last one
-# its curves too. So these kill: before the first sidecar is whole; while the first parameters are written; between
-# parameters and states; while a sidecar is written; in the second epoch after that, before its history.
-KILLS = (3, 5, 7, 7, 13)
-
-
-def test_a_run_killed_again_and_again_ends_as_one_never_killed(folder):
-    options = {"num_epoch": 4, "optimizer": "adam", "lr": 0.01}
-    finish(train(folder, *tiny.arguments(folder, "whole", **options)))
-    (folder / "killer").mkdir()
-    (folder / "killer" / "sitecustomize.py").write_text(KILLER)
-    path = f"{folder / 'killer'}:{os.environ.get('PYTHONPATH', '')}"
-    for flush in KILLS:
-        process = train(
-            folder, *tiny.arguments(folder, "run", **options), "--resume", PYTHONPATH=path, KILL_AT_FLUSH=str(flush)
-        )
-        process.communicate(timeout=120)
-        assert process.returncode == -signal.SIGKILL, flush
-        assert list(folder.glob(".run*.tmp")) or flush % 2 == 0, flush
-    _, err = finish(train(folder, "--prefix", "run", "--resume"))
-    assert "resuming after epoch" in err
-    assert not list(folder.glob(".*.tmp"))
-    for epoch in range(1, 5):
-        for kind in ("params", "states"):
-            name = f"{epoch:04d}.{kind}"
-            assert (folder / f"run-{name}").read_bytes() == (folder / f"whole-{name}").read_bytes(), name
     whole, run = (json.loads((folder / f"{name}.json").read_text()) for name in ("whole", "run"))
+    assert [epoch["epoch"] for epoch in run["epochs"]] == list(range(1, EPOCHS + 1))
+    for one, other in zip(whole["epochs"], run["epochs"]):
+        assert one["files"] == other["files"], one["epoch"]
+        assert one["metrics"]["val"] == other["metrics"]["val"], one["epoch"]
+        assert one["metrics"]["train_loss"] == other["metrics"]["train_loss"], one["epoch"]
     assert run["best_epoch"] == whole["best_epoch"]
-    assert [epoch["files"] for epoch in run["epochs"]] == [epoch["files"] for epoch in whole["epochs"]]
+    names = {kind: sorted(path.name[len(kind) :] for path in folder.glob(f"{kind}-*")) for kind in ("whole", "run")}
+    assert names["run"] == names["whole"]
+    for name in names["run"]:
+        if name.endswith((".params", ".states")):
+            assert (folder / f"run{name}").read_bytes() == (folder / f"whole{name}").read_bytes(), name
+    assert not list(folder.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(folder, number, code):
-    process = train(folder, *tiny.arguments(folder, "run", num_epoch=500, patience=400))
-    while not (folder / "run-0001.params").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mxml", "train", *tiny.arguments(folder, "run", num_epoch=500, patience=400)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=os.environ,
+    )
+    seen = []
+    for line in process.stderr:  # until it says that an epoch has ended
+        seen.append(line)
+        if "mAP" in line:
+            break
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
+    assert process.returncode == code, (seen, err)
     last = err.strip().splitlines()[-1]
     assert re.fullmatch(
         rf"mxml: stopped by {number.name} in epoch \d+ after batch \d+, and saved; "
@@ -99,5 +121,5 @@ def test_a_signal_saves_and_says_how_to_go_on(folder, number, code):
         last,
     )
     pause = json.loads((folder / "run.json").read_text())["pause"]
-    assert (folder / "run-paused.params").stat().st_size == pause["files"]["params"]["bytes"]
+    assert (folder / "run-paused.params").stat().st_size == pause["files"]["params"]["size"]
     assert "Interrupted: stopped by" in (folder / "train.log").read_text()
