@@ -15,8 +15,9 @@ from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
-from mxml.images.transforms import Preprocess, preset
+from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend
+from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
 from mxml.inference.evaluation import Evaluation
 from mxml.inference.inputs import Inputs, InputStream
 from mxml.inference.metrics import multilabel_metrics
@@ -27,11 +28,8 @@ from mxml.inference.scores import Scores, collect, probabilities, require_finite
 from mxml.inference.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import UsedList
-from mxml.model.trusted_paths import trusted_list
 from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import parse_devices
-from mxml.text import shown
 
 BATCH_SIZE = 32
 
@@ -94,7 +92,7 @@ class Classifier:
             self.num_classes: int = symbols.describe_head(model.symbol, model.arg_params).num_classes
         except ModelError as error:
             raise ModelError(f"{RunFiles(model.prefix).symbol}: {error}") from error
-        self.preprocess: Preprocess = preprocess or _own_preprocess(model)
+        self.preprocess: Preprocess = preprocess or own_preprocess(model)
         sidecar = model.sidecar
         names = label_names or (
             sidecar.label_names if sidecar else [f"class_{index}" for index in range(self.num_classes)]
@@ -107,7 +105,9 @@ class Classifier:
         self.thresholds: np.ndarray = np.asarray(
             sidecar.thresholds if sidecar else [DEFAULT_THRESHOLD] * self.num_classes, dtype=np.float64
         )
-        self.notes = _assumptions(self, preprocess is None, not label_names)
+        self.notes = assumptions(
+            model, preprocess_assumed=preprocess is None, names_assumed=() if label_names else self.label_names
+        )
         self._devices = parse_devices(device)
         self._bind = bind or self._bind_mxnet
         self._bound: tuple[int, Backend] | None = None
@@ -165,7 +165,7 @@ class Classifier:
         model = checkpoint.load(os.fspath(prefix), epoch)
         given = {"image_shape": image_shape, "preset": preset, "mean": mean, "std": std, "channels": channels}
         if any(value is not None for value in given.values()):
-            preprocess = changed_preprocess(preprocess or _own_preprocess(model), **given)  # type: ignore[arg-type]
+            preprocess = changed_preprocess(preprocess or own_preprocess(model), **given)  # type: ignore[arg-type]
         if isinstance(label_names, (str, os.PathLike)):
             label_names = read_label_names(
                 label_names, symbols.describe_head(model.symbol, model.arg_params).num_classes
@@ -283,9 +283,8 @@ class Classifier:
         _check_counts(batch_size, 0, threads)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         if data is None:
-            own = self._validation_list(
-                "data", "a list, with its images' folder as `root`", "give a list as `data` and its `root`", root
-            )
+            wanted = "a list, with its images' folder as `root`"
+            own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
             data, root = own.path, own.root
         elif root is None:
             raise SettingError("root", None, "the folder that the paths in `data` are under")
@@ -380,22 +379,8 @@ class Classifier:
 
     def _validation_images(self) -> ImageList:
         wanted = "images, folders or patterns"
-        own = self._validation_list("inputs", wanted, f"name {wanted}")
+        own = validation_list(self.checkpoint, "inputs", wanted, f"name {wanted}")
         return read_lst(own.path, own.root, self.num_classes)
-
-    def _validation_list(
-        self, setting: str, wanted: str, remedy: str, root: str | os.PathLike[str] | None = None
-    ) -> UsedList:
-        """Return the list that the run validated on, with its root or the one given, once both may be used."""
-        sidecar = self.checkpoint.sidecar
-        used = sidecar.data.get("val") if sidecar else None
-        if used is None:
-            raise SettingError(setting, None, f"{wanted}: this checkpoint names no validation list")
-        folder = RunFiles(self.checkpoint.prefix).folder
-        try:
-            return trusted_list(used, "the run's validation list", folder, None if root is None else os.fspath(root))
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; {remedy}") from error
 
     def _backend(self, count: int) -> Backend:
         """Return a backend for batches of ``count`` images: the bound one, unless it is far larger or smaller."""
@@ -413,30 +398,6 @@ class Classifier:
         except ModelError as error:
             path = RunFiles(model.prefix).params(model.epoch)
             raise CheckpointError(f"{path}: does not fit its symbol: {error}") from error
-
-
-def _own_preprocess(model: checkpoint.Checkpoint) -> Preprocess:
-    return model.sidecar.preprocess if model.sidecar else preset("original", (224, 224))
-
-
-def _assumptions(classifier: Classifier, preprocess_assumed: bool, names_assumed: bool) -> tuple[str, ...]:
-    """Say what is assumed about a checkpoint that has no sidecar: with another preprocessing its tags are wrong."""
-    model = classifier.checkpoint
-    if model.sidecar is not None:
-        return ()
-    assumed, settings = [], []
-    if preprocess_assumed:
-        assumed.append("images of 224 x 224 pixels, prepared as the original script does")
-        settings += ["`preset`", "`image_shape`"]
-    if names_assumed:
-        assumed.append(f"the label names {shown(classifier.label_names, 3)}")
-        settings.append("`label_names`")
-    if not assumed:
-        return ()
-    return (
-        f"{RunFiles(model.prefix).sidecar}: is not there, so mxml assumes {' and '.join(assumed)}; "
-        f"copy that file beside the checkpoint, or set {', '.join(settings)}",
-    )
 
 
 def _check_counts(batch_size: int, top_k: int, threads: int | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,10 @@ def read_sidecar(prefix: str) -> Sidecar | None:
     """Read ``PREFIX.json``; None where there is none. Raises CheckpointError naming the file and the field."""
     path = RunFiles(prefix).sidecar
     try:
-        if os.path.getsize(path) > MOST_SIDECAR_BYTES:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path}: is not a regular file")
+        if status.st_size > MOST_SIDECAR_BYTES:
             raise CheckpointError(f"{path}: is larger than {MOST_SIDECAR_BYTES >> 20} MiB; not a sidecar of mxml")
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Optional
@@ -39,7 +41,9 @@ class Stamp:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Stamp:
-        """Read the file at ``path`` and stamp it."""
+        """Read the file at ``path`` and stamp it. Raises OSError where it cannot be, or is a pipe or a device."""
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
         digest = hashlib.sha256()
         size = 0
         with open(path, "rb") as file:

@@ -1,9 +1,15 @@
+import io
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from mxml.data.image_list import ImageList
 from mxml.errors import MxmlError
-from mxml.inference.inputs import expand_inputs
+from mxml.images.decode import decode
+from mxml.inference.inputs import InputStream, expand_inputs
 
 FILES = ("b.jpg", "a.JPEG", "notes.txt", "in/c.png", "in/deep/d.webp", "in/[1].jpg", ".hidden.jpg", ".thumbs/e.jpg")
 
@@ -51,3 +57,102 @@ def test_files_folders_and_patterns_give_images_in_the_order_named(inputs, found
 def test_an_input_that_gives_no_image_is_refused(entry, message):
     with pytest.raises(MxmlError, match=message):
         expand_inputs(["photos/b.jpg", entry])
+
+
+# ---- what the library takes
+
+
+def names(inputs):
+    return [item.name for item in InputStream(inputs)]
+
+
+@pytest.mark.usefixtures("folder")
+def test_names_stand_for_files_also_in_lists_and_generators_of_lists():
+    below = ["photos/in/[1].jpg", "photos/in/c.png", "photos/in/deep/d.webp"]
+    assert names("photos/in") == names(Path("photos/in")) == below
+    assert names(["photos/b.jpg", Path("photos/in")]) == ["photos/b.jpg", *below]
+    assert names(iter([["photos/*.jpg"], ("photos/in",)])) == ["photos/b.jpg", *below]
+    assert names(["photos/none.jpg"]) == ["photos/none.jpg"], "whether it can be read shows when it is"
+    assert names(ImageList.from_rows(["b.jpg", "in/c.png"], [[1], [0]], "photos")) == [
+        "photos/b.jpg",
+        "photos/in/c.png",
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_how_many_images_there_are_is_known_where_nothing_has_to_be_read_for_it():
+    assert InputStream("photos").count == 5
+    assert InputStream(["photos", "photos/b.jpg", b"x", np.zeros((2, 2, 3), np.uint8)]).count == 8
+    assert InputStream(ImageList.from_rows(["b.jpg"], [[1]], "photos")).count == 1
+    assert InputStream([]).count == 0
+    assert InputStream(iter(["photos"])).count is None
+    assert InputStream([iter(["photos"])]).count is None
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_or_pattern_without_images_is_refused():
+    for entry in ("empty", "photos/*.gif"):
+        with pytest.raises(MxmlError, match=r"holds no image|no file matches"):
+            InputStream([entry])
+        with pytest.raises(MxmlError, match=r"holds no image|no file matches"):
+            list(InputStream(iter([entry])))
+
+
+def test_images_in_memory_are_called_by_their_position():
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    items = list(InputStream([b"abc", pixels[:, ::-1], bytearray(b"de"), Image.fromarray(pixels), [pixels, pixels]]))
+    assert [item.name for item in items] == [f"image {position}" for position in range(6)]
+    assert (items[0].content, items[2].content) == (b"abc", b"de")
+    np.testing.assert_array_equal(items[1].content, pixels[:, ::-1])
+    np.testing.assert_array_equal(items[3].content, pixels)
+    assert names(np.zeros((3, 4, 5, 3), np.uint8)) == ["image 0", "image 1", "image 2"]
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), "u1")]
+)
+def test_arrays_that_are_no_rgb_image_are_refused(image):
+    with pytest.raises(TypeError, match=r"expected an array \(H, W, 3\) of uint8"):
+        list(InputStream([image]))
+
+
+def test_what_is_no_image_is_refused():
+    for inputs in (3, [3], iter([None])):
+        with pytest.raises(TypeError, match="expected images, got "):
+            list(InputStream(inputs))
+
+
+def pillow_images():
+    generator = np.random.default_rng(4)
+    colours = generator.integers(0, 256, (30, 20, 4), dtype=np.uint8)
+    colours[:10, :, 3], colours[10:20, :, 3] = 0, 255
+    yield "PNG", Image.fromarray(colours), {}
+    yield "PNG", Image.fromarray(colours[..., :3]), {}
+    yield "PNG", Image.fromarray(colours[..., 0]), {}
+    yield "PNG", Image.fromarray(colours[..., :3]).convert("P"), {}
+    yield "PNG", Image.fromarray(colours[..., 0]).convert("LA"), {}
+    yield "PNG", Image.fromarray(generator.integers(0, 65536, (30, 20)).astype(np.uint16)), {}
+    yield "PNG", Image.fromarray(colours[..., :3]).convert("P"), {"transparency": 3}
+    exif = Image.Exif()
+    exif[274] = 6
+    yield "JPEG", Image.fromarray(colours[..., :3]), {"exif": exif, "quality": 100, "subsampling": 0}
+
+
+@pytest.mark.parametrize(("form", "image", "options"), list(pillow_images()))
+def test_an_image_of_pillow_becomes_what_its_file_decodes_to(form, image, options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    (item,) = InputStream(Image.open(file))
+    decoded = decode(file.getvalue())
+    assert item.content.shape == decoded.shape
+    assert np.abs(item.content.astype(int) - decoded).max() <= (4 if form == "JPEG" else 1)
+
+
+def test_an_image_of_pillow_that_cannot_be_loaded_is_reported_and_the_rest_goes_on():
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 80).save(file, "PNG")
+    cut = Image.open(io.BytesIO(file.getvalue()[:1000]))
+    stream = InputStream(image for image in (Image.open(file), cut, Image.open(file)))
+    assert len(list(stream)) == 3
+    assert list(stream.faults) == [1]
+    assert "Pillow cannot load it: " in stream.faults[1].reason

@@ -1,6 +1,6 @@
-"""The figures against hand-worked values, the definitions written out as loops, and what must hold for any input."""
+"""The values against hand-worked values, the definitions written out as loops, and what must hold for any input."""
 
-# ruff: noqa: SIM300 - CP, OF1 and their like are figures, not constants
+# ruff: noqa: SIM300 - CP, OF1 and their like are metrics, not constants
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "hamming", "element_accura
          "coverage", "lrap", "loss")  # fmt: skip
 
 
-def figures(metrics):
+def values(metrics):
     return np.array([getattr(metrics, name) for name in MEANS], dtype=float)
 
 
 @st.composite
-def judged_scores(draw):
+def scores_and_labels(draw):
     shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 5)))
     labels = draw(hnp.arrays(np.int8, shape, elements=st.integers(-1, 1)))
     # Few distinct scores, so that ties are common.
@@ -78,7 +78,7 @@ def harmonic(first, second):
 
 
 def by_definition(scores, labels, thresholds):
-    """Work out every figure cell by cell, as the docstring of mxml.inference.metrics defines it."""
+    """Work out every metric cell by cell, as the docstring of mxml.inference.metrics defines it."""
     num_samples, num_classes = labels.shape
     classes, samples = [], []
     for c in range(num_classes):
@@ -109,24 +109,24 @@ def by_definition(scores, labels, thresholds):
         one["loss"] = [-math.log(min(max(s if y else 1 - s, 1e-7), 1 - 1e-7)) for s, y in cells]
         samples.append(one)
 
-    judged = [one for one in classes if one["positives"]]
+    defined = [one for one in classes if one["positives"]]
     hits, calls, positives = (sum(one[name] for one in classes) for name in ("hits", "predicted", "positives"))
-    CP, CR = mean([one["precision"] for one in judged]), mean([one["recall"] for one in judged])
+    CP, CR = mean([one["precision"] for one in defined]), mean([one["recall"] for one in defined])
     OP, OR = ((hits / calls if calls else 0.0), hits / positives) if positives else (math.nan, math.nan)
     losses = [loss for one in samples for loss in one["loss"]]
     wrong = sum(one["wrong"] for one in samples)
     hamming = wrong / len(losses) if losses else math.nan
-    figures = {
-        "samples": len(samples), "known": len(losses), "mAP": mean([one["AP"] for one in judged]),
+    values = {
+        "samples": len(samples), "known": len(losses), "mAP": mean([one["AP"] for one in defined]),
         "CP": CP, "CR": CR, "CF1": harmonic(CP, CR), "OP": OP, "OR": OR, "OF1": harmonic(OP, OR),
         "hamming": hamming, "element_accuracy": 1 - hamming,
         "subset_accuracy": mean([one["wrong"] == 0 for one in samples]), "loss": mean(losses),
     }  # fmt: skip
-    figures |= {name: mean([one[name] for one in samples]) for name in ("ranking_loss", "coverage", "lrap")}
+    values |= {name: mean([one[name] for one in samples]) for name in ("ranking_loss", "coverage", "lrap")}
     for index, one in enumerate(classes):
         del one["hits"]
         one |= {"index": index, "threshold": thresholds[index]}
-    return figures, classes
+    return values, classes
 
 
 def assert_as_defined(scores, labels, thresholds):
@@ -140,8 +140,8 @@ def assert_as_defined(scores, labels, thresholds):
 
 
 @settings(deadline=None, max_examples=250)
-@given(judged_scores(), st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]), min_size=5, max_size=5))
-def test_every_figure_is_as_defined(case, thresholds):
+@given(scores_and_labels(), st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]), min_size=5, max_size=5))
+def test_every_metric_is_as_defined(case, thresholds):
     scores, labels = case
     assert_as_defined(scores, labels, thresholds[: labels.shape[1]])
 
@@ -170,8 +170,8 @@ def test_labels_that_score_alike_share_the_worst_place():
 
 
 @settings(deadline=None, max_examples=60)
-@given(judged_scores())
-def test_only_the_order_of_the_scores_matters_to_the_ranking_figures(case):
+@given(scores_and_labels())
+def test_only_the_order_of_the_scores_matters_to_the_ranking_metrics(case):
     scores, labels = case
     ranked, squeezed = multilabel_metrics(scores, labels), multilabel_metrics(scores / 4 + 0.5, labels)
     for name in ("mAP", "ranking_loss", "coverage", "lrap"):
@@ -179,17 +179,17 @@ def test_only_the_order_of_the_scores_matters_to_the_ranking_figures(case):
 
 
 @settings(deadline=None, max_examples=60)
-@given(judged_scores(), st.randoms(use_true_random=False))
+@given(scores_and_labels(), st.randoms(use_true_random=False))
 def test_the_order_of_the_samples_does_not_matter(case, random):
     scores, labels = case
     order = list(range(len(labels)))
     random.shuffle(order)
     shuffled = multilabel_metrics(scores[order], labels[order])
-    np.testing.assert_allclose(figures(shuffled), figures(multilabel_metrics(scores, labels)), atol=1e-12)
+    np.testing.assert_allclose(values(shuffled), values(multilabel_metrics(scores, labels)), atol=1e-12)
 
 
 @settings(deadline=None, max_examples=60)
-@given(judged_scores(), st.data())
+@given(scores_and_labels(), st.data())
 def test_an_unknown_sample_or_class_is_as_if_it_were_not_there(case, data):
     scores, labels = case
     row = data.draw(st.integers(0, len(labels) - 1))
@@ -200,27 +200,27 @@ def test_an_unknown_sample_or_class_is_as_if_it_were_not_there(case, data):
     without = multilabel_metrics(
         np.delete(np.delete(scores, row, 0), column, 1), np.delete(np.delete(labels, row, 0), column, 1)
     )
-    np.testing.assert_allclose(figures(multilabel_metrics(scores, masked)), figures(without), atol=1e-12)
+    np.testing.assert_allclose(values(multilabel_metrics(scores, masked)), values(without), atol=1e-12)
 
 
 @settings(deadline=None, max_examples=60)
-@given(judged_scores(), st.data())
+@given(scores_and_labels(), st.data())
 def test_the_score_of_an_unknown_label_changes_nothing(case, data):
     scores, labels = case
     others = data.draw(hnp.arrays(np.float64, scores.shape, elements=st.floats(0, 1)))
     changed = np.where(labels == -1, others, scores)
     np.testing.assert_array_equal(
-        figures(multilabel_metrics(changed, labels)), figures(multilabel_metrics(scores, labels))
+        values(multilabel_metrics(changed, labels)), values(multilabel_metrics(scores, labels))
     )
 
 
 @settings(deadline=None, max_examples=40)
-@given(judged_scores())
-def test_perfect_scores_are_perfect_by_every_figure(case):
+@given(scores_and_labels())
+def test_perfect_scores_are_perfect_by_every_metric(case):
     _, labels = case
     result = multilabel_metrics((labels == 1).astype(np.float32), labels)
     if not (labels >= 0).any():
-        assert np.isnan(figures(result)).all()
+        assert np.isnan(values(result)).all()
         return
     assert (result.hamming, result.element_accuracy, result.subset_accuracy) == (0, 1, 1)
     assert (result.ranking_loss, result.lrap) == (0, 1)
@@ -254,8 +254,8 @@ def test_a_score_equal_to_its_threshold_is_predicted_whatever_its_width():
 def test_each_class_has_its_own_threshold():
     scores = np.full((2, 3), 0.4)
     result = multilabel_metrics(scores, np.ones((2, 3), int), [0.3, 0.5, 0.4])
-    assert [figures.predicted for figures in result.per_class] == [2, 0, 2]
-    assert [figures.threshold for figures in result.per_class] == [0.3, 0.5, 0.4]
+    assert [values.predicted for values in result.per_class] == [2, 0, 2]
+    assert [values.threshold for values in result.per_class] == [0.3, 0.5, 0.4]
 
 
 def test_what_is_undefined_is_null_in_json():
@@ -273,7 +273,7 @@ def test_what_is_undefined_is_null_in_json():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("given_as", ["scores", "logits"])
-def test_a_figure_that_is_not_finite_stops_with_its_place(bad, given_as):
+def test_a_metric_that_is_not_finite_stops_with_its_place(bad, given_as):
     values = {"scores": np.full((3, 2), 0.5), "logits": np.zeros((3, 2))}
     values[given_as][1, 1] = bad
     with pytest.raises(ModelError, match=r"of sample 1, class 1 is (nan|inf), and 1 of 6"):

@@ -154,6 +154,14 @@ def test_a_sidecar_larger_than_any_run_makes_is_not_read(run):
         checkpoint.load("run")
 
 
+@pytest.mark.parametrize("name", ["run.json", "run-symbol.json", "run-0002.params"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(run, name):
+    os.remove(name)
+    os.mkfifo(name)
+    with pytest.raises(CheckpointError, match=rf"^{name}: .*is not a regular file"):
+        checkpoint.load("run")
+
+
 def test_a_run_is_discarded_with_all_that_its_sidecar_names(run):
     open("run-0007.params", "w").close()
     checkpoint.discard_run("run")

@@ -1,0 +1,59 @@
+"""What a checkpoint says about its data, and what is assumed of one that has no sidecar."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from mxml.errors import CheckpointError, SettingError
+from mxml.images.transforms import Preprocess, preset
+from mxml.model.checkpoint import Checkpoint
+from mxml.model.run_files import RunFiles
+from mxml.model.sidecar import UsedList
+from mxml.model.trusted_paths import trusted_list
+from mxml.text import shown
+
+
+def own_preprocess(model: Checkpoint) -> Preprocess:
+    """Return the sidecar's preprocessing; without one, what the original script does for 224 x 224."""
+    return model.sidecar.preprocess if model.sidecar else preset("original", (224, 224))
+
+
+def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: Sequence[str]) -> tuple[str, ...]:
+    """Say what is assumed of a checkpoint without a sidecar: with another preprocessing its tags are wrong.
+
+    ``names_assumed`` are the label names that stand in for those that nobody gave.
+    """
+    if model.sidecar is not None:
+        return ()
+    assumed, settings = [], []
+    if preprocess_assumed:
+        assumed.append("images of 224 x 224 pixels, prepared as the original script does")
+        settings += ["`preset`", "`image_shape`"]
+    if names_assumed:
+        assumed.append(f"the label names {shown(names_assumed, 3)}")
+        settings.append("`label_names`")
+    if not assumed:
+        return ()
+    return (
+        f"{RunFiles(model.prefix).sidecar}: is not there, so mxml assumes {' and '.join(assumed)}; "
+        f"copy that file beside the checkpoint, or set {', '.join(settings)}",
+    )
+
+
+def validation_list(
+    model: Checkpoint, setting: str, wanted: str, remedy: str, root: str | os.PathLike[str] | None = None
+) -> UsedList:
+    """Return the list that the model's run validated on, with its image root or the one given, once both may be used.
+
+    Raises SettingError, saying that ``setting`` should be what is ``wanted``, for a checkpoint that names no list, and
+    CheckpointError, with the ``remedy``, for a list that is not there or that a stranger may have named.
+    """
+    used = model.sidecar.data.get("val") if model.sidecar else None
+    if used is None:
+        raise SettingError(setting, None, f"{wanted}: this checkpoint names no validation list")
+    folder = RunFiles(model.prefix).folder
+    try:
+        return trusted_list(used, "the run's validation list", folder, None if root is None else os.fspath(root))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {remedy}") from error
