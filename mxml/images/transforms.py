@@ -34,8 +34,8 @@ class Preprocess:
         the order of ``channels``. ``std`` is above 0.
     channels : {"rgb", "bgr"}
         Order of the planes of the input.
-    interpolation : {"cubic", "linear", "area"}
-        How an image is resized.
+    interpolation : str
+        How an image is resized: one of ``INTERPOLATIONS``.
 
     Raises
     ------
@@ -149,10 +149,6 @@ class Augment:
     def changes_colour(self) -> bool:
         """Say whether any colour is varied."""
         return any((self.brightness, self.contrast, self.saturation, self.hue, self.pca_noise, self.rand_gray))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the value as JSON holds it."""
-        return asdict(self)
 
 
 def _wrong(name: str, value: Any, wanted: str) -> MxmlError:
