@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mxml.data.image_iter import ImageIter
+from mxml.data.image_list import ImageList
+from mxml.data.image_stream import StreamItem, stream_batches
 from mxml.errors import ImageError
 from mxml.images.decode import Limits, decode, decode_reduced, read_header
 from mxml.images.jpeg import turbojpeg_decodes
+from mxml.images.transforms import preset
 from mxml.runtime.imports import load_cv2
 
 cv2 = load_cv2()
@@ -104,6 +108,20 @@ def test_a_jpeg_that_was_cut_off_and_closed_is_truncated(photo, kind, reduction)
         with pytest.raises(ImageError, match=r"a\.jpg: the JPEG file is cut off: ") as caught:
             decode(whole + b"\xff\xd9", reduction=reduction, path="a.jpg")
         assert caught.value.kind == "truncated"
+
+
+def test_training_and_prediction_take_no_jpeg_that_was_cut_off_and_closed(tmp_path, shared):
+    whole = (shared / "data/miml-scene/images/1.jpg").read_bytes()
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    images = ImageList.from_rows(["whole.jpg", "half.jpg"], np.ones((2, 1)), tmp_path)
+    with (
+        ImageIter(2, images=images, preprocess=preset("original", 32), bad_images="error") as batches,
+        pytest.raises(ImageError, match=r"half\.jpg: the JPEG file is cut off"),
+    ):
+        batches.next()
+    (batch,) = stream_batches([StreamItem(images.path(position)) for position in (0, 1)], preset("original", 32), 2)
+    assert [fault and fault.kind for fault in batch.faults] == [None, "truncated"]
 
 
 def test_each_missing_scan_of_a_progressive_jpeg_is_noticed(photo):
