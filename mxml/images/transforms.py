@@ -22,11 +22,25 @@ INTERPOLATIONS = ("nearest", "linear", "cubic", "area", "lanczos")
 class Preprocess:
     """What a network's input is made like, the same in training, evaluation and serving.
 
-    ``size`` is (height, width) in pixels; ``short_side`` the length to which an image's short side is resized before
-    the crop, None to crop it as it is; ``mean`` and ``std`` are in units of 0 to 255 and, like the planes of the
-    output, in the order of ``channels`` (``rgb`` or ``bgr``); ``interpolation`` is one of
-    ``nearest``, ``linear``, ``cubic``, ``area`` and ``lanczos``.
-    Raises MxmlError for a value out of range.
+    Parameters
+    ----------
+    size : tuple of int
+        (height, width) of the input in pixels, each from 1 to 4096.
+    short_side : int or None
+        Length in pixels, from 1 to 4096, to which an image's short side is resized before the crop; None crops the
+        image as it is.
+    mean, std : tuple of float
+        What is subtracted from each of the three planes, and then what it is divided by, in units of 0 to 255 and in
+        the order of ``channels``. ``std`` is above 0.
+    channels : {"rgb", "bgr"}
+        Order of the planes of the input.
+    interpolation : str
+        How an image is resized: one of ``INTERPOLATIONS``.
+
+    Raises
+    ------
+    MxmlError
+        For a value out of range.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -66,7 +80,15 @@ class Preprocess:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
         """Read what ``to_dict`` returned; raises MxmlError for an unknown name, one that is missing, a wrong value."""
-        _check_names("preprocess", values, cls, needed=True)
+        if not isinstance(values, Mapping):
+            raise MxmlError(f"preprocess is {values!r}; it should hold names and values")
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise MxmlError(f"preprocess holds {name!r}, which is not known; it may hold {', '.join(known)}")
+        missing = [name for name in known if name not in values]
+        if missing:
+            raise MxmlError(f"preprocess lacks {', '.join(missing)}")
         return cls(**values)
 
 
@@ -74,11 +96,28 @@ class Preprocess:
 class Augment:
     """How training images are varied; ``Augment()`` leaves them alone.
 
-    ``rand_crop`` moves the crop; ``rand_resized_crop`` cuts out a random share of the area, at least this much, with
-    an aspect ratio of 3:4 to 4:3 (Szegedy et al., CVPR 2015, section 6), and overrides it; ``rand_mirror`` swaps left
-    and right every other time. ``brightness``, ``contrast`` and ``saturation`` are the largest relative change;
-    ``hue`` the largest turn in the YIQ plane in half circles; ``pca_noise`` the standard deviation of AlexNet's
-    colour noise; ``rand_gray`` the probability of dropping the colour. Raises MxmlError for a value out of range.
+    Parameters
+    ----------
+    rand_crop : bool
+        Whether the crop is taken at a random place instead of the centre.
+    rand_resized_crop : float or None
+        The smallest share of the area, above 0 and at most 1, of a random crop with an aspect ratio of 3:4 to 4:3
+        (Szegedy et al., CVPR 2015, section 6). It overrides ``rand_crop``.
+    rand_mirror : bool
+        Whether left and right are swapped every other time.
+    brightness, contrast, saturation : float
+        The largest relative change, from 0 to 1.
+    hue : float
+        The largest turn in the YIQ plane, in half circles, from 0 to 1.
+    pca_noise : float
+        The standard deviation of AlexNet's colour noise, from 0 to 1.
+    rand_gray : float
+        The probability of dropping the colour.
+
+    Raises
+    ------
+    MxmlError
+        For a value out of range.
     """
 
     rand_crop: bool = False
@@ -111,16 +150,6 @@ class Augment:
         """Say whether any colour is varied."""
         return any((self.brightness, self.contrast, self.saturation, self.hue, self.pca_noise, self.rand_gray))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the value as JSON holds it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Augment:
-        """Read what ``to_dict`` returned; a missing name means its default; MxmlError for an unknown or wrong one."""
-        _check_names("augment", values, cls, needed=False)
-        return cls(**values)
-
 
 def _wrong(name: str, value: Any, wanted: str) -> MxmlError:
     return MxmlError(f"{name} is {value!r}; it should be {wanted}")
@@ -143,18 +172,6 @@ def _numbers(name: str, values: Any, count: int, kind: type) -> tuple[Any, ...]:
     if kind is int and not all(_is_int(value) for value in values):
         raise _wrong(name, values, wanted)
     return tuple(kind(_number(name, value)) for value in values)
-
-
-def _check_names(what: str, values: Any, cls: Any, needed: bool) -> None:
-    if not isinstance(values, Mapping):
-        raise MxmlError(f"{what} is {values!r}; it should hold names and values")
-    known = [field.name for field in fields(cls)]
-    for name in values:
-        if name not in known:
-            raise MxmlError(f"{what} holds {name!r}, which is not known; it may hold {', '.join(known)}")
-    missing = [name for name in known if name not in values]
-    if needed and missing:
-        raise MxmlError(f"{what} lacks {', '.join(missing)}")
 
 
 # ``size`` and ``short_side`` are set by ``preset``.

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 
@@ -328,11 +330,26 @@ def test_what_a_tiff_directory_claims_costs_nothing():
     tracemalloc.stop()
     tiled = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1, 322: 16_000, 323: 16_000, 324: 8, 325: 256}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tiled.items())
-    with pytest.raises(ImageError, match="claims tiles of 256,000,000 pixels"):
+    with pytest.raises(ImageError, match="claims tiles of 256,000,000 pixels, many times its picture"):
         decode(b"II*\0" + struct.pack("<I", 264) + bytes(256) + struct.pack("<H", 10) + entries + bytes(4))
     many = struct.pack("<HHII", 258, 1, 1 << 21, 8)
     with pytest.raises(ImageError, match="claims 2,097,152 values"):
         read_header(b"II*\0" + struct.pack("<I", 8 + (1 << 21)) + bytes(1 << 21) + b"\1\0" + many + bytes(4))
+
+
+def test_one_tile_that_a_narrow_tiff_repeats_costs_nothing():
+    """A line of 65,500 pixels in tiles of 16 x 1,048,576, all of them the same 16 KB of the file: minutes to unpack."""
+    width, across, down = 65_500, 16, 1 << 20
+    count = -(-width // across)
+    tile = zlib.compress(bytes(across * down), 9)
+    places = struct.pack(f"<{count}I", *[8] * count) + struct.pack(f"<{count}I", *[len(tile)] * count)
+    start = 8 + len(tile)
+    tags = {256: (1, width), 257: (1, 1), 258: (1, 8), 259: (1, 8), 262: (1, 1), 277: (1, 1), 322: (1, across)}
+    tags.update({323: (1, down), 324: (count, start), 325: (count, start + 4 * count)})
+    entries = b"".join(struct.pack("<HHII", tag, 4, values, value) for tag, (values, value) in tags.items())
+    data = b"II*\0" + struct.pack("<I", start + len(places)) + tile + places
+    with pytest.raises(ImageError, match=r"claims tiles of 68,[\d,]+ pixels, many times its picture"):
+        decode(data + struct.pack("<H", len(tags)) + entries + bytes(4))
 
 
 @pytest.mark.parametrize("place", [1 << 40, 1 << 63, (1 << 64) - 1])
@@ -383,3 +400,91 @@ def test_random_damage_never_crashes(picture):
                 assert str(error)
             else:
                 assert image.dtype == np.uint8 and image.ndim == 3
+
+
+def test_memory_is_counted_before_anything_is_decoded():
+    bomb = png(13_376, 13_376, 16, 6, b"")  # it needs no pixels: it is refused by its header
+    with pytest.raises(
+        ImageError, match=r"takes 2,862,678,016 bytes to decode, more than the 1,073,741,824 "
+    ) as caught:
+        decode(bomb)
+    assert caught.value.kind == "too_large"
+    # The largest picture that is allowed may have 8 bits and three colours, and be turned.
+    with pytest.raises(ImageError, match="damaged"):
+        decode(png(13_376, 13_376, 8, 2, b"", (b"eXIf", exif(6))))
+    small = png(30, 20, 16, 6, bytes(20 * (1 + 8 * 30)))
+    assert decode(small, limits=Limits(max_memory=30 * 20 * 16)).shape == (20, 30, 3)
+    with pytest.raises(ImageError, match="takes 9,600 bytes to decode, more than the 9,599 allowed"):
+        decode(small, limits=Limits(max_memory=30 * 20 * 16 - 1))
+
+
+DECODE_IN_LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+from mxml.images.decode import decode
+
+decode(open(sys.argv[1], "rb").read())  # a small one, so that all is loaded
+data = open(sys.argv[2], "rb").read()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[3]),) * 2)
+image = decode(data)
+print(image.shape, image.min(), image.max())
+"""
+
+
+def decode_in(memory: int, small: bytes, large: bytes, folder) -> str:
+    """Decode both files in a process that may take so many bytes more for the second; return what it says."""
+    paths = [folder / "small", folder / "large"]
+    for path, data in zip(paths, (small, large)):
+        path.write_bytes(data)
+    command = [sys.executable, "-c", DECODE_IN_LITTLE_MEMORY, *map(str, paths), str(memory)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "MALLOC_ARENA_MAX": "1"})
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
+@pytest.mark.parametrize(
+    ("bits", "colour", "bytes_a_pixel"), [(8, 2, 6), (16, 2, 6), (8, 6, 8), (16, 4, 16), (16, 6, 16)]
+)
+def test_a_png_takes_no_more_memory_than_is_counted(tmp_path, bits, colour, bytes_a_pixel):
+    side, samples = 3000, {2: 3, 4: 2, 6: 4}[colour] * bits // 8
+    large = png(side, side, bits, colour, bytes(side * (1 + samples * side)))
+    small = png(8, 8, bits, colour, bytes(8 * (1 + samples * 8)))
+    little = 12 << 20  # the file, strips that are converted, and what a heap rounds up
+    said = decode_in(bytes_a_pixel * side * side + little, small, large, tmp_path)
+    assert said == f"({side}, {side}, 3) {'255 255' if colour > 2 else '0 0'}\n"
+    assert decode(small, limits=Limits(max_memory=64 * bytes_a_pixel)).shape == (8, 8, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
+def test_texts_in_a_png_are_not_unpacked(tmp_path):
+    text = png_chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(b"a" * 7_900_000, 9))
+    small = png(4, 4, 8, 2, bytes(4 * 13))
+    large = small[:33] + text * 100 + small[33:-12] + text * 100 + small[-12:]
+    assert decode_in(50 << 20, small, large, tmp_path) == "(4, 4, 3) 0 0\n"
+
+
+def test_chunks_without_end_are_refused(picture):
+    data = encode(picture, ".png")
+    with pytest.raises(ImageError, match="more than 262,144 chunks") as caught:
+        read_header(data[:33] + png_chunk(b"IDAT", b"") * 270_000 + data[33:])
+    assert caught.value.kind == "too_large"
+    data = encode(picture, ".webp")
+    more = data + b"JUNK\0\0\0\0" * 70_000
+    with pytest.raises(ImageError, match="more than 65,536 chunks"):
+        read_header(more[:4] + struct.pack("<I", len(more) - 8) + more[8:])
+    directory = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 70_000)
+    with pytest.raises(ImageError, match="claims 70,000 tags"):
+        read_header(directory + bytes(20 * 70_000))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_large_pictures_are_converted_as_small_ones_are(dtype):
+    """More than one strip, and a last one that is not whole."""
+    chance = np.random.default_rng(0)
+    bgra = chance.integers(0, np.iinfo(dtype).max + 1, (1111, 333, 4)).astype(dtype)
+    bgra[:, :, 3][chance.random((1111, 333)) < 0.3] = np.iinfo(dtype).max
+    colour, alpha = np.split((bgra >> (8 if dtype == np.uint16 else 0)).astype(float), [3], axis=2)
+    expected = np.floor((colour * alpha + 255 * (255 - alpha) + 127) / 255).astype(np.uint8)
+    data = cv2.imencode(".png", bgra)[1].tobytes()
+    assert np.array_equal(decode(data, channels="bgr"), expected)

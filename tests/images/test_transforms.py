@@ -55,9 +55,6 @@ def test_presets():
 def test_values_survive_json():
     value = Preprocess((96, 128), None, (1, 2, 3.5), (4, 5, 6), "bgr", "linear")
     assert Preprocess.from_dict(json.loads(json.dumps(value.to_dict()))) == value
-    change = Augment(rand_crop=True, rand_resized_crop=0.3, rand_mirror=True, brightness=0.1, hue=0.2, rand_gray=1)
-    assert Augment.from_dict(json.loads(json.dumps(change.to_dict()))) == change
-    assert Augment.from_dict({"contrast": 0.5}) == Augment(contrast=0.5)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +99,7 @@ def test_wrong_preprocessing_is_named(name, value):
 )
 def test_wrong_augmentation_is_named(name, value):
     with pytest.raises(MxmlError, match=f"^{name} is "):
-        Augment.from_dict({name: value})
+        Augment(**{name: value})
 
 
 def test_unknown_and_missing_names_are_refused():
@@ -110,8 +107,6 @@ def test_unknown_and_missing_names_are_refused():
         Preprocess.from_dict({**Preprocess().to_dict(), "crop": 1})
     with pytest.raises(MxmlError, match="preprocess lacks short_side"):
         Preprocess.from_dict({name: value for name, value in Preprocess().to_dict().items() if name != "short_side"})
-    with pytest.raises(MxmlError, match="augment holds 'jitter'"):
-        Augment.from_dict({"jitter": 1})
     with pytest.raises(MxmlError, match="should hold names and values"):
         Preprocess.from_dict([1, 2])
 

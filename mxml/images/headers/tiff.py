@@ -12,7 +12,7 @@ _TIFF_TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}
 # What a page is of another; width, height, bits, strips (where, rows, how long), orientation, samples, tiles (size,
 # where, how long), extra and floating samples.
 _TIFF_TAGS = frozenset((254, 256, 257, 258, 273, 274, 277, 278, 279, 322, 323, 324, 325, 338, 339))
-_LARGEST_TILE = 1 << 24  # pixels, also in a smaller image
+_TILES_OF_ANY_IMAGE = 1 << 25  # pixels: tiles of 512 x 512 on the longest side
 _MOST_ENTRIES = 0xFFFF  # what a directory that is no BigTIFF can have
 _MOST_TIFF_VALUES = 1 << 20  # tiles of 16 x 16 pixels in the largest image that is read by default: 0.7 million
 
@@ -33,9 +33,12 @@ def parse_tiff(data: bytes) -> Header:
         raise Damaged("the TIFF file lacks the place of its picture")
     if max(start + length for start, length in zip(starts, lengths)) > len(data):
         raise CutOff("TIFF", "its picture goes on beyond its end")
-    tile = max(tags.get(322, ()), default=0) * max(tags.get(323, ()), default=0)
-    if tile > max(_LARGEST_TILE, 2 * width * height):  # a decoder makes room for whole tiles
-        raise Damaged(f"the TIFF file claims tiles of {tile:,} pixels, many times its picture")
+    across, down = (max(tags.get(tag) or (0,)) for tag in (322, 323))
+    tile = across * down
+    if tile:
+        tiled = tile * -(-width // across) * -(-height // down)
+        if tiled > max(_TILES_OF_ANY_IMAGE, 4 * width * height):  # a decoder unpacks whole tiles
+            raise Damaged(f"the TIFF file claims tiles of {tiled:,} pixels, many times its picture")
     bits = max(tags.get(258, ()) or (1,))
     if bits > 16 or max(tags.get(339, ()) or (1,)) == 3:
         raise Damaged(f"TIFF with {bits}-bit or floating-point samples is not supported; save it with 8 or 16 bits")
