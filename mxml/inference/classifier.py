@@ -13,6 +13,7 @@ from mxml.data.image_list import ImageList
 from mxml.errors import CheckpointError, ModelError, MxmlError, TrainingError
 from mxml.images.transforms import Preprocess, preset
 from mxml.model import checkpoint, symbols
+from mxml.model.layers import Network
 from mxml.model.run_files import RunFiles
 from mxml.runtime.devices import parse_devices
 from mxml.runtime.imports import load_mxnet, mxnet_message
@@ -158,7 +159,8 @@ class Classifier:
                 output_symbol(model.symbol), data_names=["data"], label_names=None, context=self._devices
             )
             try:
-                symbols.check_params(model.symbol, model.arg_params, model.aux_params, self.preprocess.data_shape)
+                network = Network(model.symbol, self.preprocess.data_shape)
+                symbols.check_params(network, model.arg_params, model.aux_params)
                 module.bind(data_shapes=provide_data, for_training=False)
             except (MxmlError, mx.MXNetError, RuntimeError, ValueError) as error:
                 path = RunFiles(model.prefix).params(model.epoch)

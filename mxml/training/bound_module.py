@@ -13,6 +13,7 @@ import numpy as np
 
 from mxml.errors import MxmlError
 from mxml.model import losses, symbols
+from mxml.model.layers import Network
 from mxml.model.training_graph import training_graph
 from mxml.runtime.imports import load_mxnet
 from mxml.training import optimizers
@@ -44,7 +45,7 @@ class BoundModule:
         frozen = frozen_parameters(parameters, config.freeze)
         network = _freeze_batch_norm(symbol, frozen)
         if all(device.device_type == "cpu" for device in devices):
-            network = training_graph(network, config.image_shape)
+            network = training_graph(Network(network, config.image_shape))
         self.num_update = point.num_update
         self._seed = config.seed if _draws_random_numbers(symbol) else None
         self._module = mx.mod.Module(
