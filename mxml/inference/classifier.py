@@ -45,7 +45,7 @@ class Scores:
 
 def output_symbol(symbol: Any) -> Any:
     """Return a symbol with two outputs, probabilities and logits, and no custom operator."""
-    return mx.sym.Group([symbols.probabilities_symbol(symbol), symbols.logits_output(symbol)])
+    return mx.sym.Group([symbols.plain_symbol(symbol), symbols.logits_output(symbol)])
 
 
 def collect(

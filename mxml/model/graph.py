@@ -196,10 +196,7 @@ def _is_pointwise(attrs: Mapping[str, str]) -> bool:
 def draws_random_numbers(graph: Graph) -> bool:
     """Say whether training the network draws random numbers, so that its steps need a seed."""
     return any(
-        node.op == "Dropout"
-        or (node.op == "LeakyReLU" and node.attrs.get("act_type") == "rrelu")
-        or any(word in node.op.lower() for word in ("random", "sample_"))
-        for node in graph.nodes
+        node.op == "Dropout" or any(word in node.op.lower() for word in ("random", "sample_")) for node in graph.nodes
     )
 
 

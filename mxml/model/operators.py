@@ -63,10 +63,10 @@ _TUNE = Choice(("None", "off", "fastest", "limited_workspace"))
 _NORMALIZATION = Choice(("null", "batch", "valid"))
 _MULTI_INPUT = Choice(("concat", "sum"))
 
-_KERNEL = Tuple((1, 3), 1, 4096)
-_POOLING_KERNEL = Tuple((0, 3), 1, 4096)
-_STRIDE = Tuple((0, 3), 1, 4096)
-_PAD = Tuple((0, 3), 0, 4096)
+_KERNEL = Tuple((1, 3), 1, 1024)
+_POOLING_KERNEL = Tuple((0, 3), 1, 1024)
+_STRIDE = Tuple((0, 3), 1, 1024)
+_PAD = Tuple((0, 3), 0, 1024)
 _WINDOW = ("kernel", "stride", "dilate", "pad", "adj", "target_shape")
 
 _CONVOLUTION: dict[str, Kind] = {
@@ -88,10 +88,7 @@ _POOLING: dict[str, Kind] = {
     "pad": _PAD,
     "pool_type": Choice(("max", "avg", "sum")),
     "global_pool": Bool(),
-    "pooling_convention": Choice(("valid", "full", "same")),
-    "count_include_pad": Bool(optional=True),
-    "cudnn_off": Bool(),
-    "layout": _LAYOUT,
+    "pooling_convention": Choice(("valid", "full")),
 }
 _BATCH_NORM: dict[str, Kind] = {
     "eps": Float(0, 1e6),
@@ -99,8 +96,6 @@ _BATCH_NORM: dict[str, Kind] = {
     "fix_gamma": Bool(),
     "use_global_stats": Bool(),
     "output_mean_var": Bool(),
-    "axis": _AXIS,
-    "cudnn_off": Bool(),
 }
 _SOFTMAX: dict[str, Kind] = {
     "axis": _AXIS,
@@ -158,7 +153,7 @@ OPERATORS: Mapping[str, Operator] = {
         },
         ("input_dim", "output_dim"),
     ),
-    "BatchNorm": Operator(_fixed(5), _BATCH_NORM, auxiliary=2, parameters=4),
+    "BatchNorm": Operator(_fixed(5), {**_BATCH_NORM, "axis": _AXIS, "cudnn_off": Bool()}, auxiliary=2, parameters=4),
     "BatchNorm_v1": Operator(_fixed(5), _BATCH_NORM, auxiliary=2, parameters=4),
     "InstanceNorm": Operator(_fixed(3), {"eps": Float(0, 1e6)}, parameters=2),
     "LayerNorm": Operator(_fixed(3), {"axis": _AXIS, "eps": Float(0, 1e6), "output_mean_var": Bool()}, parameters=2),
@@ -168,7 +163,8 @@ OPERATORS: Mapping[str, Operator] = {
     "LeakyReLU": Operator(
         _one_more_if("act_type", "prelu"),
         {
-            "act_type": Choice(("leaky", "elu", "selu", "gelu", "prelu", "rrelu")),
+            # With rrelu MXNet 1.9.1 ends the process at the first forward pass.
+            "act_type": Choice(("leaky", "elu", "selu", "gelu", "prelu")),
             "slope": Float(),
             "lower_bound": Float(0, 1),
             "upper_bound": Float(0, 1),
@@ -180,7 +176,15 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     "Pooling": Operator(
         _fixed(1),
-        {**_POOLING, "pool_type": Choice(("max", "avg", "sum", "lp")), "p_value": Int(1, 3, optional=True)},
+        {
+            **_POOLING,
+            "pool_type": Choice(("max", "avg", "sum", "lp")),
+            "pooling_convention": Choice(("valid", "full", "same")),
+            "p_value": Int(1, 3, optional=True),
+            "count_include_pad": Bool(optional=True),
+            "cudnn_off": Bool(),
+            "layout": _LAYOUT,
+        },
         alike=_WINDOW,
     ),
     "Pooling_v1": Operator(_fixed(1), _POOLING, alike=_WINDOW),
@@ -201,7 +205,8 @@ OPERATORS: Mapping[str, Operator] = {
         {
             "scale": Int(1, 1024),
             "num_filter": Int(0, _SIZE),
-            "sample_type": Choice(("nearest", "bilinear")),
+            # The bilinear one divides by num_filter, which is 0 unless it is said.
+            "sample_type": Choice(("nearest",)),
             "multi_input_mode": _MULTI_INPUT,
             "num_args": _COUNT,
             "workspace": _WORKSPACE,

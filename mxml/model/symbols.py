@@ -184,13 +184,30 @@ def logits_output(symbol: Symbol) -> Symbol:
     return graph.output(symbol, multi_label_end(graph).logits)
 
 
-def probabilities_symbol(symbol: Symbol) -> Symbol:
-    """Cut a multi-label symbol at its sigmoid: probabilities (N, C), no label, no custom operator."""
+def plain_symbol(symbol: Symbol) -> Symbol:
+    """Cut a multi-label symbol at its sigmoid: probabilities (N, C), no label, no custom operator.
+
+    Any program with MXNet can load it, with the parameters of the whole symbol.
+    """
     graph = Graph.of(symbol)
     end = multi_label_end(graph)
     if end.probabilities is None:
         return mx.sym.sigmoid(graph.output(symbol, end.logits), name="sig")
     return graph.output(symbol, end.probabilities)
+
+
+def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY) -> Symbol:
+    """Put ``loss`` behind a symbol that ends in its sigmoid: the inverse of ``plain_symbol``.
+
+    One that ends in a loss is returned as it is.
+    """
+    graph = Graph.of(symbol)
+    end = multi_label_end(graph)
+    if end.loss is not None:
+        return symbol
+    names = {node.name for node in graph.nodes}
+    name = "softmax" if "softmax" not in names else "head_softmax"
+    return loss.attach(symbol, graph.output(symbol, end.logits), mx.sym.Variable(LABEL_NAME), name)
 
 
 def _head_names(graph: Graph) -> tuple[str, ...]:

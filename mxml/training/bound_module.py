@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from mxml.errors import MxmlError
 from mxml.model import losses, symbols
+from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import Network
 from mxml.model.training_graph import training_graph
 from mxml.runtime.imports import load_mxnet
@@ -43,11 +43,11 @@ class BoundModule:
         data_names = {entry[0] for entry in [*provide_data, *provide_label]}
         parameters = [name for name in symbol.list_arguments() if name not in data_names]
         frozen = frozen_parameters(parameters, config.freeze)
-        network = _freeze_batch_norm(symbol, frozen)
+        network = freeze_batch_norm(symbol, frozen)
         if all(device.device_type == "cpu" for device in devices):
             network = training_graph(Network(network, config.image_shape))
         self.num_update = point.num_update
-        self._seed = config.seed if _draws_random_numbers(symbol) else None
+        self._seed = config.seed if draws_random_numbers(Graph.of(symbol)) else None
         self._module = mx.mod.Module(
             mx.sym.Group([network, mx.sym.BlockGrad(symbols.logits_output(network))]),
             data_names=[entry[0] for entry in provide_data],
@@ -187,23 +187,3 @@ def frozen_parameters(parameters: Sequence[str], patterns: Sequence[str]) -> set
     if parameters and len(frozen) == len(parameters):
         raise MxmlError(f"--freeze {' '.join(patterns)}: freezes every parameter; leave some to train")
     return frozen
-
-
-def _freeze_batch_norm(symbol: Any, frozen: set[str]) -> Any:
-    """Let BatchNorm layers whose gamma or beta is frozen use and keep their moving statistics.
-
-    A frozen parameter alone would still let the layer's statistics drift with every batch.
-    """
-    if not frozen:
-        return symbol
-    graph = json.loads(symbol.tojson())
-    nodes = graph["nodes"]
-    for node in nodes:
-        if node["op"] == "BatchNorm" and frozen & {nodes[entry[0]]["name"] for entry in node["inputs"][1:3]}:
-            node.setdefault("attrs", {})["use_global_stats"] = "True"
-    return mx.sym.load_json(json.dumps(graph))
-
-
-def _draws_random_numbers(symbol: Any) -> bool:
-    operators = {node["op"].lower() for node in json.loads(symbol.tojson())["nodes"]}
-    return any(word in operator for operator in operators for word in ("dropout", "random", "sample", "leakyrelu"))

@@ -9,7 +9,7 @@ import pytest
 
 from mxml.errors import ModelError
 from mxml.model import losses, params_file, symbols
-from mxml.model.graph import Graph
+from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import FeatureLayer, Network
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
@@ -173,7 +173,7 @@ def test_the_original_scripts_checkpoint_trains_and_evaluates_as_it_is(shared):
     gradient = ((probabilities - labels) * (labels >= 0)).mean(axis=0)
     np.testing.assert_allclose(after["fc_bias"], arg_params["fc_bias"].asnumpy() - 0.1 * gradient, atol=1e-6)
     image = mx.nd.array(np.random.default_rng(3).normal(size=(1, 3, 224, 224)))
-    outputs = symbols.probabilities_symbol(symbol), symbols.logits_output(symbol)
+    outputs = symbols.plain_symbol(symbol), symbols.logits_output(symbol)
     p, z = (evaluate(output, arg_params, image).astype(np.float64) for output in outputs)
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-z)), atol=1e-6)
 
@@ -214,7 +214,7 @@ def test_the_head_is_written_and_read_back_as_it_was(tmp_path):
 
 
 def test_inference_needs_no_custom_operator_and_no_label():
-    symbol = symbols.probabilities_symbol(attach_head(classifier(), 3))
+    symbol = symbols.plain_symbol(attach_head(classifier(), 3))
     assert "Custom" not in symbol.tojson()
     assert "softmax_label" not in symbol.list_arguments()
     assert symbol.infer_shape(data=(2, *SMALL))[1] == [(2, 3)]
@@ -232,7 +232,7 @@ def test_other_multi_label_ends_are_understood(end):
     label_name, loss = ("labels", losses.BINARY_CROSS_ENTROPY) if end == "logistic" else (None, None)
     assert symbols.describe_head(symbol, arg_params) == symbols.Head(3, label_name, loss)
     assert symbols.logits_output(symbol).list_outputs() == ["scores_output"]
-    probabilities = symbols.probabilities_symbol(symbol)
+    probabilities = symbols.plain_symbol(symbol)
     assert "labels" not in probabilities.list_arguments()
     arguments = dict(arg_params, data=mx.nd.ones((1, *SMALL)))
     p, z = (
@@ -366,6 +366,80 @@ def test_a_network_that_asks_for_too_much_memory_is_refused_before_it_gets_it(gr
         f"does not take images of shape (3, 8, 8): 'bomb' would have the shape {shape}; "
         "MXNet holds 2,147,483,647 numbers at most"
     )
+
+
+def test_memory_is_that_of_parameters_and_of_outputs_yet_to_be_read():
+    """By hand, in numbers of 4 bytes: a convolution of 4 x 3 weights and 4 biases, then relu, then their sum."""
+    data = mx.sym.Variable("data")
+    conv = mx.sym.Convolution(data, kernel=(1, 1), num_filter=4, name="conv")
+    net = Network(conv + mx.sym.relu(mx.sym.relu(conv)), (3, 10, 10))
+    image, layer, parameters = 300, 400, 16
+    assert net.memory(1, training=True) == 4 * (image + parameters + 4 * layer)
+    assert net.memory(5, training=True) == 4 * (5 * image + parameters + 5 * 4 * layer)
+    # While the second relu runs, the convolution's output is kept for the sum.
+    assert net.memory(5, training=False) == 4 * (5 * image + parameters + 5 * 3 * layer)
+
+
+def test_outputs_that_fit_one_by_one_and_not_together_are_refused():
+    """A tower of layers of 1 GB each: a pass needs two at a time, training needs all."""
+    net = mx.sym.tile(mx.sym.Variable("data"), reps=(1, 10, 1000, 1000), name="large")
+    for number in range(4000):
+        net = mx.sym.relu(net, name=f"relu{number}")
+    network = Network(net, (3, 3, 3))
+    assert network.memory(1, training=False) == pytest.approx(2 * 1.08e9, rel=0.01)
+    network.check_memory(1, training=False)
+    with pytest.raises(
+        ModelError, match=r"training with 1 image at a time needs 4,024\.\d GiB for .*; there are \d+\.\d GiB"
+    ):
+        network.check_memory(1, training=True)
+    with pytest.raises(ModelError, match=r"a pass with 1,000 images at a time needs 2,011\.7 GiB"):
+        network.check_memory(1000, training=False)
+    both = mx.sym.add_n(
+        *[mx.sym.relu(mx.sym.tile(mx.sym.Variable("data"), reps=(1, 10, 1000, 1000))) for _ in range(2000)]
+    )
+    with pytest.raises(
+        ModelError, match=r"does not take images of shape \(3, 3, 3\): a pass with 1 image at a time needs"
+    ):
+        Network(both, (3, 3, 3))
+
+
+def test_a_norm_that_is_given_fewer_parameters_than_channels_is_refused():
+    """MXNet would read beyond the end of the array."""
+    shared = mx.sym.Variable("gamma", shape=(2,))
+    net = mx.sym.BatchNorm(mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=8), gamma=shared)
+    net = mx.sym.BatchNorm(mx.sym.Convolution(net, kernel=(1, 1), num_filter=2), gamma=shared)
+    with pytest.raises(ModelError, match=r"'gamma' should have the shape \([82],\), not \([28],\)"):
+        Network(net, SMALL)
+
+
+def test_a_softmax_that_would_end_the_process_is_refused():
+    net = mx.sym.softmax(
+        mx.sym.relu(mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=256)), name="s"
+    )
+    with pytest.raises(ModelError, match="'s' is a softmax over the width of a feature map"):
+        Network(net, SMALL)
+    Network(mx.sym.softmax(mx.sym.Variable("data"), axis=1), SMALL)
+
+
+def test_batch_norm_is_frozen_where_its_parameters_are():
+    net = classifier(mx.sym.BatchNorm(backbone(), name="second"))
+    assert freeze_batch_norm(net, ()) is net
+    frozen = freeze_batch_norm(net, {"conv_bn_gamma", "fc_weight"})
+    norms = {node.name: node.attrs for node in Graph.of(frozen).nodes if node.op == "BatchNorm"}
+    assert norms["conv_bn"] == {"fix_gamma": "False", "use_global_stats": "True"}
+    assert "use_global_stats" not in norms["second"]
+
+
+def test_casts_stay_in_a_graph():
+    """MXNet leaves them out of the text that it writes."""
+    cast = mx.sym.amp_cast(mx.sym.Variable("data"), dtype="float16", name="half")
+    net = freeze_batch_norm(mx.sym.FullyConnected(cast, num_hidden=2, name="fc"), {"x"})
+    assert [node.op for node in Graph.of(net).nodes] == ["null", "amp_cast", "null", "null", "FullyConnected"]
+
+
+def test_dropout_draws_random_numbers_and_nothing_else_here():
+    assert not draws_random_numbers(Graph.of(classifier()))
+    assert draws_random_numbers(Graph.of(classifier(mx.sym.Dropout(backbone()))))
 
 
 def test_a_layer_as_large_as_mxnet_can_hold_is_not_refused():
