@@ -66,7 +66,7 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
 
 
 def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: Pause | Epoch) -> StartingPoint:
-    symbol = checkpoint.load_symbol(config.prefix, sidecar)
+    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar))
     arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
     symbols.check_params(Network(symbol, config.image_shape), arg_params, aux_params)
     point = StartingPoint(
