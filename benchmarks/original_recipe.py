@@ -35,7 +35,7 @@ def measure(list_path: str, epochs: int) -> dict[str, float]:
     features = pretrained.get_internals()["flatten0_output"]
     logits = mx.sym.FullyConnected(features, num_hidden=CLASSES, name="fc")
     probabilities = mx.sym.sigmoid(logits, name="sig")
-    symbol = mx.sym.Custom(probabilities, op_type=losses.OP_TYPE, name="softmax")
+    symbol = mx.sym.Custom(probabilities, op_type=losses.BINARY_CROSS_ENTROPY.op_type, name="softmax")
 
     augmenters = mx.image.CreateAugmenter(
         (3, SIZE, SIZE), resize=SIZE, rand_crop=True, rand_mirror=True, mean=True, std=True

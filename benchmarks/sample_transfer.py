@@ -21,7 +21,7 @@ from typing import Any
 import harness
 
 from mxml.model.params_file import write_params
-from mxml.model.symbols import load_symbol
+from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
 
 MODELS, LISTS, IMAGES = harness.ROOT / "models", harness.ROOT / "lists", harness.ROOT / "images"

@@ -15,8 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
+from mxml.model.layers import Network
 from mxml.model.params_file import read_params, split_params
-from mxml.model.symbols import find_feature_layer, load_symbol
+from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_cv2, load_mxnet
 
 cv2 = load_cv2()
@@ -116,7 +117,8 @@ def test_the_network_is_a_softmax_classifier_with_batch_norm_and_a_connected_hea
     assert sum(name.endswith("_moving_var") for name in aux_params) >= 8
     assert sum(value.size for value in arg_params.values()) < 350_000
     assert arg_params["fc_weight"].shape[0] == len(make_sample.KINDS)
-    assert find_feature_layer(symbol, (3, 96, 96)).name == "flatten0"
+    whole = Network(symbol, (3, 96, 96))
+    assert whole.feature_layer(whole.find(None)).name == "flatten0"
 
 
 def test_the_network_tells_the_kinds_it_was_trained_on(network, make_sample):

@@ -10,6 +10,7 @@ import numpy as np
 
 from mxml.errors import DeviceError, ModelError
 from mxml.model import symbols
+from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet, mxnet_message
 from mxml.runtime.types import Context, NDArray, Symbol
 
@@ -33,7 +34,7 @@ class MxnetBackend:
         data_shape: tuple[int, int, int],
         batch_size: int,
     ):
-        symbols.check_params(symbol, arg_params, aux_params, data_shape)
+        symbols.check_params(Network(symbol, data_shape), arg_params, aux_params)
         self.num_classes = symbols.describe_head(symbol, arg_params).num_classes
         # Every device needs an image.
         self.batch_size = max(batch_size, len(devices))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mxml import atomic
 from mxml.errors import CheckpointError, MxmlError, SettingError
-from mxml.model import params_file, symbols
+from mxml.model import params_file, symbol_file
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
 from mxml.runtime.types import NDArray, Symbol
@@ -85,7 +85,7 @@ def load_symbol(prefix: str, sidecar: Sidecar | None) -> Symbol:
     fault = _fault(RunFiles(prefix).symbol, sidecar.symbol if sidecar else None)
     if fault:
         raise CheckpointError(f"{fault}; put the run's own symbol back, or move {RunFiles(prefix).sidecar} away")
-    return symbols.load_symbol(RunFiles(prefix).symbol)
+    return symbol_file.load_symbol(RunFiles(prefix).symbol)
 
 
 def find_epoch(prefix: str, epoch: int | None = None) -> int:

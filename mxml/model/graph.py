@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mxml.errors import ModelError
+from mxml.model import losses
+from mxml.model.losses import BINARY_CROSS_ENTROPY, Loss
+from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import Symbol
 
-# Each has a label as its second input.
-LOSSES = frozenset(
-    ["SoftmaxOutput", "Softmax", "SVMOutput", "LogisticRegressionOutput", "LinearRegressionOutput", "Custom"]
+mx = load_mxnet()
+
+# MXNet's own, which have a label as their second input; mxml.model.losses registers others.
+_LABELLED = frozenset(
+    [
+        "SoftmaxOutput",
+        "Softmax",
+        "SVMOutput",
+        "LogisticRegressionOutput",
+        "LinearRegressionOutput",
+        "MAERegressionOutput",
+    ]
 )
-# What turns scores into an output.
-ENDS = LOSSES | frozenset(["softmax", "log_softmax", "SoftmaxActivation", "sigmoid", "MakeLoss", "make_loss"])
+# What else turns scores into an output.
+_ENDS = frozenset(["softmax", "log_softmax", "SoftmaxActivation", "sigmoid", "MakeLoss", "make_loss"])
 # What passes its input on, apart from training.
 PASSING = frozenset(["Dropout", "_copy", "identity", "BlockGrad", "Cast", "amp_cast"])
 RESHAPING = frozenset(["Reshape", "reshape", "Flatten", "flatten"])
 # What may stand between a classifier and the output; none of it has parameters of its own.
 _BEHIND_CLASSIFIERS = frozenset(
     [
-        *(*ENDS, *PASSING, *RESHAPING, "squeeze", "expand_dims", "clip", "_mul_scalar", "_div_scalar"),
+        *(*_LABELLED, *_ENDS, *PASSING, *RESHAPING, "squeeze", "expand_dims", "clip", "_mul_scalar", "_div_scalar"),
         *("Activation", "LeakyReLU", "relu", "tanh", "Pooling", "mean", "_contrib_AdaptiveAvgPooling2D"),
     ]
 )
+
+
+def to_document(symbol: Symbol) -> dict[str, Any]:
+    """Return a symbol as its file would hold it, every node included; MXNet by itself leaves casts out."""
+    document: dict[str, Any] = json.loads(symbol.tojson(remove_amp_cast=False))
+    return document
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,21 @@ class Node:
     attrs: Mapping[str, str]
     inputs: tuple[tuple[int, int], ...]
 
+    @property
+    def loss(self) -> Loss | None:
+        """Return the registered loss that this node is, if it is one."""
+        return losses.of_node(self.op, self.attrs)
+
+    @property
+    def has_label(self) -> bool:
+        """Say whether the node compares its first input with a label, its second."""
+        return self.op in _LABELLED or self.loss is not None
+
+    @property
+    def is_end(self) -> bool:
+        """Say whether the node turns scores into an output."""
+        return self.op in _ENDS or self.has_label
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -47,22 +81,30 @@ class Graph:
     entries: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, symbol: Any) -> Graph:
+    def of(cls, symbol: Symbol) -> Graph:
         """Read the graph of a symbol that MXNet holds."""
-        document = json.loads(symbol.tojson())
+        document = to_document(symbol)
         nodes = tuple(
             Node(node["name"], node["op"], node.get("attrs", {}), tuple((at, out) for at, out, _ in node["inputs"]))
             for node in document["nodes"]
         )
         # Both texts number the nodes in the same order: inputs first, from the outputs back.
-        internals = json.loads(symbol.get_internals().tojson())
+        internals = to_document(symbol.get_internals())
         return cls(nodes, _entries(document["heads"]), _entries(internals["heads"]))
 
     def source(self, position: int, number: int = 0) -> int:
         """Return the position of the node that feeds input ``number`` of the node at ``position``."""
         return self.nodes[position].inputs[number][0]
 
-    def output(self, symbol: Any, entry: tuple[int, int]) -> Any:
+    def readers(self, source: int) -> set[int]:
+        """Return the positions of the nodes that depend on the node at ``source``, itself included."""
+        found = {source}
+        for position in range(source + 1, len(self.nodes)):
+            if any(at in found for at, _ in self.nodes[position].inputs):
+                found.add(position)
+        return found
+
+    def output(self, symbol: Symbol, entry: tuple[int, int]) -> Symbol:
         """Return one output of one node of the symbol that this graph was read from, as a symbol that shares nodes."""
         return symbol.get_internals()[self.entries.index(entry)]
 
@@ -76,10 +118,7 @@ def find_bottlenecks(graph: Graph, source: int, sink: int) -> list[int]:
 
     Among the nodes on such paths, in their order, these are the ones that no edge leaps over.
     """
-    after = {source}
-    for position in range(source + 1, sink + 1):
-        if any(at in after for at, _ in graph.nodes[position].inputs):
-            after.add(position)
+    after = graph.readers(source)
     before = {sink}
     for position in range(sink, source, -1):
         if position in before:
@@ -97,13 +136,14 @@ def find_bottlenecks(graph: Graph, source: int, sink: int) -> list[int]:
 @dataclass(frozen=True)
 class MultiLabelEnd:
     """The last nodes of a multi-label graph: where the logits are, the probabilities if they are a node's output, the
-    node that computes the logits, and the label.
+    node that computes the logits, the label, and the loss.
     """
 
     logits: tuple[int, int]
     probabilities: tuple[int, int] | None
     classifier: int
     label_name: str | None
+    loss: Loss | None
 
 
 def multi_label_end(graph: Graph) -> MultiLabelEnd:
@@ -112,21 +152,20 @@ def multi_label_end(graph: Graph) -> MultiLabelEnd:
         raise ModelError(f"a multi-label network has one output, this one has {len(graph.heads)}")
     head = graph.heads[0]
     end = graph.nodes[head[0]]
-    label_name = None
-    probabilities: tuple[int, int] | None = head
-    if end.op in ("Custom", "LogisticRegressionOutput"):
-        label_name = graph.nodes[end.inputs[1][0]].name
-        probabilities = end.inputs[0] if end.op == "Custom" else None
+    loss, label_name = end.loss, None
+    probabilities: tuple[int, int] | None = None
     if end.op == "LogisticRegressionOutput":
-        logits = end.inputs[0]
-    elif len(end.inputs) == 3 and end.op == "Custom":
-        logits = end.inputs[2]
+        # Its gradient is that of the cross-entropy, divided by the number of labels.
+        loss, logits = BINARY_CROSS_ENTROPY, end.inputs[0]
     else:
-        logits = _before_sigmoid(graph, head if probabilities is None else probabilities)
+        probabilities = end.inputs[0] if loss else head
+        logits = end.inputs[2] if loss and len(end.inputs) == 3 else _before_sigmoid(graph, probabilities)
+    if loss is not None:
+        label_name = graph.nodes[end.inputs[1][0]].name
     classifier = find_classifier(graph, logits[0])
     if classifier is None:
         raise ModelError(f"no fully connected layer or 1x1 convolution leads to {graph.nodes[logits[0]].name!r}")
-    return MultiLabelEnd(logits, probabilities, classifier, label_name)
+    return MultiLabelEnd(logits, probabilities, classifier, label_name, loss)
 
 
 def _before_sigmoid(graph: Graph, entry: tuple[int, int]) -> tuple[int, int]:
@@ -145,10 +184,32 @@ def find_classifier(graph: Graph, position: int) -> int | None:
         node = graph.nodes[position]
         if node.op == "FullyConnected" or (node.op == "Convolution" and _is_pointwise(node.attrs)):
             return position
-        if node.op not in _BEHIND_CLASSIFIERS or not node.inputs:
+        if not (node.op in _BEHIND_CLASSIFIERS or node.loss) or not node.inputs:
             return None
         position = node.inputs[0][0]
 
 
 def _is_pointwise(attrs: Mapping[str, str]) -> bool:
     return re.fullmatch(r"[(\[] *1 *(, *1 *)*,? *[)\]]", attrs.get("kernel", "")) is not None
+
+
+def draws_random_numbers(graph: Graph) -> bool:
+    """Say whether training the network draws random numbers, so that its steps need a seed."""
+    return any(
+        node.op == "Dropout" or any(word in node.op.lower() for word in ("random", "sample_")) for node in graph.nodes
+    )
+
+
+def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
+    """Let BatchNorm layers whose gamma or beta is among ``names`` use and keep their moving statistics.
+
+    A frozen parameter alone would still let the layer's statistics drift with every batch.
+    """
+    if not names:
+        return symbol
+    document = to_document(symbol)
+    nodes = document["nodes"]
+    for node in nodes:
+        if node["op"] == "BatchNorm" and {nodes[at]["name"] for at, *_ in node["inputs"][1:3]} & set(names):
+            node.setdefault("attrs", {})["use_global_stats"] = "True"
+    return mx.sym.load_json(json.dumps(document))

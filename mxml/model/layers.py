@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+import os
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from mxml.errors import ModelError
-from mxml.model.graph import ENDS, PASSING, RESHAPING, Graph, find_bottlenecks, find_classifier, multi_label_end
+from mxml.model.graph import PASSING, RESHAPING, Graph, Node, find_bottlenecks, find_classifier, multi_label_end
 from mxml.runtime.imports import MAX_ITEMS, load_mxnet, mxnet_message
+from mxml.runtime.types import Symbol
+from mxml.text import shown
 
 mx = load_mxnet()
 
 DATA_NAME = "data"
 
+# Shapes are inferred for this many images, so that a network made for one fixed batch size shows.
+_IMAGES = 2
+# The axis of the channels, where a node does not say it.
+_CHANNEL_AXES = {"BatchNorm": "1", "BatchNorm_v1": "1", "InstanceNorm": "1", "LayerNorm": "-1", "GroupNorm": "1"}
+_BYTES = 4  # of a float32
 _SHOWN_LAYERS = 8
 _SHOWN_NAMES = 5
 
@@ -30,46 +39,34 @@ class FeatureLayer:
         return f"{self.name} {self.shape}"
 
 
-def feature_layers(symbol: Any, data_shape: Sequence[int]) -> list[FeatureLayer]:
-    """List the layers that a head could sit on, the best first, for one image of ``data_shape`` (channels, H, W).
-
-    They are the feature layer and, from there back to the input, those that everything passes through.
-    """
-    network = Network(symbol, data_shape)
-    return network.likely_layers()
-
-
-def find_feature_layer(symbol: Any, data_shape: Sequence[int], layer: str | None = None) -> FeatureLayer:
-    """Find what the classifier of a network works on: its last fully connected layer's input, or that of a last 1x1
-    convolution; a network without a classifier is taken whole.
-
-    ``layer`` names another one, with or without ``_output`` behind it. Raises ModelError for a name that is not there,
-    listing the likely ones; for a network without a recognisable classifier; and for an input that does not fit.
-    """
-    network = Network(symbol, data_shape)
-    return network.feature_layer(network.find(layer))
-
-
 class Network:
     """A symbol, its graph, and the shape of every output for images of one size."""
 
-    def __init__(self, symbol: Any, data_shape: Sequence[int]):
+    def __init__(self, symbol: Symbol, data_shape: Sequence[int]):
         self.symbol = symbol
         self.data_shape = tuple(data_shape)
         self.graph = Graph.of(symbol)
         names = [node.name for node in self.graph.nodes if node.op == "null"]
         if DATA_NAME not in names:
-            raise ModelError(f"its input should be called {DATA_NAME!r}; its variables are {some_names(names)}")
+            raise ModelError(
+                f"its input should be called {DATA_NAME!r}; its variables are {shown(names, _SHOWN_NAMES)}"
+            )
         internals = symbol.get_internals()
         try:
-            # Two images, so that a network made for one fixed batch size shows.
-            _, shapes, _ = internals.infer_shape_partial(**{DATA_NAME: (2, *self.data_shape)})
-        except mx.base.MXNetError as error:
+            _, shapes, _ = internals.infer_shape_partial(**{DATA_NAME: (_IMAGES, *self.data_shape)})
+        except (mx.base.MXNetError, ValueError) as error:
             raise ModelError(f"does not take images of shape {self.data_shape}: {mxnet_message(error)}") from error
         self.shapes = dict(zip(self.graph.entries, (tuple(shape or ()) for shape in shapes)))
         self.output_names = dict(zip(self.graph.entries, internals.list_outputs()))
+        self._data = next(
+            at for at, node in enumerate(self.graph.nodes) if node.name == DATA_NAME and node.op == "null"
+        )
+        self._of_data = self.graph.readers(self._data)
         self._check_sizes()
         self._check_reshapes()
+        self._check_parameters()
+        self._check_softmaxes()
+        self.check_memory(1, training=False)
 
     def _check_sizes(self) -> None:
         for (position, _), shape in self.shapes.items():
@@ -77,6 +74,8 @@ class Network:
             if math.prod(shape) > MAX_ITEMS or any(size < 0 for size in shape):
                 name = self.graph.nodes[position].name
                 self._refuse(f"{name!r} would have the shape {shape}; MXNet holds {MAX_ITEMS:,} numbers at most")
+            if not _is_known(shape) and self.graph.nodes[position].op != "null":
+                self._refuse(f"the shape of {self.graph.nodes[position].name!r} does not follow from it")
 
     def _check_reshapes(self) -> None:
         # MXNet infers the output of a reshape to fixed numbers from those numbers alone, and fails when it runs.
@@ -86,10 +85,78 @@ class Network:
                 if _is_known(before) and _is_known(after) and math.prod(before) != math.prod(after):
                     self._refuse(f"{node.name!r} reshapes {before} to {after}")
 
+    def _check_parameters(self) -> None:
+        # MXNet takes the shapes of these parameters for granted, and reads beyond the end of a smaller array.
+        for node in self.graph.nodes:
+            if node.op in _CHANNEL_AXES or (node.op == "LeakyReLU" and len(node.inputs) == 2):
+                wanted = self._channels(node)
+                for entry in node.inputs[1:]:
+                    if self.shapes[entry] != wanted and not (node.op == "LeakyReLU" and self.shapes[entry] == (1,)):
+                        name = self.graph.nodes[entry[0]].name
+                        self._refuse(f"{name!r} should have the shape {wanted}, not {self.shapes[entry]}")
+
+    def _check_softmaxes(self) -> None:
+        # After a convolution, whose output is in oneDNN's blocked layout, MXNet 1.9.1 ends the process for these.
+        for node in self.graph.nodes:
+            if node.op in ("softmax", "log_softmax", "softmin"):
+                dims = len(self.shapes[node.inputs[0]])
+                if dims >= 4 and int(node.attrs.get("axis", "-1")) in (-1, dims - 1):
+                    self._refuse(f"{node.name!r} is a {node.op} over the width of a feature map")
+
+    def _channels(self, node: Node) -> tuple[int, ...]:
+        if node.op == "GroupNorm":
+            return (int(node.attrs.get("num_groups", "1")),)
+        shape, axis = self.shapes[node.inputs[0]], int(node.attrs.get("axis", _CHANNEL_AXES.get(node.op, "1")))
+        if not -len(shape) <= axis < len(shape):
+            self._refuse(f"{node.name!r} works on axis {axis} of {shape}")
+        return (shape[axis],)
+
+    def check_memory(self, batch_size: int, *, training: bool) -> None:
+        """Raise ModelError where one pass over ``batch_size`` images needs more memory than this machine has.
+
+        A backward pass needs every layer's output. A forward pass alone needs at a time what is yet to be read.
+        """
+        needed, present = self.memory(batch_size, training=training), _memory()
+        if needed > present:
+            images = "1 image" if batch_size == 1 else f"{batch_size:,} images"
+            self._refuse(
+                f"{'training' if training else 'a pass'} with {images} at a time needs {needed / 2**30:,.1f} GiB for "
+                f"parameters and layers' outputs; there are {present / 2**30:,.1f} GiB"
+            )
+
+    def memory(self, batch_size: int, *, training: bool) -> int:
+        """Return how many bytes parameters and layers' outputs take in a pass over ``batch_size`` images."""
+        sizes = {entry: self._bytes(entry, batch_size) for entry in self.graph.entries}
+        if training:
+            return sum(sizes.values())
+        fixed = sum(size for (at, _), size in sizes.items() if self.graph.nodes[at].op == "null")
+        last_reader = {entry: at for at, node in enumerate(self.graph.nodes) for entry in node.inputs}
+        heads = set(self.graph.heads)
+        ending: dict[int, int] = {}
+        live = most = 0
+        outputs = ((entry, size) for entry, size in sizes.items() if self.graph.nodes[entry[0]].op != "null")
+        position = -1
+        for entry, size in sorted(outputs):
+            # What the nodes before this one were the last to read is free by now.
+            while position < entry[0]:
+                live -= ending.pop(position, 0)
+                position += 1
+            live += size
+            most = max(most, live)
+            if entry not in heads:
+                end = last_reader.get(entry, entry[0])
+                ending[end] = ending.get(end, 0) + size
+        return fixed + most
+
+    def _bytes(self, entry: tuple[int, int], batch_size: int) -> int:
+        shape = self.shapes[entry]
+        images = batch_size if entry[0] in self._of_data else _IMAGES
+        return math.prod(shape) * _BYTES * images // _IMAGES if shape else 0
+
     def _refuse(self, reason: str) -> NoReturn:
         raise ModelError(f"does not take images of shape {self.data_shape}: {reason}")
 
-    def output(self, entry: tuple[int, int]) -> Any:
+    def output(self, entry: tuple[int, int]) -> Symbol:
         """Return one of the network's outputs, inner ones too, as a symbol."""
         return self.graph.output(self.symbol, entry)
 
@@ -107,12 +174,17 @@ class Network:
     def feature_layer(self, entry: tuple[int, int]) -> FeatureLayer:
         """Describe an output as a layer to cut at. Raises ModelError where no head can sit on its shape."""
         shape = self.shapes[entry]
-        if not _is_known(shape) or len(shape) not in (2, 4) or shape[0] != 2:
+        if not _is_known(shape) or len(shape) not in (2, 4) or shape[0] != _IMAGES:
             self.fail(f"layer {self.name(entry)!r} gives {shape} for two images; a head needs (2, C) or (2, C, H, W)")
         return FeatureLayer(self.name(entry), shape[1:])
 
     def find(self, layer: str | None) -> tuple[int, int]:
-        """Return the entry of the feature layer, or of the one that ``layer`` names."""
+        """Return the entry of the feature layer, or of the one that ``layer`` names, with or without ``_output``.
+
+        The feature layer is what the classifier works on: its last fully connected layer's input, or that of a last
+        1x1 convolution; a network without a classifier is taken whole. Raises ModelError for a name that is not there,
+        listing the likely ones, and for a network without a recognisable classifier.
+        """
         if layer is None:
             try:
                 return self._classifier_input()
@@ -134,7 +206,7 @@ class Network:
         classifier = find_classifier(self.graph, entry[0])
         if classifier is not None:
             entry = self.graph.nodes[classifier].inputs[0]
-        elif self.graph.nodes[entry[0]].op in ENDS:
+        elif self.graph.nodes[entry[0]].is_end:
             raise ModelError(f"no fully connected layer or 1x1 convolution leads to its output {self.name(entry)!r}")
         while self.graph.nodes[entry[0]].op in PASSING:
             entry = self.graph.nodes[entry[0]].inputs[0]
@@ -144,23 +216,28 @@ class Network:
         heads = self.graph.heads
         if len(heads) > 1:
             # A classifier beside other outputs, such as its features.
-            heads = tuple(head for head in heads if self.graph.nodes[head[0]].op in ENDS)
+            heads = tuple(head for head in heads if self.graph.nodes[head[0]].is_end)
         if len(heads) != 1:
             names = [self.name(head) for head in self.graph.heads]
-            raise ModelError(f"of its {len(names)} outputs ({some_names(names)}), which one classifies is not plain")
+            raise ModelError(
+                f"cannot tell which of its {len(names)} outputs is the classifier ({shown(names, _SHOWN_NAMES)})"
+            )
         return heads[0]
 
     def likely_layers(self) -> list[FeatureLayer]:
-        """List the layers that everything passes through, from the classifier's input (else the output) back."""
+        """List the layers that a head could sit on, the best first.
+
+        They are the feature layer, or the output where there is no classifier, and from there back to the input, those
+        that everything passes through.
+        """
         try:
             sink = self._classifier_input()[0]
         except ModelError:
             sink = self.graph.heads[0][0]
-        source = next(at for at, node in enumerate(self.graph.nodes) if node.name == DATA_NAME)
         layers = []
-        for position in find_bottlenecks(self.graph, source, sink):
-            shape, op = self.shapes[(position, 0)], self.graph.nodes[position].op
-            alone = (position, 1) not in self.shapes and op not in PASSING | ENDS | {"null"}
+        for position in find_bottlenecks(self.graph, self._data, sink):
+            shape, node = self.shapes[(position, 0)], self.graph.nodes[position]
+            alone = (position, 1) not in self.shapes and node.op not in PASSING | {"null"} and not node.is_end
             if alone and _is_known(shape) and len(shape) in (2, 4):
                 layers.append(FeatureLayer(self.name((position, 0)), shape[1:]))
         return layers[:_SHOWN_LAYERS]
@@ -168,14 +245,15 @@ class Network:
     def fail(self, reason: str) -> NoReturn:
         """Raise ModelError with what is wrong and the layers to choose from."""
         likely = ", ".join(str(layer) for layer in self.likely_layers())
-        raise ModelError(f"{reason}; choose a layer with --layer, likely: {likely or 'none'}")
+        raise ModelError(f"{reason}; choose one with `layer`, likely: {likely or 'none'}")
+
+
+def _memory() -> int:
+    """Return how many bytes this process could have: the machine's memory, or its own limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return present if limit == resource.RLIM_INFINITY else min(present, limit)
 
 
 def _is_known(shape: tuple[int, ...]) -> bool:
     return bool(shape) and all(size > 0 for size in shape)
-
-
-def some_names(names: Sequence[str]) -> str:
-    """Join a few names for a message, and count the rest."""
-    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    return ", ".join(names[:_SHOWN_NAMES]) + more

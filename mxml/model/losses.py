@@ -1,22 +1,22 @@
-"""The ``CrossEntropyLoss`` operator, under the op_type that the original multilabel-MXNet checkpoints name.
+"""What is minimised: a registry of losses, each a custom operator at the end of a network.
 
-What it computes, for probabilities p = sigmoid(z), logits z and multi-hot labels y of one shape (N, C):
+A ``Loss`` is written in two formulas, its value and its gradient at the logits, for one entry of an image and a class.
+The rest is the same for all of them: for probabilities p = sigmoid(z), logits z and labels y of one shape (N, C),
 
-- its output is p, unchanged;
-- what it minimises is the sum over images and classes of -y log p - (1 - y) log(1 - p), the binary cross-entropy;
-  Module's optimizer divides by the batch size. Labels may be soft (between 0 and 1). An entry whose label is
-  negative (-1, unknown) adds nothing. The operator ends the graph: gradients from behind it are ignored.
+- the operator's output is p, unchanged;
+- what it minimises is the sum over images and classes; Module's optimizer divides by the batch size. Labels may be soft
+  (between 0 and 1). An entry whose label is negative (-1, unknown) adds nothing. The operator ends the graph:
+  gradients from behind it are ignored.
 
-Two forms:
+``Custom(data=p, label=y, logits=z, with_logits=True)`` is the form that mxml builds. The gradient is handed to z
+directly, while p receives zero. Nothing is divided, so it stays exact to float32's rounding at any logit.
 
-- ``Custom(data=p, label=y, logits=z, with_logits=True)`` is what mxml builds. d loss / d z = p - y (Bishop, Pattern
-  Recognition and Machine Learning, 2006, section 4.3.2), and it is handed to z directly, while p receives zero.
-  Nothing is divided, so it stays exact to float32's rounding at any logit; p - y does not vanish where p is 1.
-- ``Custom(data=p, label=y)`` is the original's. The gradient has to travel through the sigmoid's own backward step,
-  which multiplies it by p (1 - p), so p receives (p - y) / (p (1 - p)), divided by that very float32 product: what
-  reaches z is p - y to float32's rounding for logits from about -80 to 16. From 17 on float32 knows no p between
-  0.9999999 and 1, the sigmoid's factor is 0, and nothing reaches z; below -85 the quotient is capped so that it
-  cannot overflow, and what reaches z shrinks with p. Rebuild the head (``mxml.model.symbols``) to be free of both.
+``Custom(data=p, label=y)`` is the form of the original multilabel-MXNet checkpoints, for losses with
+``from_probabilities``. The gradient has to travel through the sigmoid's own backward step, which multiplies it by
+p (1 - p), so p receives it divided by that very float32 product: what reaches z is right to float32's rounding for
+logits from about -80 to 16. From 17 on float32 knows no p between 0.9999999 and 1, the sigmoid's factor is 0, and
+nothing reaches z; below -85 the quotient is capped so that it cannot overflow, and what reaches z shrinks with p.
+Rebuild the head (``mxml.model.symbols``) to be free of both.
 
 Callbacks use NDArray operations alone, since waiting for a value inside one stalls MXNet's engine. An exception that
 left a callback would hang or kill the process; so it is kept for ``raise_failure`` and the results become NaN.
@@ -26,16 +26,22 @@ from __future__ import annotations
 
 import collections
 import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Callable
 
+import numpy as np
+
 from mxml.errors import TrainingError
+from mxml.model.attributes import Bool, Kind, Value
 from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import Context, NDArray, Symbol
 
 mx = load_mxnet()
 _CustomOp: Any = mx.operator.CustomOp
 _CustomOpProp: Any = mx.operator.CustomOpProp
 
-OP_TYPE = "CrossEntropyLoss"
+_WITH_LOGITS = "with_logits"
 
 # The smallest p (1 - p) divided by: the quotient, 1e37 at most, is still a float32 (up to 3.4e38).
 _SMALLEST_SLOPE = 1e-37
@@ -44,11 +50,112 @@ _SMALLEST_SLOPE = 1e-37
 _failures: collections.deque[tuple[str, Exception]] = collections.deque()
 _MOST_FAILURES = 16
 
+Settings = Mapping[str, Value]
+Values = Callable[..., np.ndarray]
+Gradient = Callable[..., NDArray]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss, under ``name`` in mxml and under ``op_type`` in symbol files.
+
+    Parameters
+    ----------
+    name, op_type : str
+        Both are unique in the registry.
+    values : callable
+        ``values(logits, labels, **settings)`` returns the loss of each entry; arrays are float64 of one shape, and hold
+        known labels only.
+    gradient : callable
+        ``gradient(probabilities, labels, logits, **settings)`` returns d loss / d logit of each entry, by NDArray
+        operations alone. ``logits`` is None in the form without them. What it gives for unknown labels is dropped.
+    settings : mapping of str to Kind
+        The attributes that a node may have beside ``with_logits``. Both functions are given those that it has.
+    from_probabilities : bool
+        Whether the form without logits exists.
+    """
+
+    name: str
+    op_type: str
+    values: Values
+    gradient: Gradient
+    settings: Mapping[str, Kind] = field(default_factory=dict)
+    from_probabilities: bool = False
+
+    @property
+    def attributes(self) -> Mapping[str, Kind]:
+        """Return the kinds of all attributes that a node in a file may have, but ``op_type``."""
+        return {_WITH_LOGITS: Bool(), **self.settings}
+
+    def inputs(self, attributes: Mapping[str, str]) -> int:
+        """Return how many inputs a node with these attributes has."""
+        return 3 if attributes.get(_WITH_LOGITS) == "True" or not self.from_probabilities else 2
+
+    def attach(
+        self, probabilities: Symbol, logits: Symbol, label: Symbol, name: str, settings: Settings | None = None
+    ) -> Symbol:
+        """Return the network that ends in this loss, as a node called ``name``."""
+        return mx.sym.Custom(
+            data=probabilities,
+            label=label,
+            logits=logits,
+            op_type=self.op_type,
+            with_logits=True,
+            name=name,
+            **(settings or {}),
+        )
+
+    def value(self, logits: np.ndarray, labels: np.ndarray, settings: Settings | None = None) -> tuple[float, int]:
+        """Sum the loss over the known entries, in float64.
+
+        Parameters
+        ----------
+        logits, labels : numpy.ndarray, (N, C)
+            Labels are from 0 to 1, or negative where they are unknown.
+
+        Returns
+        -------
+        total : float
+            The sum over the known entries.
+        known : int
+            How many there are.
+        """
+        known = labels >= 0
+        values = self.values(logits[known].astype(np.float64), labels[known].astype(np.float64), **(settings or {}))
+        return float(values.sum()), int(known.sum())
+
+    def parse(self, attributes: Mapping[str, str]) -> dict[str, Value]:
+        """Return the settings that a node's attributes hold. Raises ValueError for one that is wrong."""
+        return {name: kind.parse(attributes[name]) for name, kind in self.settings.items() if name in attributes}
+
+
+_by_name: dict[str, Loss] = {}
+_by_op_type: dict[str, Loss] = {}
+
+
+def register(loss: Loss) -> Loss:
+    """Make a loss known: to MXNet, to the check of symbol files and to whatever reads graphs."""
+    if loss.name in _by_name or loss.op_type in _by_op_type:
+        raise ValueError(f"a loss {loss.name!r} or an op_type {loss.op_type!r} is registered already")
+    mx.operator.register(loss.op_type)(_operator_description(loss))
+    _by_name[loss.name] = _by_op_type[loss.op_type] = loss
+    return loss
+
+
+def all_losses() -> tuple[Loss, ...]:
+    """Return the registered losses."""
+    return tuple(_by_name.values())
+
+
+def of_node(op: str, attributes: Mapping[str, str]) -> Loss | None:
+    """Return the loss that a node of a graph is, if it is one."""
+    return _by_op_type.get(attributes.get("op_type", "")) if op == "Custom" else None
+
 
 def raise_failure() -> None:
     """Raise TrainingError for the first failure inside a loss operator since the last call; forget the others.
 
-    A training loop calls it once a step, after it has waited for the step's outputs.
+    A training loop calls it once per step, after it has waited for the step's outputs.
     """
     if _failures:
         where, error = _failures.popleft()
@@ -60,97 +167,110 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-class LossOperator(_CustomOp):
-    """Run a loss inside MXNet's callbacks: give it ``output`` and ``gradients``, and failures are kept, not raised."""
+class _LossOperator(_CustomOp):
+    """A loss inside MXNet's callbacks: failures are kept, not raised."""
 
-    def output(self, inputs: list[Any]) -> Any:
-        """Return the operator's output for its inputs."""
-        raise NotImplementedError
+    def __init__(self, loss: Loss, with_logits: bool, settings: Settings):
+        super().__init__()
+        self.loss = loss
+        self.with_logits = with_logits
+        self.settings = settings
 
-    def gradients(self, inputs: list[Any]) -> list[Any]:
-        """Return one gradient an input; a number stands for an array filled with it."""
-        raise NotImplementedError
-
-    def forward(self, is_train: bool, req: list[str], in_data: list[Any], out_data: list[Any], aux: list[Any]) -> None:
-        """Fill the output; with NaN where that fails."""
-        self._fill("forward", req, out_data, lambda: [self.output(in_data)])
+    def forward(
+        self, is_train: bool, req: list[str], in_data: list[NDArray], out_data: list[NDArray], aux: list[NDArray]
+    ) -> None:
+        """Hand the probabilities on; NaN where that fails."""
+        self._fill("forward", req, out_data, lambda: in_data[:1])
 
     def backward(
         self,
         req: list[str],
-        out_grad: list[Any],
-        in_data: list[Any],
-        out_data: list[Any],
-        in_grad: list[Any],
-        aux: list[Any],
+        out_grad: list[NDArray],
+        in_data: list[NDArray],
+        out_data: list[NDArray],
+        in_grad: list[NDArray],
+        aux: list[NDArray],
     ) -> None:
-        """Fill the gradients; with NaN where that fails."""
-        self._fill("backward", req, in_grad, lambda: self.gradients(in_data))
+        """Fill the gradients of probabilities, labels and, with logits, of these; NaN where that fails."""
+        self._fill("backward", req, in_grad, lambda: self._gradients(*in_data))
 
-    def _fill(self, where: str, req: list[str], targets: list[Any], compute: Callable[[], list[Any]]) -> None:
+    def _gradients(self, probabilities: NDArray, labels: NDArray, logits: NDArray | None = None) -> list[NDArray]:
+        gradient = self.loss.gradient(probabilities, labels, logits, **self.settings)
+        known = labels >= 0
+        # Not a product: what an unknown entry gives may be NaN or infinite.
+        gradient = mx.nd.where(known, gradient, mx.nd.zeros_like(labels))
+        if self.with_logits:
+            return [0, 0, gradient]
+        slope = mx.nd.maximum(probabilities * (1 - probabilities), _SMALLEST_SLOPE)
+        return [gradient / slope, 0]
+
+    def _fill(self, where: str, req: list[str], targets: list[NDArray], compute: Callable[[], list[NDArray]]) -> None:
         try:
             for target, request, values in zip(targets, req, compute()):
                 self.assign(target, request, values)
         except Exception as error:
             if len(_failures) < _MOST_FAILURES:
-                _failures.append((f"{type(self).__name__}.{where}", error))
+                _failures.append((f"{self.loss.op_type}.{where}", error))
             with contextlib.suppress(Exception):
                 for target, request in zip(targets, req):
                     self.assign(target, request, float("nan"))
 
 
-class CrossEntropyLoss(LossOperator):
-    """Binary cross-entropy on a sigmoid's output, as the module's docstring states it."""
+def _operator_description(loss: Loss) -> type:
+    """Return the class that describes a loss's operator to MXNet."""
 
-    def __init__(self, with_logits: bool):
-        super().__init__()
-        self.with_logits = with_logits
+    class Description(_CustomOpProp):
+        """The operator's inputs and outputs; attributes arrive as text."""
 
-    def output(self, inputs: list[Any]) -> Any:
-        """Return the probabilities as they came."""
-        return inputs[0]
+        def __init__(self, **attributes: str):
+            # MXNet hands over every attribute of the node, and an exception here would end the process. So what is
+            # unknown or wrong is ignored; mxml.model.symbol_file refuses a file that holds such a thing.
+            super().__init__(need_top_grad=False)
+            self.with_logits = loss.inputs(attributes) == 3
+            try:
+                self.settings = loss.parse(attributes)
+            except ValueError:
+                self.settings = {}
 
-    def gradients(self, inputs: list[Any]) -> list[Any]:
-        """Return the gradients of probabilities, labels and, in the three-input form, logits."""
-        probabilities, labels = inputs[:2]
-        difference = (probabilities - labels) * (labels >= 0)
-        if self.with_logits:
-            return [0, 0, difference]
-        slope = mx.nd.maximum(probabilities * (1 - probabilities), _SMALLEST_SLOPE)
-        return [difference / slope, 0]
+        def list_arguments(self) -> list[str]:
+            return ["data", "label", "logits"] if self.with_logits else ["data", "label"]
+
+        def list_outputs(self) -> list[str]:
+            return ["output"]
+
+        def infer_shape(self, in_shape: list[list[int]]) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
+            # MXNet refuses labels of another shape at bind.
+            shape = in_shape[0] or in_shape[-1]
+            return [shape] * len(in_shape), [shape], []
+
+        def infer_type(self, in_type: list[type]) -> tuple[list[type], list[type], list[type]]:
+            return [in_type[0]] * len(in_type), [in_type[0]], []
+
+        def declare_backward_dependency(
+            self, out_grad: list[int], in_data: list[int], out_data: list[int]
+        ) -> list[int]:
+            return in_data
+
+        def create_operator(self, ctx: Context, in_shapes: list[list[int]], in_dtypes: list[type]) -> _LossOperator:
+            return _LossOperator(loss, self.with_logits, self.settings)
+
+    return Description
 
 
-@mx.operator.register(OP_TYPE)
-class CrossEntropyLossProp(_CustomOpProp):
-    """Describe the operator to MXNet; attributes arrive as text, ``with_logits`` as ``'True'`` or ``'False'``."""
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    values: np.ndarray = np.logaddexp(0, logits) - labels * logits
+    return values
 
-    def __init__(self, with_logits: str = "False", **attributes: str):
-        # MXNet hands over every attribute of the node, and an exception here would end the process: the rest is
-        # ignored, and mxml.model.symbols refuses a file whose node holds anything unknown.
-        super().__init__(need_top_grad=False)
-        self.with_logits = with_logits == "True"
 
-    def list_arguments(self) -> list[str]:
-        """Name the inputs."""
-        return ["data", "label", "logits"] if self.with_logits else ["data", "label"]
+def _cross_entropy_gradient(probabilities: NDArray, labels: NDArray, logits: NDArray | None) -> NDArray:
+    return probabilities - labels
 
-    def list_outputs(self) -> list[str]:
-        """Name the output."""
-        return ["output"]
 
-    def infer_shape(self, in_shape: list[list[int]]) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
-        """Give every input the shape of the probabilities; MXNet refuses labels of another shape at bind."""
-        shape = in_shape[0] or in_shape[-1]
-        return [shape] * len(in_shape), [shape], []
+BINARY_CROSS_ENTROPY = register(
+    Loss("bce", "CrossEntropyLoss", _cross_entropy, _cross_entropy_gradient, from_probabilities=True)
+)
+"""The sum of -y log p - (1 - y) log(1 - p), under the op_type that the original multilabel-MXNet checkpoints name.
 
-    def infer_type(self, in_type: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-        """Give every input the type of the probabilities."""
-        return [in_type[0]] * len(in_type), [in_type[0]], []
-
-    def declare_backward_dependency(self, out_grad: list[int], in_data: list[int], out_data: list[int]) -> list[int]:
-        """Keep the probabilities and the labels for the backward step, and nothing else."""
-        return in_data[:2]
-
-    def create_operator(self, ctx: Any, in_shapes: Any, in_dtypes: Any) -> CrossEntropyLoss:
-        """Make the operator of one executor."""
-        return CrossEntropyLoss(self.with_logits)
+Its gradient is p - y (Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.2), which does not vanish
+where p is 1; its value is softplus(z) - y z, exact for any logit.
+"""

@@ -1,53 +1,55 @@
 """Symbol files (``-symbol.json``), checked before MXNet may read them.
 
-MXNet trusts a symbol file: an operator's attributes can hold addresses of functions to call, and an output number that
-an operator does not have ends the process. So a file is parsed and judged here, and MXNet gets only what was judged.
+MXNet trusts a symbol file, and its operators trust their attributes and inputs. So a file is parsed here and held
+against the table in ``mxml.model.operators``; MXNet gets a document that is written anew from what was understood.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from mxml.errors import ModelError
-from mxml.model.graph import LOSSES, Graph
-from mxml.model.losses import OP_TYPE
+from mxml.model import losses
+from mxml.model.attributes import Choice
+from mxml.model.graph import Graph
+from mxml.model.operators import MOST_OUTPUTS, OPERATORS, Operator, steering
 from mxml.runtime.imports import load_mxnet, mxnet_message
+from mxml.runtime.types import Symbol
+from mxml.text import quoted
 
 mx = load_mxnet()
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
 _MAX_NODES = 100_000
-_MAX_NESTING = 8
-_MAX_OUTPUTS = 10_000
-
-# Their attributes are addresses in memory, to be called.
-_CALLING_ADDRESSES = ("_Native", "_NDArray", "_CustomFunction")
-_READING_FILES = ("_cvimread", "_npi_cvimread")
-# Attributes that say how many inputs or outputs an operator has.
-_COUNTS = ("num_args", "num_outputs", "num_out_data", "num_weights", "num_arrays", "sections")
-# How many inputs at least the operators have that mxml.model.graph takes apart.
-_LEAST_INPUTS = {**dict.fromkeys([*LOSSES, "FullyConnected", "Convolution"], 2), "sigmoid": 1, "Activation": 1}
-# Attributes that steer a node and are not its operator's own; since MXNet 1.0 they are written __so__.
-_STEERING = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage")
+# Of all operators together.
+_MAX_ENTRIES = 1_000_000
+_MAX_NAME = 1000
+_SUBGRAPH_OPERATORS = ("_foreach", "_while_loop", "_cond", "_CachedOp")
 
 
-def load_symbol(path: str | os.PathLike[str]) -> Any:
+def load_symbol(path: str | os.PathLike[str]) -> Symbol:
     """Load a ``-symbol.json`` file of MXNet 0.8 to 1.9, checked first.
 
-    Raises ModelError, naming the file, where it is larger than 64 MiB, is not a symbol, refers to nodes or outputs
-    that are not there, or holds an operator that could run foreign code or read files.
+    Raises ModelError, naming the file, where it is larger than 16 MiB, is not a symbol, refers to nodes or outputs
+    that are not there, or holds an operator or an attribute that mxml does not know.
     """
-    document = _parse(path)
-    return _load_checked(document, path, _MAX_NESTING)
+    checked = _Document(path).checked(_parse(path))
+    try:
+        symbol = mx.sym.load_json(json.dumps(checked, ensure_ascii=False))
+    except (mx.base.MXNetError, UnicodeEncodeError) as error:
+        raise ModelError(f"{path}: MXNet cannot load it: {mxnet_message(error)}") from error
+    fault = _fault(Graph.of(symbol))
+    if fault:
+        raise ModelError(f"{path}: {fault}")
+    return symbol
 
 
-def _parse(path: str | os.PathLike[str]) -> Any:
+def _parse(path: str | os.PathLike[str]) -> object:
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise ModelError(f"{path}: is not a file")
@@ -62,84 +64,104 @@ def _parse(path: str | os.PathLike[str]) -> Any:
     if len(content) > MAX_BYTES:
         raise ModelError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, so it is no symbol file")
     try:
-        return json.loads(content)
+        document: object = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is no symbol file: not JSON ({error})") from error
+    return document
 
 
-def _load_checked(document: Any, path: str | os.PathLike[str], nesting: int) -> Any:
-    check = _SymbolCheck(path)
-    nested = check.document(document)
-    if nested and not nesting:
-        check.fail(f"nests graphs deeper than {_MAX_NESTING}")
-    for inner in nested:
-        if isinstance(inner, dict):
-            # Without the outer graph's version MXNet would take an inner one for a file of 2016.
-            inner = {"attrs": document.get("attrs", {}), **inner}
-        _load_checked(inner, path, nesting - 1)
-    try:
-        # What was judged is written anew: MXNet's parser and Python's may read the same odd text differently.
-        symbol = mx.sym.load_json(json.dumps(document, ensure_ascii=False))
-    except (mx.base.MXNetError, UnicodeEncodeError, RecursionError) as error:
-        raise ModelError(f"{path}: MXNet cannot load it: {mxnet_message(error)}") from error
-    graph = Graph.of(symbol)
+def _fault(graph: Graph) -> str:
+    """Say what is wrong with a graph that MXNet has loaded, and so completed where the file is an old one."""
     variables = [node.name for node in graph.nodes if node.op == "null"]
     if len(set(variables)) < len(variables):
-        check.fail("has two variables of one name")
+        return "has two variables of one name"
     known = set(graph.entries)
     for entry in graph.heads:
         if entry not in known:
-            check.fail(f"asks for output {entry[1]} of {graph.nodes[entry[0]].name!r}, which it does not have")
+            return f"asks for output {entry[1]} of {quoted(graph.nodes[entry[0]].name)}, which it does not have"
     for node in graph.nodes:
-        if len(node.inputs) < _LEAST_INPUTS.get(node.op, 0):
-            check.fail(f"{node.name!r} ({node.op}) should have at least {_LEAST_INPUTS[node.op]} inputs")
-        for entry in node.inputs:
-            if entry not in known:
-                source = graph.nodes[entry[0]].name
-                check.fail(f"feeds {node.name!r} from output {entry[1]} of {source!r}, which it does not have")
-    return symbol
+        wanted = 0 if node.op == "null" else _inputs(node.op, node.attrs)
+        if len(node.inputs) != wanted:
+            return f"{quoted(node.name)} ({node.op}) should have {wanted} inputs, not {len(node.inputs)}"
+        parameters = OPERATORS[node.op].parameters if node.op in OPERATORS else 0
+        if any(graph.nodes[at].op != "null" for at, _ in node.inputs[wanted - parameters :]):
+            return f"{quoted(node.name)} ({node.op}) should have variables for its last {parameters} inputs"
+        for at, output in node.inputs:
+            if (at, output) not in known:
+                source = quoted(graph.nodes[at].name)
+                return f"feeds {quoted(node.name)} from output {output} of {source}, which it does not have"
+    return ""
 
 
-class _SymbolCheck:
-    """The structure of one graph in a symbol file, as MXNet 0.8 to 1.9 write it, and the operators it may hold."""
+def _inputs(op: str, attrs: Mapping[str, str]) -> int:
+    loss = losses.of_node(op, attrs)
+    return loss.inputs(attrs) if loss else OPERATORS[op].inputs(attrs)
+
+
+class _Document:
+    """The structure of a symbol file, as MXNet 0.8 to 1.9 write it, and the operators that it holds."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = path
 
-    def document(self, document: Any) -> list[Any]:
-        """Check one graph, and return the graphs that its nodes hold."""
-        if not isinstance(document, dict) or not isinstance(document.get("nodes"), list):
+    def checked(self, document: object) -> dict[str, object]:
+        """Return the document written anew, with nothing in it but what was understood."""
+        nodes = document.get("nodes") if isinstance(document, dict) else None
+        if not isinstance(document, dict) or not isinstance(nodes, list):
             self.fail("is JSON, but no symbol: it has no list of nodes")
-        nodes = document["nodes"]
         if not 0 < len(nodes) <= _MAX_NODES:
             self.fail(f"has {len(nodes):,} nodes; should be 1 to {_MAX_NODES:,}")
-        nested: list[Any] = []
-        for position, node in enumerate(nodes):
-            nested.extend(self.node(position, node))
+        checked = [self.node(position, node) for position, node in enumerate(nodes)]
+        self.check_total(checked)
         heads = document.get("heads")
-        if not isinstance(heads, list) or not heads:
-            self.fail("has no outputs (heads)")
-        for head in heads:
-            self.entry(head, len(nodes), "its outputs")
-        for key in ("arg_nodes", "node_row_ptr"):
-            numbers = document.get(key, [])
-            if not isinstance(numbers, list) or not all(_is_count(number) for number in numbers):
-                self.fail(f"field {key!r} should be a list of numbers")
-        if any(number >= len(nodes) for number in document.get("arg_nodes", [])):
-            self.fail("field 'arg_nodes' names nodes that are not there")
-        return nested
+        if not isinstance(heads, list) or not 0 < len(heads) <= MOST_OUTPUTS:
+            self.fail(f"should have 1 to {MOST_OUTPUTS:,} outputs (heads)")
+        return {
+            "nodes": checked,
+            "arg_nodes": [position for position, node in enumerate(checked) if node["op"] == "null"],
+            "heads": [self.entry(head, len(nodes), "its outputs") for head in heads],
+            **self.version(document.get("attrs", {})),
+        }
 
-    def node(self, position: int, node: Any) -> list[Any]:
+    def version(self, attrs: object) -> dict[str, object]:
+        """Return the document's own attributes: which MXNet wrote it, and whether its shapes are NumPy's."""
+        if not isinstance(attrs, dict):
+            self.fail("field 'attrs' should be an object")
+        kept = {}
+        for key, most in (("mxnet_version", 19_999), ("is_np_shape", 1)):
+            if key in attrs:
+                value = attrs[key]
+                if not (isinstance(value, list) and len(value) == 2 and value[0] == "int" and _is_count(value[1])):
+                    self.fail(f"field {key!r} should be a number, as MXNet writes it")
+                if value[1] > most:
+                    self.fail(f"field {key!r} is {value[1]}, should be at most {most}")
+                kept[key] = ["int", value[1]]
+        return {"attrs": kept} if kept else {}
+
+    def check_total(self, nodes: list[dict[str, object]]) -> None:
+        """Refuse a file whose operators split into more outputs together than any network has."""
+        total = 0
+        for node in nodes:
+            attrs = node["attrs"]
+            assert isinstance(attrs, dict)
+            total += int(attrs.get("num_outputs", 1))
+        if total > _MAX_ENTRIES:
+            self.fail(f"has {total:,} outputs of operators; should be at most {_MAX_ENTRIES:,}")
+
+    def node(self, position: int, node: object) -> dict[str, object]:
         if not isinstance(node, dict) or not isinstance(node.get("op"), str) or not isinstance(node.get("name"), str):
             self.fail(f"node {position} has no operator or no name")
-        where = f"node {position} ({node['name']!r})"
-        inputs = node.get("inputs")
+        op, name, inputs = node["op"], node["name"], node.get("inputs")
+        where = f"node {position} ({quoted(name)})"
+        if len(name) > _MAX_NAME or "\0" in name:
+            self.fail(f"{where}: the name is longer than {_MAX_NAME:,} letters or holds a zero byte")
+        if node.get("subgraphs") or op in _SUBGRAPH_OPERATORS:
+            self.fail(f"{where}: operator {quoted(op)} is refused: it runs a graph of its own")
+        if node.get("control_deps"):
+            self.fail(f"{where}: has control_deps, which no network of layers needs")
         if not isinstance(inputs, list):
             self.fail(f"{where} has no list of inputs")
-        for entry in inputs:
-            self.entry(entry, position, where)
-        for position_before in node.get("control_deps") or []:
-            self.entry([position_before, 0], position, where)
+        entries = [self.entry(entry, position, where) for entry in inputs]
         attrs: dict[str, str] = {}
         for key in ("attrs", "attr", "param"):
             values = node.get(key, {})
@@ -148,44 +170,57 @@ class _SymbolCheck:
             if any(attrs.get(name, value) != value for name, value in values.items()):
                 self.fail(f"{where}: an attribute has two values")
             attrs.update(values)
-        for name in _COUNTS:
-            if re.fullmatch(r"\d+", attrs.get(name, "")) and int(attrs[name][:10]) > _MAX_OUTPUTS:
-                self.fail(f"{where}: {name} = {attrs[name][:20]} is more than {_MAX_OUTPUTS:,}")
-        self.operator(where, node["op"], attrs, len(inputs))
-        subgraphs = node.get("subgraphs", [])
-        if not isinstance(subgraphs, list):
-            self.fail(f"{where}: field 'subgraphs' should be a list")
-        return subgraphs
+        checked = self.attributes(where, op, attrs, len(entries))
+        return {"op": op, "name": name, "attrs": checked, "inputs": entries}
 
-    def entry(self, entry: Any, before: int, where: str) -> None:
+    def entry(self, entry: object, before: int, where: str) -> list[int]:
         if not (isinstance(entry, list) and 2 <= len(entry) <= 3 and all(_is_count(number) for number in entry)):
             self.fail(f"{where}: {json.dumps(entry)[:60]} is no reference to a node's output")
         if entry[0] >= before:
             self.fail(f"{where}: refers to node {entry[0]}, which does not come before it")
+        return entry
 
-    def operator(self, where: str, op: str, attrs: Mapping[str, str], inputs: int) -> None:
-        if op in _CALLING_ADDRESSES or op.startswith("_backward"):
-            self.fail(f"{where}: operator {op!r} is refused: it could call any address in memory")
-        if op in _READING_FILES:
-            self.fail(f"{where}: operator {op!r} is refused: it reads files")
+    def attributes(self, where: str, op: str, attrs: Mapping[str, str], inputs: int) -> dict[str, str]:
+        """Return a node's attributes in canonical form."""
+        operator = self.operator(where, op, attrs)
+        checked = {}
+        for name, text in attrs.items():
+            kind = operator.attributes.get(name) or steering(name)
+            if kind is None:
+                # Old files repeat an operator's attributes at its variables; MXNet has no use for other __names__.
+                if op == "null" or name[:2] == name[-2:] == "__":
+                    continue
+                self.fail(f"{where}: {op} has no attribute {quoted(name)} that mxml knows")
+            try:
+                checked[name] = kind.canonical(text)
+            except ValueError as error:
+                self.fail(f"{where}: {quoted(name)} is {quoted(text)}, should be {error}")
+        missing = [name for name in operator.required if name not in checked]
+        if missing:
+            self.fail(f"{where}: {op} lacks its attribute {missing[0]!r}")
+        if len({checked[name].count(",") for name in operator.alike if checked.get(name, "()") != "()"}) > 1:
+            self.fail(f"{where}: {', '.join(filter(checked.__contains__, operator.alike))} differ in length")
+        wanted = operator.inputs(checked)
+        if not wanted - operator.auxiliary <= inputs <= wanted:
+            self.fail(f"{where}: {op} should have {wanted} inputs, not {inputs}")
+        return checked
+
+    def operator(self, where: str, op: str, attrs: Mapping[str, str]) -> Operator:
+        if op == "null":
+            return Operator(lambda attrs: 0)
         if op == "Custom":
-            self.custom(where, attrs, inputs)
-
-    def custom(self, where: str, attrs: Mapping[str, str], inputs: int) -> None:
-        if attrs.get("op_type") != OP_TYPE:
-            self.fail(f"{where}: custom operator {attrs.get('op_type', '')!r} is refused; mxml knows only {OP_TYPE!r}")
-        unknown = [key for key in attrs if key not in ("op_type", "with_logits", *_STEERING) and key[:2] != "__"]
-        if unknown:
-            self.fail(f"{where}: {OP_TYPE} has no attribute {unknown[0]!r}; was it written by a newer mxml?")
-        if attrs.get("with_logits", "False") not in ("True", "False"):
-            self.fail(f"{where}: with_logits should be True or False, not {attrs['with_logits']!r}")
-        wanted = 3 if attrs.get("with_logits") == "True" else 2
-        if inputs != wanted:
-            self.fail(f"{where}: {OP_TYPE} should have {wanted} inputs, not {inputs}")
+            loss = losses.of_node(op, attrs)
+            if loss is None:
+                known = ", ".join(repr(loss.op_type) for loss in losses.all_losses())
+                self.fail(f"{where}: custom operator {quoted(attrs.get('op_type', ''))} is refused; mxml knows {known}")
+            return Operator(loss.inputs, {"op_type": Choice((loss.op_type,)), **loss.attributes})
+        if op not in OPERATORS:
+            self.fail(f"{where}: operator {quoted(op)} is refused; mxml lets only operators through that it knows")
+        return OPERATORS[op]
 
     def fail(self, reason: str) -> NoReturn:
         raise ModelError(f"{self.path}: {reason}")
 
 
-def _is_count(number: Any) -> bool:
+def _is_count(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**31

@@ -14,27 +14,27 @@ import json
 import math
 from typing import Any
 
-from mxml.model.graph import Graph, Node
+from mxml.model.graph import Graph, Node, to_document
 from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import Symbol
 
 mx = load_mxnet()
 
 _CHANNELS = 1
 
 
-def training_graph(symbol: Any, data_shape: tuple[int, ...]) -> Any:
-    """Return a symbol that computes the same as ``symbol``, faster; ``data_shape`` is (3, H, W)."""
-    return pool_before_relu(split_concats(symbol, data_shape))
+def training_graph(network: Network) -> Symbol:
+    """Return a symbol that computes the same as the network's, faster."""
+    return pool_before_relu(split_concats(network))
 
 
-def split_concats(symbol: Any, data_shape: tuple[int, ...]) -> Any:
-    """Return the network with no Concat where parts will do; ``data_shape`` is (3, H, W).
+def split_concats(network: Network) -> Symbol:
+    """Return the network's symbol with no Concat where parts will do.
 
     A Concat stays where anything but convolutions and poolings reads it, and where the sums that replace it would be
     larger than itself.
     """
-    network = Network(symbol, data_shape)
     graph = network.graph
     users = _users(graph)
     avoided = {
@@ -44,15 +44,15 @@ def split_concats(symbol: Any, data_shape: tuple[int, ...]) -> Any:
         and _sum_channels(graph, users, position) < network.shapes[(position, 0)][_CHANNELS]
     }
     if not avoided:
-        return symbol
-    return mx.sym.load_json(_Rewriting(json.loads(symbol.tojson()), network, avoided).text())
+        return network.symbol
+    return mx.sym.load_json(_Rewriting(to_document(network.symbol), network, avoided).text())
 
 
-def pool_before_relu(symbol: Any) -> Any:
+def pool_before_relu(symbol: Symbol) -> Symbol:
     """Return the network with every ReLU behind the max pooling that alone reads it."""
     graph = Graph.of(symbol)
     users = _users(graph)
-    document = json.loads(symbol.tojson())
+    document = to_document(symbol)
     nodes = document["nodes"]
     for position, node in enumerate(graph.nodes):
         if node.op != "Pooling" or node.attrs.get("pool_type", "max") != "max":

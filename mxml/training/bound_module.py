@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,8 @@ import numpy as np
 
 from mxml.errors import MxmlError
 from mxml.model import losses, symbols
+from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
+from mxml.model.layers import Network
 from mxml.model.training_graph import training_graph
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.mxnet_errors import memory_checked
@@ -60,7 +61,7 @@ class BoundModule:
         self._frozen = frozen_parameters([name for name in symbol.list_arguments() if name not in inputs], freeze)
         self.batch_size: int = provide_data[0].shape[0]
         self.num_update = num_update
-        self._seed = seed if draws_random_numbers(symbol) else None
+        self._seed = seed if draws_random_numbers(Graph.of(symbol)) else None
         self._devices = tuple(devices)
         with memory_checked(self.batch_size):
             network = _outputs(_network(symbol, self._frozen, self._devices, provide_data[0].shape[1:]))
@@ -218,7 +219,8 @@ class BoundModule:
 def _network(symbol: Symbol, frozen: Collection[str], devices: Sequence[Context], shape: tuple[int, ...]) -> Symbol:
     """Return the network in the form in which it is trained."""
     network = freeze_batch_norm(symbol, frozen)
-    return training_graph(network, shape) if all(device.device_type == "cpu" for device in devices) else network
+    on_cpus = all(device.device_type == "cpu" for device in devices)
+    return training_graph(Network(network, shape)) if on_cpus else network
 
 
 def _outputs(network: Symbol) -> Symbol:
@@ -267,24 +269,3 @@ def frozen_parameters(parameters: Sequence[str], patterns: Sequence[str]) -> fro
     if parameters and len(frozen) == len(parameters):
         raise MxmlError(f"`freeze` {' '.join(patterns)}: freezes every parameter; leave some to train")
     return frozenset(frozen)
-
-
-def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
-    """Let BatchNorm layers whose gamma or beta is among ``names`` use and keep their moving statistics.
-
-    A frozen parameter alone would still let the layer's statistics drift with every batch.
-    """
-    if not names:
-        return symbol
-    graph = json.loads(symbol.tojson())
-    nodes = graph["nodes"]
-    for node in nodes:
-        if node["op"] == "BatchNorm" and any(nodes[entry[0]]["name"] in names for entry in node["inputs"][1:3]):
-            node.setdefault("attrs", {})["use_global_stats"] = "True"
-    return mx.sym.load_json(json.dumps(graph))
-
-
-def draws_random_numbers(symbol: Symbol) -> bool:
-    """Say whether a layer of the network draws random numbers while training."""
-    operators = {node["op"].lower() for node in json.loads(symbol.tojson())["nodes"]}
-    return any(word in operator for operator in operators for word in ("dropout", "random", "sample", "leakyrelu"))

@@ -23,7 +23,7 @@ from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.inference import metrics
 from mxml.inference.scores import Scores, collect
 from mxml.inference.thresholds import DEFAULT_THRESHOLD
-from mxml.model import checkpoint
+from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
 from mxml.runtime.devices import parse_devices
@@ -248,7 +248,8 @@ class _Run:
             _make_room(config.prefix)
         checkpoint.discard_leftovers(config.prefix)
         if not begun:
-            self.sidecar = dataclasses.replace(self.sidecar, symbol=checkpoint.save_symbol(config.prefix, point.symbol))
+            stamp = checkpoint.save_symbol(config.prefix, symbols.plain_symbol(point.symbol))
+            self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
             checkpoint.save_sidecar(config.prefix, self.sidecar)
         note(point.account)
         return module, point

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mxml.model import checkpoint, params_file, symbols
+from mxml.model.layers import Network
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
 from mxml.training.config import TrainConfig
@@ -65,9 +66,9 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
 
 
 def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: Pause | Epoch) -> StartingPoint:
-    symbol = checkpoint.load_symbol(config.prefix, sidecar)
+    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar))
     arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
-    symbols.check_params(symbol, arg_params, aux_params, config.image_shape)
+    symbols.check_params(Network(symbol, config.image_shape), arg_params, aux_params)
     point = StartingPoint(
         f"resuming after epoch {stop.epoch}",
         symbol,

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from mxml.model import losses
+from mxml.model.graph import Graph, multi_label_end
+from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -72,20 +74,93 @@ def test_two_input_form_stays_finite_beyond():
     assert np.abs(gradient).max() <= 1
 
 
-def test_gradient_is_that_of_the_cross_entropy():
-    logits = np.array([[-3.0, 0.5, 2.0]], dtype=np.float64)
-    labels = np.array([[1, 0, 0.3]], dtype=np.float64)
+LABELS = np.array([[1, 0, 0.3, 0.75], [-1, 0, 1, 0.5]])
+LOGITS = np.array([[-3.0, 0.5, 2.0, -0.2], [4.0, 30.0, -30.0, 0.0]])
 
-    def cross_entropy(values: np.ndarray) -> float:
-        p = 1 / (1 + np.exp(-values))
-        return float(-(labels * np.log(p) + (1 - labels) * np.log(1 - p)).sum())
 
+def test_cross_entropy_by_hand():
+    """Two known entries and one unknown: -log(1/2), and -0.25 log p - 0.75 log(1 - p) with p = 0.8."""
+    logits = np.array([[0.0, np.log(4), 7.0]], np.float32)
+    total, known = losses.BINARY_CROSS_ENTROPY.value(logits, np.array([[1, 0.25, -1]], np.float32))
+    assert known == 2
+    assert total == pytest.approx(np.log(2) - 0.25 * np.log(0.8) - 0.75 * np.log(0.2), rel=1e-7)
+
+
+@pytest.mark.parametrize("loss", losses.all_losses(), ids=lambda loss: loss.name)
+def test_every_losss_gradient_is_that_of_its_value(loss):
+    """By central differences in float64, for hard, soft and unknown labels."""
     step = 1e-5
-    numeric = [
-        (cross_entropy(logits + step * unit) - cross_entropy(logits - step * unit)) / (2 * step) for unit in np.eye(3)
-    ]
-    _, gradient = run(logits.astype(np.float32), labels.astype(np.float32), with_logits=True)
-    np.testing.assert_allclose(gradient[0], numeric, atol=1e-6)
+    numeric = np.zeros_like(LOGITS)
+    for at in np.ndindex(*LOGITS.shape):
+        shift = np.zeros_like(LOGITS)
+        shift[at] = step
+        numeric[at] = (loss.value(LOGITS + shift, LABELS)[0] - loss.value(LOGITS - shift, LABELS)[0]) / (2 * step)
+    logits = mx.sym.Variable("data")
+    symbol = loss.attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable("label"), "end")
+    executor = symbol.simple_bind(mx.cpu(), data=LOGITS.shape, label=LOGITS.shape)
+    executor.forward(is_train=True, data=mx.nd.array(LOGITS), label=mx.nd.array(LABELS))
+    executor.backward()
+    losses.raise_failure()
+    np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), numeric, atol=1e-6)
+    assert numeric[1, 0] == 0  # the unknown one
+
+
+@pytest.mark.parametrize("loss", losses.all_losses(), ids=lambda loss: loss.name)
+def test_every_loss_passes_the_file_check_and_is_found_in_a_graph(loss, tmp_path):
+    logits = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=3, name="fc")
+    symbol = loss.attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable("label"), "end")
+    symbol.save(str(tmp_path / "x-symbol.json"))
+    loaded = load_symbol(tmp_path / "x-symbol.json")
+    assert Graph.of(loaded).nodes[-1] == Graph.of(symbol).nodes[-1]
+    end = multi_label_end(Graph.of(loaded))
+    assert (end.loss, end.label_name) == (loss, "label")
+
+
+def test_a_loss_of_ones_own_needs_only_its_two_formulas(tmp_path):
+    """The squared error with a weight as a setting: trained on, saved, let in, found, and refused with a wrong one."""
+    program = f"""
+        import json
+        import numpy as np
+        from mxml.errors import ModelError
+        from mxml.model import losses
+        from mxml.model.attributes import Float
+        from mxml.model.graph import Graph, multi_label_end
+        from mxml.model.layers import Network
+        from mxml.model.symbol_file import load_symbol
+        from mxml.model.symbols import attach_head
+        mx = losses.mx
+
+        loss = losses.register(losses.Loss(
+            'square', 'SquaredLogits', lambda z, y, weight=1.0: weight * (z - y) ** 2,
+            lambda p, y, z, weight=1.0: 2 * weight * (z - y), {{'weight': Float(0, 10)}},
+        ))
+        logits = mx.sym.FullyConnected(mx.sym.Flatten(mx.sym.Variable('data')), num_hidden=2, no_bias=True, name='fc')
+        symbol = loss.attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable('label'), 'end', {{'weight': 0.5}})
+        symbol.save(r'{tmp_path}/x-symbol.json')
+        loaded = load_symbol(r'{tmp_path}/x-symbol.json')
+        assert multi_label_end(Graph.of(loaded)).loss is loss
+        executor = loaded.simple_bind(mx.cpu(), data=(1, 1, 1, 1), label=(1, 2))
+        executor.forward(is_train=True, data=mx.nd.ones((1, 1, 1, 1)), fc_weight=mx.nd.array([[3], [4]]),
+                         label=mx.nd.array([[1, -1]]))
+        executor.backward()
+        losses.raise_failure()
+        assert executor.grad_dict['fc_weight'].asnumpy().tolist() == [[2], [0]]
+        assert loss.value(np.array([[3.0, 4.0]]), np.array([[1.0, -1.0]]), {{'weight': 0.5}}) == (2.0, 1)
+        headed = attach_head(Network(mx.sym.relu(mx.sym.Variable('data')), (1, 2, 2)), 3, loss=loss)
+        assert multi_label_end(Graph.of(headed)).loss is loss
+        document = json.loads(symbol.tojson())
+        document['nodes'][-1]['attrs']['weight'] = '11'
+        open(r'{tmp_path}/x-symbol.json', 'w').write(json.dumps(document))
+        try:
+            load_symbol(r'{tmp_path}/x-symbol.json')
+        except ModelError as error:
+            print(error)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith("('end'): 'weight' is '11', should be a number from 0 to 10\n")
 
 
 def test_gradient_is_added_where_asked():
@@ -135,34 +210,24 @@ def test_a_failure_inside_a_callback_neither_hangs_nor_stays_silent():
         from mxml.errors import TrainingError
         mx = losses.mx
 
-        class Failing(losses.LossOperator):
-            def __init__(self, where):
-                super().__init__()
-                self.where = where
-            def output(self, inputs):
-                if self.where == 'forward':
-                    raise KeyError('no such\\nweight')
-                return inputs[0]
-            def gradients(self, inputs):
-                return [mx.nd.dot(inputs[0], inputs[0])]  # (2, 3) times (2, 3): a real shape error of MXNet's
+        def raises(probabilities, labels, logits):
+            raise KeyError('no such\\nweight')
 
-        @mx.operator.register('Failing')
-        class FailingProp(mx.operator.CustomOpProp):
-            def __init__(self, where):
-                super().__init__(need_top_grad=False)
-                self.where = where
-            def create_operator(self, context, shapes, types):
-                return Failing(self.where)
+        def misfits(probabilities, labels, logits):
+            return mx.nd.dot(probabilities, labels)  # (2, 3) times (2, 3): a real shape error of MXNet's
 
-        for where in ('forward', 'backward'):
+        for name, gradient in (('raising', raises), ('misfitting', misfits)):
+            loss = losses.register(losses.Loss(name, name, None, gradient))
             for devices in ([mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]):
-                symbol = mx.sym.Custom(mx.sym.Variable('data'), op_type='Failing', where=where)
-                module = mx.mod.Module(symbol, label_names=None, context=devices)
-                module.bind([('data', (2 * len(devices), 3))], inputs_need_grad=True)
+                logits = mx.sym.Variable('data')
+                symbol = loss.attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable('label'), 'end')
+                module = mx.mod.Module(symbol, label_names=['label'], context=devices)
+                shape = (2 * len(devices), 3)
+                module.bind([('data', shape)], [('label', shape)], inputs_need_grad=True)
                 module.init_params()
-                module.forward_backward(mx.io.DataBatch([mx.nd.ones((2 * len(devices), 3))]))
-                filled = module.get_outputs()[0] if where == 'forward' else module.get_input_grads()[0]
-                assert np.isnan(filled.asnumpy()).all(), filled
+                module.forward_backward(mx.io.DataBatch([mx.nd.ones(shape)], [mx.nd.ones(shape)]))
+                gradients = module.get_input_grads()[0]
+                assert np.isnan(gradients.asnumpy()).all(), gradients
                 mx.nd.waitall()
                 try:
                     losses.raise_failure()
@@ -176,9 +241,9 @@ def test_a_failure_inside_a_callback_neither_hangs_nor_stays_silent():
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 4
-    assert lines[0] == lines[1] == "the loss failed in Failing.forward: KeyError: 'no such\\nweight'"
+    assert lines[0] == lines[1] == "the loss failed in raising.backward: KeyError: 'no such\\nweight'"
     assert lines[2] == lines[3]
-    assert lines[2].startswith("the loss failed in Failing.backward: MXNetError: ")
+    assert lines[2].startswith("the loss failed in misfitting.backward: MXNetError: ")
 
 
 def test_unknown_attributes_do_not_end_the_process():

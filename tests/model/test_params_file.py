@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mxml.errors import CheckpointError
+from mxml.errors import ModelError, StorageError
 from mxml.model import params_file
 from mxml.runtime.imports import load_mxnet
 
@@ -31,7 +31,7 @@ def fault(tmp_path, content: bytes) -> str:
     """The message, without the path that it must begin with."""
     path = tmp_path / "bad.params"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ModelError) as caught:
         params_file.read_params(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
@@ -91,7 +91,7 @@ def test_bfloat16_loads_and_is_judged_by_its_values(tmp_path):
     assert params["arg:w"].astype("float32").asnumpy().tolist() == [1.5, -2.0]
     params_file.check_finite(params, path)
     path.write_bytes(saved(0x7F80))  # infinity
-    with pytest.raises(CheckpointError, match=r"b\.params: not a finite number in arg:w"):
+    with pytest.raises(ModelError, match=r"b\.params: not a finite number in arg:w"):
         params_file.check_finite(params_file.read_params(path), path)
 
 
@@ -128,12 +128,12 @@ def test_damage_is_named(tmp_path, content, reason):
 
 
 def test_missing_and_odd_paths_are_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"nothing\.params: there is no such file$"):
+    with pytest.raises(ModelError, match=r"nothing\.params: there is no such file$"):
         params_file.read_params(tmp_path / "nothing.params")
-    with pytest.raises(CheckpointError, match=r"is not a file$"):
+    with pytest.raises(ModelError, match=r"is not a file$"):
         params_file.read_params(tmp_path)
     os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
-    with pytest.raises(CheckpointError, match=r"is not a file$"):
+    with pytest.raises(ModelError, match=r"is not a file$"):
         params_file.read_params(tmp_path / "pipe")
 
 
@@ -153,7 +153,7 @@ def test_whatever_the_damage_the_file_loads_or_is_refused(tmp_path, at, replacem
     path.write_bytes(content)
     try:
         params = params_file.read_params(path)
-    except CheckpointError as error:
+    except ModelError as error:
         assert str(error).startswith(f"{path}: ")
     else:
         assert len(params) == 2
@@ -164,11 +164,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "kept.params"
     params_file.write_params(path, {"arg:w": mx.nd.ones((2, 2))})
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match=r"kept\.params: cannot be written: array 0 is not dense"):
+    with pytest.raises(StorageError, match=r"kept\.params: cannot be written: array 0 is not dense"):
         params_file.write_params(path, {"arg:w": mx.nd.ones((2, 2)).tostype("csr")})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept.params"]
-    with pytest.raises(CheckpointError, match=r"cannot be written: No such file or directory"):
+    with pytest.raises(StorageError, match=r"cannot be written: No such file or directory"):
         params_file.write_params(tmp_path / "absent" / "x.params", {"arg:w": mx.nd.ones((2, 2))})
 
 
@@ -178,7 +178,7 @@ def test_split_and_join(tmp_path):
     assert (arguments, auxiliaries) == ({"a:b": one}, {"a": two})
     assert params_file.join_params(arguments, auxiliaries) == {"arg:a:b": one, "aux:a": two}
     for key in ("w", "arg:", "argw", "x:w"):
-        with pytest.raises(CheckpointError, match=f"some.params: holds {key!r}; "):
+        with pytest.raises(ModelError, match=f"some.params: holds {key!r}; "):
             params_file.split_params({key: one}, "some.params")
 
 
@@ -186,5 +186,5 @@ def test_numbers_that_are_not_finite_are_named():
     good = mx.nd.ones((2,))
     bad = {name: mx.nd.array([1.0, value]) for name, value in (("w", np.nan), ("v", np.inf))}
     params_file.check_finite({"good": good}, "x.params")
-    with pytest.raises(CheckpointError, match=r"x\.params: not a finite number in w, v;"):
+    with pytest.raises(ModelError, match=r"x\.params: not a finite number in w, v;"):
         params_file.check_finite({"good": good, **bad}, "x.params")

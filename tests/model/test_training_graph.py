@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mxml.model.layers import Network
 from mxml.model.training_graph import pool_before_relu, split_concats, training_graph
 from mxml.runtime.imports import load_mxnet
 
@@ -61,10 +62,10 @@ def assert_same(symbol, changed, rtol):
 
 def test_outputs_and_gradients_stay_without_concats():
     symbol = squeeze_and_expand()
-    split = split_concats(symbol, (3, SIZE, SIZE))
+    split = split_concats(Network(symbol, (3, SIZE, SIZE)))
     assert operators(symbol) and not operators(split)
     assert_same(symbol, split, rtol=1e-4)
-    assert_same(symbol, training_graph(symbol, (3, SIZE, SIZE)), rtol=1e-4)
+    assert_same(symbol, training_graph(Network(symbol, (3, SIZE, SIZE))), rtol=1e-4)
 
 
 def test_relu_comes_after_the_max_pooling_that_reads_it():
@@ -104,4 +105,4 @@ def test_relu_stays_before(reader):
 def test_what_is_needed_stays(reader):
     data = mx.sym.Variable("data")
     symbol = reader(mx.sym.concat(conv(data, 4, 1, "a"), conv(data, 4, 3, "b"), dim=1, name="join"))
-    assert operators(split_concats(symbol, (3, SIZE, SIZE))) == operators(symbol) != []
+    assert operators(split_concats(Network(symbol, (3, SIZE, SIZE)))) == operators(symbol) != []
