@@ -106,18 +106,26 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
     record = next((record for record in sidecar.epochs if record.epoch == epoch), None)
     if record is None:
         fault = f"{RunFiles(prefix).params(epoch)}: is of no finished epoch of the run in {RunFiles(prefix).sidecar}"
+    elif not record.files:
+        fault = f"{RunFiles(prefix).params(epoch)}: is of an epoch whose files the run did not keep"
     else:
         fault = _first_fault(prefix, record, suffixes)
     if fault:
-        whole = [other.epoch for other in sidecar.epochs if not _first_fault(prefix, other, suffixes)]
+        kept = (other for other in sidecar.epochs if other.files)
+        whole = [other.epoch for other in kept if not _first_fault(prefix, other, suffixes)]
         offer = f"the newest whole checkpoint is epoch {whole[-1]}: --epoch {whole[-1]}" if whole else "none is whole"
         raise CheckpointError(f"{fault}; {offer}")
 
 
 def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
-    """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones."""
+    """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones.
+
+    Epochs whose files were not kept are passed over.
+    """
     faults: list[str] = []
     for record in reversed(sidecar.epochs):
+        if not record.files:
+            continue
         fault = _first_fault(prefix, record, ("params", "states"))
         if not fault:
             return record, faults

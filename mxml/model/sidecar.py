@@ -41,7 +41,10 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch: its number, the optimizer's step count after it, its metrics, and its files' stamps."""
+    """One finished epoch: its number, the optimizer's step count after it, its metrics, and its files' stamps.
+
+    ``files`` is empty where they were not kept.
+    """
 
     epoch: int
     num_update: int
@@ -74,7 +77,8 @@ class UsedList:
 class Sidecar:
     """All that later commands need to know about a run besides its symbol and parameters.
 
-    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder.
+    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder. ``diverged`` is
+    the epoch in which the loss was not finite.
     """
 
     label_names: tuple[str, ...]
@@ -89,6 +93,7 @@ class Sidecar:
     epochs: tuple[Epoch, ...] = ()
     pause: Pause | None = None
     finished: bool = False
+    diverged: int | None = None
 
     def to_json(self, folder: str) -> str:
         """Return the sidecar's text; paths are written relative to ``folder``, the prefix's own."""
@@ -132,6 +137,7 @@ class Sidecar:
             epochs=tuple(_epoch(entry) for entry in fields.list_of("epochs", dict)),
             pause=None if pause is None else _pause(pause),
             finished=fields.get("finished", bool),
+            diverged=fields.optional("diverged", int),
         )
 
 

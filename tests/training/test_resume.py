@@ -59,7 +59,7 @@ KILLS = (3, 5, 7, 7, 13)
 
 
 def test_a_run_killed_again_and_again_ends_as_one_never_killed(folder):
-    options = {"num_epoch": 4, "optimizer": "adam", "lr": 0.01}
+    options = {"num_epoch": 4, "optimizer": "adam", "lr": 0.01, "keep": "all"}
     finish(train(folder, *tiny.arguments(folder, "whole", **options)))
     (folder / "killer").mkdir()
     (folder / "killer" / "sitecustomize.py").write_text(KILLER)
@@ -95,9 +95,9 @@ def test_a_signal_saves_and_says_how_to_go_on(folder, number, code):
     last = err.strip().splitlines()[-1]
     assert re.fullmatch(
         rf"mxml: stopped by {number.name} in epoch \d+ after batch \d+, and saved; "
-        r"go on with: mxml train --prefix .*run --resume",
+        r"go on with --resume: mxml train --prefix .*run --resume",
         last,
     )
     pause = json.loads((folder / "run.json").read_text())["pause"]
-    assert (folder / "run-paused.params").stat().st_size == pause["files"]["params"]["bytes"]
+    assert (folder / "run-paused.params").stat().st_size == pause["files"]["params"]["size"]
     assert "Interrupted: stopped by" in (folder / "train.log").read_text()
