@@ -64,6 +64,7 @@ def config_for(network: str, folder: Path, list_path: str, epochs: int) -> Any:
         lr=0.001,
         head_lr_mult=1.0,
         lr_schedule="constant",
+        device="cpu",
     )
 
 

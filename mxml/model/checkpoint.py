@@ -107,7 +107,9 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
     if record is None:
         fault = f"{RunFiles(prefix).params(epoch)}: is of no finished epoch of the run in {RunFiles(prefix).sidecar}"
     elif not record.files:
-        fault = f"{RunFiles(prefix).params(epoch)}: is of an epoch whose files the run did not keep"
+        fault = (
+            f"{RunFiles(prefix).params(epoch)}: is of an epoch that the run in {RunFiles(prefix).sidecar} has not kept"
+        )
     else:
         fault = _first_fault(prefix, record, suffixes)
     if fault:

@@ -26,10 +26,10 @@ def diverged(config: TrainConfig, epoch: int, batch: int | None = None, images: 
 def still_diverged(config: TrainConfig, sidecar: Sidecar) -> TrainingError:
     """Return the error of resuming such a run."""
     last = sidecar.epochs[-1].epoch if sidecar.epochs else None
-    whence = "" if last is None else f", from its epoch {last} with `model` {config.prefix} and `epoch` {last}"
+    onward = f", under another `prefix` and from epoch {last} of this one: `model` {config.prefix}, `epoch` {last}"
     return TrainingError(
         f"training diverged in epoch {sidecar.diverged}: the loss was not finite when the run at {config.prefix} was "
-        f"trained before, and resuming it would repeat that; {_remedy(config)}{whence}"
+        f"trained before, and resuming it would repeat that; {_remedy(config)}{'' if last is None else onward}"
     )
 
 

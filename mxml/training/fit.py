@@ -131,8 +131,8 @@ def _fit(
     # Whoever waits for MXNet to load has read the first line by now.
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
+    from mxml.runtime.mxnet_errors import memory_checked
     from mxml.training import resuming
-    from mxml.training.memory import lack_of_memory_named
     from mxml.training.prefix import check_room
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
@@ -155,7 +155,7 @@ def _fit(
         sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
     else:
         sidecar = _new_sidecar(config, data)
-    with lack_of_memory_named(config):
+    with memory_checked(config.batch_size):
         return Run(config, devices, data, sidecar, found is None, progress, callbacks, stop).go()
 
 

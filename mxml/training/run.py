@@ -150,6 +150,7 @@ class Run:
         point = None if self.is_new else starting_point.of_run(config, self.sidecar, note)
         if point is None:
             point = starting_point.of_pretrained(config, len(self.data.label_names))
+        note(point.message)
         module = BoundModule(point, config, self.devices, batches.provide_data, batches.provide_label)
         epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
         self.sidecar = dataclasses.replace(
@@ -162,7 +163,6 @@ class Run:
             # The plain symbol, for programs without the loss operator, is to be written here, beside the symbol.
             self.sidecar = dataclasses.replace(self.sidecar, symbol=checkpoint.save_symbol(config.prefix, point.symbol))
             checkpoint.save_sidecar(config.prefix, self.sidecar)
-        note(point.message)
         return module, point
 
     def _train_epoch(
@@ -309,9 +309,10 @@ class Run:
 
 def _finite(module: BoundModule) -> bool:
     """Say whether all parameters are finite."""
-    check = getattr(module, "finite", None)
-    if check is not None:
-        return bool(check())
+    # BoundModule is to tell this itself; until then its parameters are copied and looked at here.
+    names = getattr(module, "not_finite", None)
+    if names is not None:
+        return not names()
     return all(np.isfinite(array.asnumpy()).all() for arrays in module.parameters() for array in arrays.values())
 
 

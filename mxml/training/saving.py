@@ -51,7 +51,7 @@ def _save(module: BoundModule, params_to: str, states_to: str, statistics: dict[
     states = {**module.states(), **statistics}
     try:
         return checkpoint.save_arrays(params_to, states_to, arg_params, aux_params, states)
-    except (CheckpointError, OSError) as error:
+    except (CheckpointError, StorageError) as error:
         arrays = (*arg_params.values(), *aux_params.values(), *states.values())
         size = sum(array.size * array.dtype().itemsize for array in arrays)
         reason = _why_not_written(os.path.dirname(params_to), size)

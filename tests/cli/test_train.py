@@ -1,5 +1,6 @@
 """``mxml train`` as its users meet it: what it prints and logs, and what wrong input gets."""
 
+import dataclasses
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import pytest
 import tiny
 from commands import ORIGINAL, snapshot
 
-from mxml import __version__, cli
+from mxml import __version__, cli, fit, resume
+from mxml.progress import SILENT
 from mxml.training.config import train_settings
 
 
@@ -45,6 +47,24 @@ def test_an_option_given_on_resume_that_differs_is_refused_and_one_not_given_is_
     assert mxml("train", "--prefix", "saved/multi", "--resume", "--num-epoch", "3", "--decode-threads", "1")[0] == 0
     config = json.loads((folder / "saved" / "multi.json").read_text())["config"]
     assert (config["lr"], config["num_epoch"], config["batch_size"], config["keep"]) == (0.001, 3, 16, "all")
+
+
+def test_the_command_and_the_library_train_the_same(folder, mxml):
+    """A new run, and one that goes on with the settings that it has."""
+    options = {"num_epoch": 1, "lr_schedule": "constant", "mean": (1.0, 2.0, 3.0), "freeze": ("bn0_*",)}
+    code, out, _ = mxml("train", *tiny.arguments(folder, "command", **options), "--json")
+    assert code == 0
+    result = fit(tiny.config(folder, "library", **options), SILENT)
+    printed, returned = json.loads(out), json.loads(json.dumps(dataclasses.asdict(result)))
+    for value in (printed, returned):
+        for name in ("seconds", "images_per_second"):
+            assert value["best"].pop(name) > 0
+        assert value.pop("prefix").startswith(str(folder))
+    assert printed == returned
+    assert mxml("train", "--prefix", folder / "command", "--resume", "--num-epoch", "2")[0] == 0
+    resume(folder / "library", {"num_epoch": 2}, SILENT)
+    for ending in ("0002.params", "0002.states"):
+        assert (folder / f"command-{ending}").read_bytes() == (folder / f"library-{ending}").read_bytes()
 
 
 def test_every_setting_is_an_option_with_its_help_and_no_other_list_names_them(mxml):
@@ -145,7 +165,9 @@ def test_wrong_input_gets_one_line_and_nothing_written(wrong, monkeypatch, mxml,
         assert last.endswith("; see mxml train --help")
     else:
         # What a run says before it finds the fault: never more than where it is and what it read.
-        assert all(re.match(r"(training|resuming) .* with mxml|40 images to train on", line) for line in told), err
+        assert all(
+            re.match(r"(training|resuming) .* with mxml|40 images to train on|starting from", line) for line in told
+        ), err
     assert snapshot(wrong) == before
 
 

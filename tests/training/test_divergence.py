@@ -60,6 +60,14 @@ def test_the_last_update_of_an_epoch_is_looked_at_before_anything_is_saved(folde
     assert RunFiles(str(folder / "run")).epochs_on_disk() == []
 
 
+def test_finite_parameters_that_are_too_large_are_found_in_validation(folder):
+    # The update makes weights of some 1e36, which the features bring beyond what a float32 holds.
+    with pytest.raises(TrainingError, match=r"^training diverged in epoch 1: the loss is not finite in validation; "):
+        train.fit(tiny.config(folder, lr=1e6, batch_size=40), SILENT)
+    assert RunFiles(str(folder / "run")).epochs_on_disk() == []
+    assert json.loads((folder / "run.json").read_text())["diverged"] == 1
+
+
 def test_a_pause_never_holds_what_is_not_finite(folder):
     stop = train.StopRequest()
     stop.number = 15
@@ -95,7 +103,7 @@ def test_a_run_that_diverged_later_keeps_its_epochs_and_says_where_to_start(fold
     train.fit(tiny.config(folder, num_epoch=2), SILENT)
     path = folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "diverged": 3}))
-    with pytest.raises(TrainingError, match=r"in epoch 3: .*from its epoch 2 with `model` .*run and `epoch` 2$"):
+    with pytest.raises(TrainingError, match=r"in epoch 3: .*from epoch 2 of this one: `model` .*run, `epoch` 2$"):
         train.resume(folder / "run", {"num_epoch": 4}, SILENT)
     with pytest.raises(CheckpointError, match=r"run\.json: is there already"):
         train.fit(tiny.config(folder), SILENT)

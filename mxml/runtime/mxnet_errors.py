@@ -1,0 +1,23 @@
+"""MXNet's errors that a person can mend, as mxml's own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from mxml.errors import DeviceError
+
+# MXNet's own words on the CPU, CUDA's, the C++ library's, oneDNN's.
+_NO_MEMORY = ("failed to allocate", "out of memory", "bad_alloc", "out_of_memory", "cannot allocate memory")
+
+
+@contextlib.contextmanager
+def memory_checked(batch_size: int) -> Iterator[None]:
+    """Turn the errors that mean that memory ran out into one DeviceError, which says what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # MXNetError is a RuntimeError
+        text = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(sign in text for sign in _NO_MEMORY):
+            raise
+        raise DeviceError(f"not enough memory for batches of {batch_size} images; lower `batch_size`") from error
