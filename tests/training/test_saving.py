@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -73,6 +74,34 @@ def test_a_damaged_last_epoch_goes_back_to_the_best_and_ends_the_same(folder):
 
 def run(script, *arguments):
     return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+
+
+# Kills the process as it is about to remove the first file that is no longer needed.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+unlink = os.unlink
+def unlink_or_die(path, *rest, **options):
+    if os.fspath(path).endswith("run-0002.params"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    unlink(path, *rest, **options)
+os.unlink = unlink_or_die
+import pathlib, tiny
+from mxml import fit
+from mxml.progress import SILENT
+fit(tiny.config(pathlib.Path(sys.argv[2]), num_epoch=4, lr=1e-9, best_by="hamming"), SILENT)
+"""
+
+
+def test_a_run_killed_before_it_removes_files_has_lost_none_and_ends_the_same(folder, checkout):
+    assert run(KILLED, checkout / "tests", folder).returncode == -signal.SIGKILL
+    assert numbers(folder, "params") == numbers(folder, "states") == [1, 2, 3]
+    assert [checkpoint.load(str(folder / "run"), epoch).epoch for epoch in (1, 3)] == [1, 3]
+    train.resume(folder / "run", progress=SILENT)
+    assert numbers(folder, "params") == numbers(folder, "states") == [1, 4]
+    train.fit(tiny.config(folder, "whole", num_epoch=4, **FIRST_IS_BEST), SILENT)
+    for ending in ("params", "states"):
+        assert (folder / f"run-0004.{ending}").read_bytes() == (folder / f"whole-0004.{ending}").read_bytes()
 
 
 # After its first epoch the process may write no file of the parameters' size, as on a full disk; MXNet does not notice.
