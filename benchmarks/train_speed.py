@@ -64,26 +64,35 @@ def config_for(network: str, folder: Path, list_path: str, epochs: int) -> Any:
         lr=0.001,
         head_lr_mult=1.0,
         lr_schedule="constant",
+        device="cpu",
     )
 
 
 def mxml_from_files(config: Any) -> float:
     """Fit as the command line does and return the images a second of the epochs after the first."""
     from mxml.runtime.imports import load_mxnet
-    from mxml.training.fit import Progress, fit
+    from mxml.training.fit import fit
 
     mx = load_mxnet()
 
-    class Clock(Progress):
+    class Clock:
+        """A progress that takes the time from the start of each epoch to the start of its validation."""
+
         def __init__(self) -> None:
             self.epochs: list[tuple[int, float]] = []
 
-        def epoch_started(self, epoch: int, images: int, done: int) -> None:
-            self.images, self.started = images, time.perf_counter()
+        def start(self, total: int, what: str, done: int = 0) -> None:
+            if what == "validation":
+                mx.nd.waitall()  # the last step's backward pass belongs to the epoch
+                self.epochs.append((self.images, time.perf_counter() - self.started))
+            else:
+                self.images, self.started = total, time.perf_counter()
 
-        def validation_started(self, images: int) -> None:
-            mx.nd.waitall()  # the last step's backward pass belongs to the epoch
-            self.epochs.append((self.images, time.perf_counter() - self.started))
+        def advance(self, count: int = 1, detail: str = "") -> None:
+            pass
+
+        def note(self, text: str) -> None:
+            pass
 
     clock = Clock()
     fit(config, clock)
@@ -98,8 +107,8 @@ def mxml_in_memory(config: Any) -> float:
     from mxml.data.lst_file import read_lst
     from mxml.runtime.imports import load_mxnet
     from mxml.training.bound_module import BoundModule
-    from mxml.training.fit import preprocess_of
     from mxml.training.optimizers import OptimizerSettings
+    from mxml.training.run_data import preprocess_of
     from mxml.training.starting_point import of_pretrained
 
     mx = load_mxnet()

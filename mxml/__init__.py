@@ -27,6 +27,7 @@ _HOMES = {
     "TrainConfig": "training.config",
     "fit": "training.fit",
     "read_lst": "data.lst_file",
+    "resume": "training.fit",
     "write_lst": "data.lst_file",
 }
 

@@ -73,7 +73,7 @@ class ConsoleProgress:
         if error is not None:
             # A disk that is full may be the very error.
             with contextlib.suppress(StorageError):
-                self._log(f"{type(error).__name__}: {error}")
+                self.log(f"{type(error).__name__}: {error}")
 
     def start(self, total: int, what: str, done: int = 0) -> None:
         """Open the part's bar."""
@@ -114,7 +114,7 @@ class ConsoleProgress:
         from tqdm import tqdm
 
         text = printable(text)
-        self._log(text)
+        self.log(text)
         with tqdm.external_write_mode(file=_stream()):
             _stream().write(f"{text}\n")
             _stream().flush()
@@ -125,7 +125,8 @@ class ConsoleProgress:
             self._bar.close()
             self._bar = None
 
-    def _log(self, text: str) -> None:
+    def log(self, text: str) -> None:
+        """Add one line to the log alone."""
         if self._log_path is None:
             return
         self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

@@ -80,6 +80,7 @@ def settings(folder: Path, prefix: str = "run", **changes: object) -> dict[str, 
         "batch_size": 8,
         "num_epoch": 3,
         "lr": 0.05,
+        "device": "cpu",
         **changes,
     }
 

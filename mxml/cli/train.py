@@ -5,98 +5,76 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
+from mxml import __version__
 from mxml.cli.options import Numbers, Text, chosen_device, device_options
-from mxml.errors import SHOWN_FAULTS, CheckpointError, MxmlError
-from mxml.training.config import BEST_BY, OPTIMIZERS, SCHEDULES, TrainConfig, resumed
+from mxml.errors import Interrupted
+from mxml.progress import ConsoleProgress
+from mxml.training.config import TrainConfig, train_settings
+from mxml.training.settings import Setting
 
-# The settings' defaults are TrainConfig's; click only shows them, so that an option that was not given stays unknown
-# and a resumed run keeps its own.
-_OPTIONS: tuple[tuple[str, Any, str], ...] = (
-    ("--model", Text("PREFIX"), "Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params."),
-    ("--epoch", int, "The pretrained network's epoch, the number in PREFIX-0000.params."),
-    ("--data-train", Text("LST"), "List of the training images."),
-    ("--image-train", Text("DIR"), "Folder that the training list's paths are under."),
-    ("--data-val", Text("LST"), "List of the validation images."),
-    ("--image-val", Text("DIR"), "Folder that the validation list's paths are under."),
-    ("--num-classes", int, "Number of labels; checked against the lists.  [default: the list's]"),
-    ("--labels", Text("FILE"), "Label names, one a line.  [default: labels.txt beside the training list]"),
-    ("--num-epoch", int, "The last epoch's number, counted on from --epoch."),
-    ("--batch-size", int, "Images a step, over all devices."),
-    ("--image-shape", Numbers(int, 3), "Channels, height and width of the network's input."),
-    ("--preset", Text("NAME"), "Preprocessing: original, imagenet or caffe."),
-    ("--mean", Numbers(float, 3), "Channel means, 0 to 255, in the network's channel order.  [default: the preset's]"),
-    ("--std", Numbers(float, 3), "Channel deviations, 0 to 255.  [default: the preset's]"),
-    ("--channels", click.Choice(["rgb", "bgr"]), "The network's channel order.  [default: the preset's]"),
-    ("--rand-crop/--no-rand-crop", bool, "Crop at a random place."),
-    ("--rand-mirror/--no-rand-mirror", bool, "Mirror half of the images."),
-    ("--min-area", float, "Crop a random part of at least this share of the image's area, and scale it."),
-    ("--jitter", float, "Change brightness, contrast and saturation by up to this share."),
-    ("--layer", Text("NAME"), "Layer to put the head on.  [default: the classifier's input]"),
-    (
-        "--freeze",
-        Text("PATTERN"),
-        "Leave parameters whose names match, such as 'conv0_*', as they are; may be repeated.",
-    ),
-    ("--optimizer", click.Choice(OPTIMIZERS), "Optimizer."),
-    ("--lr", float, "Learning rate."),
-    ("--head-lr-mult", float, "Multiplies the learning rate of the new head."),
-    ("--lr-schedule", click.Choice(SCHEDULES), "How the learning rate falls."),
-    ("--lr-steps", Numbers(int), "Epochs after which the step schedule lowers the learning rate."),
-    ("--lr-factor", float, "What the step schedule multiplies the learning rate by."),
-    ("--warmup-epochs", float, "Epochs over which the learning rate rises to --lr."),
-    ("--mom", float, "Momentum of sgd and nag."),
-    ("--wd", float, "Weight decay; biases and BatchNorm are spared."),
-    ("--clip-gradient", float, "Clip each gradient element to this absolute value.  [default: no clipping]"),
-    (
-        "--best-by",
-        click.Choice(BEST_BY),
-        "Validation figure that picks the best epoch.",
-    ),
-    ("--patience", int, "Stop after so many epochs without a better one.  [default: never]"),
-    ("--seed", int, "Seed of everything random."),
-    ("--kv-store", Text("NAME"), "How several devices share gradients: device or local."),
-    ("--decode-threads", int, "Decoding threads.  [default: physical cores]"),
-    ("--cache-mb", int, "Megabytes of memory to keep decoded images in."),
-    ("--max-bad-share", float, "Stop when more than this share of the images cannot be read."),
-    ("--num-examples", int, "Accepted for the original script's sake; the list tells the number."),
-    ("--allow-absolute", bool, "Let lists name images by absolute paths or outside their root."),
-)
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _with_settings(command: Any) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
-    for declaration, kind, text in reversed(_OPTIONS):
-        name = declaration.split("/")[0].strip("-").replace("-", "_")
-        shown = "" if "[default" in text else _shown_default(fields[name].default)
-        extra: dict[str, Any] = {"is_flag": True} if kind is bool else {"type": kind}
-        if name == "freeze":
-            extra["multiple"] = True
-        command = click.option(declaration, name, default=None, help=text + shown, **extra)(command)
+def _with_settings(command: Command) -> Command:
+    """Add an option for each setting of TrainConfig but the device, which all commands have.
+
+    The defaults are TrainConfig's and only shown here: an option that was not given stays unknown, so that a resumed
+    run keeps its own.
+    """
+    for known in reversed(train_settings().values()):
+        if known.name != "device":
+            command = _option(known)(command)
     return command
 
 
-def _shown_default(value: Any) -> str:
-    if value in (None, ()) or value is dataclasses.MISSING or value is False:
+def _option(known: Setting) -> Callable[[Command], Command]:
+    option = _option_name(known.name)
+    text = re.sub(r"`(\w+)`", lambda match: _option_name(match.group(1)), known.help) + _shown_default(known)
+    if known.kind is bool:
+        declaration = f"{option}/--no-{option[2:]}" if known.default else option
+        return click.option(declaration, known.name, default=None, is_flag=True, help=text)
+    kind: Any = known.kind
+    if known.several and kind is not str:
+        kind = Numbers(kind, known.count)
+    elif known.choices:
+        kind = click.Choice(known.choices)
+    elif kind is str:
+        kind = Text(known.metavar or "TEXT")
+    return click.option(
+        option, known.name, default=None, type=kind, multiple=known.several and known.kind is str, help=text
+    )
+
+
+def _option_name(setting: str) -> str:
+    return "--" + setting.replace("_", "-")
+
+
+def _shown_default(known: Setting) -> str:
+    value = known.default
+    if known.default_help:
+        return f"  [default: {known.default_help}]"
+    if known.required or value in (None, ()) or value is False:
         return ""
     if value is True:
         return "  [default: yes]"
-    shown = (
-        ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else value
-    )
-    return f"  [default: {shown}]"
+    if isinstance(value, tuple):
+        return f"  [default: {','.join(map(str, value))}]"
+    return f"  [default: {value:g}]" if isinstance(value, float) else f"  [default: {value}]"
 
 
 @click.command(name="train")
-@click.option("--prefix", metavar="PREFIX", help="Where the run's files go: PREFIX-0001.params and so on.")
-@click.option("--save-result", metavar="DIR", help="Folder of the run's files; with --save-name the same as --prefix.")
-@click.option("--save-name", metavar="NAME", help="Name of the run's files within --save-result.")
 @_with_settings
 @device_options
+@click.option("--save-result", metavar="DIR", help="Folder of the run's files; with --save-name the same as --prefix.")
+@click.option("--save-name", metavar="NAME", help="Name of the run's files within --save-result.")
 @click.option(
     "--resume", is_flag=True, help="Go on exactly where the run at the prefix stopped; start it if it never began."
 )
@@ -115,39 +93,38 @@ def command(
 ) -> None:
     """Fine-tune a pretrained network on multi-hot lists.
 
-    Replaces its classifier by a sigmoid head with one output a label, trains, validates after each epoch, and leaves a
-    checkpoint an epoch, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; go on with --resume.
+    Replaces its classifier by a sigmoid head with one output per label, trains, validates after each epoch, and leaves
+    checkpoints, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; go on with --resume.
     """
-    from mxml.cli.progress import ConsoleProgress
     from mxml.model.run_files import RunFiles
-    from mxml.runtime.devices import default_device
-    from mxml.training.fit import fit
+    from mxml.training import fit
     from mxml.training.signals import StopRequest
 
+    prefix = _prefix(prefix, save_result, save_name)
+    settings["device"] = chosen_device(device, gpus)
     given = {name: value for name, value in settings.items() if value not in (None, ())}
-    given["prefix"] = _prefix(prefix, save_result, save_name)
-    asked = chosen_device(device, gpus)
-    if asked is not None:
-        given["device"] = asked
     if resume and force:
         raise click.UsageError("--resume goes on with a run and --force replaces it; give one of them")
-    config = _config(given, resume, asked or default_device())
-    with ConsoleProgress(RunFiles(config.prefix).log, config.num_epoch) as progress, StopRequest() as stop:
-        result = fit(config, progress, resume=resume, force=force, stop=stop)
-        for image in result.bad[:SHOWN_FAULTS]:
-            progress.note(f"skipped, cannot be read: {image.path}: {image.reason}")
-        if result.bad:
-            progress.note(f"images skipped because they cannot be read: {len(result.bad):,}")
+    config = None if resume else TrainConfig.of({**given, "prefix": prefix})
+    files = RunFiles(prefix)
+    with ConsoleProgress(files.log) as progress, StopRequest() as stop:
+        progress.log(f"mxml {__version__}: {shlex.join(['mxml', *sys.argv[1:]])}")
+        try:
+            if config is None:
+                result = fit.resume(prefix, given, progress, stop=stop)
+            else:
+                result = fit.fit(config, progress, force=force, stop=stop)
+        except Interrupted as error:
+            go_on = f"mxml train --prefix {shlex.quote(prefix)} --resume"
+            raise Interrupted(f"{error}: {go_on}", error.signal_number) from error
     if as_json:
-        value = {**dataclasses.asdict(result), "best": dict(result.best)}
-        click.echo(json.dumps(value, indent=1))
+        click.echo(json.dumps({**dataclasses.asdict(result), "best": dict(result.best)}, indent=1))
         return
-    figure = result.best["mAP"]
-    files = RunFiles(result.prefix)
-    judged = "" if figure is None else f", validation mAP {figure:.4f}"
-    click.echo(f"best epoch: {result.best_epoch} of {result.epochs}{judged}")
+    metric = result.best["mAP"]
+    reached = "" if metric is None else f", validation mAP {metric:.4f}"
+    click.echo(f"best epoch: {result.best_epoch} of {result.epochs}{reached}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
-    click.echo(f"next: mxml predict --prefix {shlex.quote(result.prefix)}")
+    click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}")
 
 
 def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:
@@ -166,25 +143,3 @@ def _named(prefix: str, option: str) -> str:
             f"{option} {prefix!r}: names no files; add a name, such as {os.path.join(prefix, 'model')}"
         )
     return prefix
-
-
-def _config(given: dict[str, Any], resume: bool, device: str) -> Any:
-    from mxml.model.checkpoint import read_sidecar
-    from mxml.model.run_files import RunFiles
-
-    sidecar = read_sidecar(given["prefix"]) if resume else None
-    if sidecar is not None:
-        try:
-            saved = TrainConfig.from_dict(sidecar.config, os.path.dirname(given["prefix"]))
-        except MxmlError as error:
-            raise CheckpointError(f"{RunFiles(given['prefix']).sidecar}: {error}") from error
-        return resumed(saved, given)
-    needed = ("model", "data_train", "image_train", "data_val", "image_val")
-    missing = [f"--{name.replace('_', '-')}" for name in needed if name not in given]
-    if missing:
-        nothing = f"; there is no run at {given['prefix']} to resume" if resume else ""
-        raise click.UsageError(f"missing {', '.join(missing)}{nothing}")
-    try:
-        return TrainConfig(**{"device": device, **given})
-    except MxmlError as error:
-        raise click.UsageError(str(error)) from error

@@ -342,7 +342,7 @@ class Classifier:
             threads=threads,
         ) as batches:
             try:
-                return collect(backend, batches, len(images), self.num_classes, progress)
+                return collect(backend, batches, len(images), self.num_classes, progress.advance)
             except ImageError as error:
                 raise ImageError(
                     f"{error.reason}; `skip_bad` goes on past such images", error.path, error.kind

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Callable
 
 import numpy as np
 
 from mxml.data.batches import BadImage, Batches
 from mxml.errors import ModelError
 from mxml.inference.backend import Backend
-from mxml.progress import SILENT, Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +47,10 @@ def require_finite(logits: np.ndarray) -> None:
         )
 
 
-def collect(backend: Backend, batches: Batches, size: int, num_classes: int, progress: Progress = SILENT) -> Scores:
+def collect(backend: Backend, batches: Batches, size: int, num_classes: int, advance: Callable[[int], None]) -> Scores:
     """Run a network over one epoch of ``batches``, of a list of ``size`` images.
 
-    Padding is dropped; ``progress`` is advanced by the images of each batch. Raises ModelError where a score is not
+    Padding is dropped; ``advance`` is called with the images of each batch. Raises ModelError where a score is not
     finite.
     """
     logits = np.full((size, num_classes), np.nan, dtype=np.float32)
@@ -59,7 +59,7 @@ def collect(backend: Backend, batches: Batches, size: int, num_classes: int, pro
         found = backend.logits(batch.data[0].asnumpy())[:count]
         require_finite(found)
         logits[batch.index[:count]] = found
-        progress.advance(count)
+        advance(count)
     bad = tuple(batches.bad)
     logits[[image.position for image in bad]] = np.nan
     return Scores(probabilities(logits), logits, bad)

@@ -91,7 +91,8 @@ class UsedList:
 class Sidecar:
     """All that later commands need to know about a run besides its symbol and parameters.
 
-    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder.
+    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder. ``diverged`` is
+    the epoch in which the loss was not finite.
     """
 
     label_names: tuple[str, ...]
@@ -106,6 +107,7 @@ class Sidecar:
     epochs: tuple[Epoch, ...] = ()
     pause: Pause | None = None
     finished: bool = False
+    diverged: int | None = None
 
     def to_json(self, folder: str) -> str:
         """Return the sidecar's text; paths are written relative to ``folder``, the prefix's own."""
@@ -165,6 +167,7 @@ class _Stored(msgspec.Struct):
     epochs: tuple[Epoch, ...]
     pause: _PauseOrNone
     finished: bool
+    diverged: _EpochOrNone = None
 
     def check(self) -> None:
         """Raise CheckpointError where fields that are right by themselves do not go together."""

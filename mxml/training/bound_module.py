@@ -9,7 +9,6 @@ import contextlib
 import fnmatch
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -97,11 +96,6 @@ class BoundModule:
         """Return how many logits an image has."""
         shape: tuple[int, ...] = self._module.output_shapes[_LOGITS][1]
         return shape[1]
-
-    @property
-    def module(self) -> Any:
-        """Return the bound module, for a forward pass with the current parameters."""
-        return self._module
 
     def step(self, batch: DataBatch, lr: float) -> np.ndarray:
         """Take one optimizer step on a batch and return its logits (B, C) float32, from before the step.

@@ -1,4 +1,4 @@
-"""A run's figures, epoch by epoch: the best one, and the rows of PREFIX-history.csv."""
+"""A run's metrics, epoch by epoch: the best one, and the rows of PREFIX-history.csv."""
 
 from __future__ import annotations
 
@@ -25,9 +25,19 @@ COLUMNS = (
     "images_per_second",
 )
 
+_SHOWN = {
+    "train_loss": "loss",
+    "val_loss": "val loss",
+    "mAP": "mAP",
+    "CF1": "CF1",
+    "OF1": "OF1",
+    "hamming": "Hamming",
+    "element_accuracy": "acc",
+}
+
 
 def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
-    """Return the earliest epoch with the best validation figure; the last one where no epoch has the figure."""
+    """Return the earliest epoch with the best validation metric; the last one where no epoch has the metric."""
     if not epochs:
         return None
     sign = -1 if best_by in LOWER_IS_BETTER else 1
@@ -35,18 +45,29 @@ def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
     return -max(known)[1] if known else epochs[-1].epoch
 
 
-def _has(entry: Epoch, figure: str) -> bool:
-    return entry.metrics.get("val", {}).get(figure) is not None
+def _has(entry: Epoch, metric: str) -> bool:
+    return entry.metrics.get("val", {}).get(metric) is not None
 
 
 def history_rows(epochs: Sequence[Epoch]) -> list[dict[str, Any]]:
-    """Return one dictionary an epoch with the columns COLUMNS; a figure that is undefined is None."""
+    """Return one dictionary per epoch with the columns COLUMNS; a metric that is undefined is None."""
     rows = []
     for entry in epochs:
-        figures = entry.metrics
-        flat = {**figures["val"], **figures, "val_loss": figures["val"]["loss"], "epoch": entry.epoch}
+        metrics = entry.metrics
+        flat = {**metrics["val"], **metrics, "val_loss": metrics["val"]["loss"], "epoch": entry.epoch}
         rows.append({name: flat[name] for name in COLUMNS})
     return rows
+
+
+def epoch_line(row: Mapping[str, Any], last_epoch: int, best: bool) -> str:
+    """Return one row as the line that a person reads."""
+    shown = ", ".join(f"{label} {_number(row[name])}" for name, label in _SHOWN.items())
+    rate = f"{row['images_per_second']:.0f} img/s"
+    return f"epoch {row['epoch']}/{last_epoch}: {shown}, {rate}" + (", best so far" if best else "")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,19 +1,27 @@
-"""What a run trains and validates on: both lists, read and checked, with the label names."""
+"""What a run trains and validates on: both lists, read and checked, with the label names and how images are shown."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import read_label_names, require_same_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
+from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.model.sidecar import UsedList
+from mxml.text import counted
 from mxml.training.config import TrainConfig
+
+# On a network's disk, looking for each image takes longer than a person waits without a word.
+_SECONDS_BETWEEN_NOTES = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,19 +38,54 @@ def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
     """Read and check both lists and the label names, and that the images are where the lists say."""
     train = read_lst(config.data_train, config.image_train, config.num_classes, allow_absolute=config.allow_absolute)
     val = read_lst(config.data_val, config.image_val, train.num_classes, allow_absolute=config.allow_absolute)
+    label_names = tuple(_label_names(config, train.num_classes))
+    labels = counted(train.num_classes, "label")
+    note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
     _check_images_are_there(train, config.data_train, config.max_bad_share, note)
     _check_images_are_there(val, config.data_val, config.max_bad_share, note)
     if config.num_examples not in (None, len(train)):
-        note(f"--num-examples {config.num_examples} is not needed: {config.data_train} has {len(train)} images")
+        note(
+            f"{config.data_train} has {len(train):,} images; their number, given as {config.num_examples}, is not used"
+        )
     return TrainData(
         train,
         val,
-        tuple(_label_names(config, train.num_classes)),
+        label_names,
         {
             "train": _used_list(config.data_train, config.image_train, train),
             "val": _used_list(config.data_val, config.image_val, val),
         },
     )
+
+
+def preprocess_of(config: TrainConfig) -> Preprocess:
+    """Return the preprocessing that ``config`` asks for: its preset with what it replaces."""
+    base = preset(config.preset, config.image_shape[1:])
+    changes: dict[str, Any] = {
+        name: value
+        for name, value in (("mean", config.mean), ("std", config.std), ("channels", config.channels))
+        if value is not None
+    }
+    return dataclasses.replace(base, **changes)
+
+
+def augment_of(config: TrainConfig) -> Augment:
+    """Return the random changes that ``config`` asks for while training."""
+    return Augment(
+        rand_crop=config.rand_crop,
+        rand_mirror=config.rand_mirror,
+        rand_resized_crop=config.min_area,
+        brightness=config.jitter,
+        contrast=config.jitter,
+        saturation=config.jitter,
+    )
+
+
+def cache_bytes(config: TrainConfig, data: TrainData) -> tuple[int, int]:
+    """Share the memory for decoded images among both lists, each by its number of images."""
+    total = config.cache_mb << 20
+    train = total * len(data.train) // max(1, len(data.train) + len(data.val))
+    return train, total - train
 
 
 def _used_list(list_path: str, root: str, images: ImageList) -> UsedList:
@@ -64,7 +107,14 @@ def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
 def _check_images_are_there(
     images: ImageList, list_path: str, max_bad_share: float, note: Callable[[str], None]
 ) -> None:
-    missing = [position for position in range(len(images)) if not os.path.isfile(images.path(position))]
+    missing = []
+    noted = time.monotonic()
+    for position in range(len(images)):
+        if not os.path.isfile(images.path(position)):
+            missing.append(position)
+        if position % 1000 == 0 and time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
+            noted = time.monotonic()
+            note(f"{list_path}: looking for the images, {position:,} of {len(images):,}")
     if not missing:
         return
     first = images.path(missing[0])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Union
+
+_Handler = Union[Callable[[int, "FrameType | None"], object], int, None]
 
 
 class StopRequest:
@@ -17,7 +20,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, _Handler] = {}
 
     def __enter__(self) -> StopRequest:
         self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}

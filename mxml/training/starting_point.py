@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mxml.model import checkpoint, params_file, symbols
 from mxml.model.layers import Network
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.runtime.types import NDArray, Symbol
 from mxml.training.config import TrainConfig
 
 
@@ -18,29 +18,29 @@ from mxml.training.config import TrainConfig
 class StartingPoint:
     """A multi-label network to train, ``epoch`` epochs and ``batch`` batches into its run.
 
-    ``account`` says in a line where it comes from. ``head_names`` are its head's parameters; ``num_update`` counts the
+    ``message`` says in a line where it comes from. ``head_names`` are its head's parameters; ``num_update`` counts the
     optimizer's steps, whose ``states`` came from ``states_path`` (None for a new run); ``totals`` sums the batches of
     the unfinished epoch.
     """
 
-    account: str
-    symbol: Any
-    arg_params: Mapping[str, Any]
-    aux_params: Mapping[str, Any]
+    message: str
+    symbol: Symbol
+    arg_params: Mapping[str, NDArray]
+    aux_params: Mapping[str, NDArray]
     head_names: tuple[str, ...]
     epoch: int
     batch: int = 0
     num_update: int = 0
     totals: Mapping[str, float] | None = None
-    states: Mapping[str, Any] | None = None
+    states: Mapping[str, NDArray] | None = None
     states_path: str = ""
 
 
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     """Return the pretrained network of ``config`` under a new head."""
     model = symbols.fine_tune_model(config.model, config.epoch, num_classes, config.image_shape, layer=config.layer)
-    account = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
-    return StartingPoint(account, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
+    message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
+    return StartingPoint(message, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
 
 
 def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -> StartingPoint | None:
@@ -82,5 +82,5 @@ def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: P
     )
     if isinstance(stop, Epoch):
         return point
-    account = f"resuming in epoch {stop.epoch} after batch {stop.batch}"
-    return dataclasses.replace(point, account=account, epoch=stop.epoch - 1, batch=stop.batch, totals=stop.totals)
+    message = f"resuming in epoch {stop.epoch} after batch {stop.batch}"
+    return dataclasses.replace(point, message=message, epoch=stop.epoch - 1, batch=stop.batch, totals=stop.totals)

@@ -18,7 +18,7 @@ def trained(tmp_path_factory):
     """A folder in which the original script's command line, as one types it, has trained; and what that printed."""
     folder = tmp_path_factory.mktemp("cli")
     tiny.make_data(folder)
-    run = process(folder, "train", *shlex.split(ORIGINAL))
+    run = process(folder, "train", *shlex.split(ORIGINAL), "--keep", "all")
     out, err = run.communicate(timeout=120)
     assert run.returncode == 0, err
     return folder, out, err

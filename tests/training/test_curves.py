@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mxml.training.curves import plot_history
+from mxml.training.curves import draw_history, plot_history
 
 TEAL, ORANGE, BEST = (15, 118, 110), (194, 65, 12), (202, 138, 4)
 
@@ -37,7 +37,7 @@ def near(picture, colour):
     return mask[:, :500], mask[:, 500:]
 
 
-def test_losses_are_on_the_left_and_figures_on_the_right(tmp_path):
+def test_losses_are_on_the_left_and_metrics_on_the_right(tmp_path):
     without = [{**row, "mAP": "", "CF1": math.nan, "OF1": None} for row in history(6)]
     left, right = near(drawn(without, tmp_path), TEAL)
     assert left.sum() > 300 and right.sum() == 0
@@ -71,6 +71,27 @@ def test_a_gap_is_a_gap_and_not_a_bridge(tmp_path):
 @pytest.mark.parametrize("rows", [history(1), history(1, start=7), [], history(300), [{"epoch": 1, "train_loss": 0.0}]])
 def test_a_history_of_any_length_is_drawn(tmp_path, rows):
     assert drawn(rows, tmp_path).shape == (400, 1000, 3)
+
+
+def limits(rows):
+    """The upper end of the loss's axis, and its title."""
+    axes = draw_history(rows).axes[0]
+    return axes.get_ylim()[1], axes.get_title()
+
+
+def test_a_loss_that_diverged_does_not_flatten_the_others():
+    rows = history(5)
+    rows[-1] = {**rows[-1], "train_loss": 3e15, "val_loss": 1e18}
+    top, title = limits(rows)
+    assert 0.8 < top < 10
+    assert title == "Loss (some values are above 6.93)"
+    assert limits([{"epoch": 1, "train_loss": 3e15, "val_loss": 1e18}])[0] == pytest.approx(106)
+
+
+def test_the_axis_of_an_ordinary_run_shows_all_of_it():
+    assert limits(history(30)) == (pytest.approx(0.8 * 1.06), "Loss")
+    large = [{"epoch": epoch, "train_loss": 40.0 - epoch} for epoch in range(1, 20)]
+    assert limits(large) == (pytest.approx(39 * 1.06), "Loss")
 
 
 def test_the_text_of_a_csv_draws_the_same_picture(tmp_path):

@@ -9,13 +9,15 @@ from sklearn.metrics import average_precision_score, f1_score, hamming_loss, log
 
 import mxml
 from mxml.data.lst_file import read_lst
-from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, TrainingError
+from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, SettingError, TrainingError
 from mxml.model import checkpoint, losses, params_file
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch
+from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train
 from mxml.training.history import best_epoch
+from mxml.training.run_data import cache_bytes, open_data
 from mxml.training.signals import StopRequest
 
 mx = load_mxnet()
@@ -35,18 +37,20 @@ def folder(data, tmp_path):
     return tmp_path / "d"
 
 
-class Recorder(train.Progress):
+class Recorder:
+    """A progress that keeps what it is told, and a callback that keeps the rows."""
+
     def __init__(self):
-        self.notes, self.epochs, self.steps = [], [], 0
+        self.notes, self.parts, self.rows, self.steps = [], [], [], 0
+
+    def start(self, total, what, done=0):
+        self.parts.append((what, total, done))
+
+    def advance(self, count=1, detail=""):
+        self.steps += self.parts[-1][0].startswith("epoch")
 
     def note(self, text):
         self.notes.append(text)
-
-    def step_ended(self, images, loss, lr):
-        self.steps += 1
-
-    def epoch_ended(self, figures, best):
-        self.epochs.append((figures, best))
 
 
 def same_params(first, second):
@@ -57,9 +61,17 @@ def same_params(first, second):
 
 def test_a_run_learns_and_leaves_its_files(folder):
     recorder = Recorder()
-    result = train.fit(tiny.config(folder, num_epoch=6), recorder)
+    result = train.fit(tiny.config(folder, num_epoch=6, keep="all"), recorder, callbacks=[recorder.rows.append])
     assert recorder.steps == 6 * 5
-    assert len(recorder.epochs) == 6
+    assert [row["epoch"] for row in recorder.rows] == [1, 2, 3, 4, 5, 6]
+    assert recorder.rows[result.best_epoch - 1] == result.best
+    assert recorder.parts[:3] == [("epoch 1/6", 40, 0), ("validation", 12, 0), ("epoch 2/6", 40, 0)]
+    assert recorder.notes[:3] == [
+        f"training {folder / 'run'} with mxml {mxml.__version__}",
+        "40 images to train on, 12 to validate on, 3 labels",
+        f"starting from {folder / 'net'}, epoch 0; features: flatten0",
+    ]
+    assert [note[:10] for note in recorder.notes[3:]] == [f"epoch {epoch}/6:" for epoch in range(1, 7)]
     assert result.best["mAP"] > 0.95
     for name in ("-symbol.json", "-0001.params", "-0006.states", ".json", "-history.csv", "-curves.png"):
         assert (folder / f"run{name}").stat().st_size > 0
@@ -82,7 +94,7 @@ def test_the_files_are_those_of_any_mxnet_program(folder):
     assert sorted(aux_params) == ["bn0_moving_mean", "bn0_moving_var"]
 
 
-def test_the_figures_are_scikit_learns(folder):
+def test_the_metrics_are_scikit_learns(folder):
     train.fit(tiny.config(folder, num_epoch=2))
     classifier = mxml.Classifier.load(str(folder / "run"), 2)
     images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
@@ -109,23 +121,20 @@ class StopAfter(Recorder):
         super().__init__()
         self.stop, self.after, self.validating = stop, steps, validating
 
-    def step_ended(self, images, loss, lr):
-        super().step_ended(images, loss, lr)
-        if self.steps == self.after and not self.validating:
-            self.stop.number = 15
-
-    def validation_step(self, images):
-        if self.steps >= self.after and self.validating:
+    def advance(self, count=1, detail=""):
+        super().advance(count, detail)
+        validating = self.parts[-1][0] == "validation"
+        if self.steps >= self.after and validating == self.validating:
             self.stop.number = 15
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize(("steps", "validating"), [(1, False), (7, False), (10, False), (5, True)])
 def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating):
-    options = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3}
+    options = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3, "keep": "all"}
     train.fit(tiny.config(folder, "whole", **options))
     stop = StopRequest()
-    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*mxml train --prefix .*run --resume"):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*, and saved; go on with `resume`$"):
         train.fit(tiny.config(folder, "run", **options), StopAfter(stop, steps, validating), stop=stop)
     assert json.loads((folder / "run.json").read_text())["pause"] is not None
     train.fit(tiny.config(folder, "run", **options), resume=True)
@@ -162,6 +171,62 @@ def test_several_devices_stopped_inside_an_epoch_resume_bit_for_bit(folder, devi
     assert same_params(folder / "whole-0002.states", folder / "run-0002.states")
 
 
+def test_fit_itself_refuses_a_resume_with_other_settings(folder):
+    train.fit(tiny.config(folder, num_epoch=1, cache_mb=1))
+    before = (folder / "run.json").read_bytes()
+    for changes, message in (
+        ({"lr": 0.2}, r"`lr` 0\.2: the run to resume has 0\.05, and goes on exactly as it began"),
+        ({"num_epoch": 2, "freeze": ("bn0_*",)}, r"`freeze` bn0_\*: the run to resume has none"),
+    ):
+        with pytest.raises(MxmlError, match=message):
+            train.fit(tiny.config(folder, **{"num_epoch": 1, **changes}), resume=True)
+    with pytest.raises(MxmlError, match=r"`lr` 0\.2: the run to resume has 0\.05"):
+        train.resume(folder / "run", {"lr": 0.2})
+    with pytest.raises(SettingError, match=r"`lrr` 0\.2: should be left out"):
+        train.resume(folder / "run", {"lrr": 0.2})
+    assert (folder / "run.json").read_bytes() == before
+    assert train.resume(folder / "run", {"num_epoch": 2, "decode_threads": 1}).epochs == 2
+    kept = json.loads((folder / "run.json").read_text())["config"]
+    assert (kept["lr"], kept["cache_mb"], kept["decode_threads"], kept["num_epoch"]) == (0.05, 1, 1, 2)
+
+
+def test_a_run_that_never_began_is_begun_by_resume_or_says_what_it_lacks(folder):
+    with pytest.raises(SettingError, match=r"missing `model`, .*; there is no run at .*run to resume"):
+        train.resume(folder / "run", {"lr": 0.1})
+    settings = {name: value for name, value in tiny.settings(folder, num_epoch=1).items() if name != "prefix"}
+    assert train.resume(folder / "run", settings).epochs == 1
+
+
+def test_another_device_on_resume_is_told(folder):
+    train.fit(tiny.config(folder, num_epoch=1, lr_schedule="constant", device="cpu"))
+    recorder = Recorder()
+    train.resume(folder / "run", {"num_epoch": 2, "device": "cpu:0,1"}, recorder)
+    assert (
+        "the run began with device cpu and goes on with device cpu:0,1: its parameters will differ by rounding"
+    ) in recorder.notes
+    recorder = Recorder()
+    train.resume(folder / "run", {"num_epoch": 3}, recorder)
+    assert not any("rounding" in note for note in recorder.notes)
+
+
+def test_fit_shows_how_it_goes_unless_it_is_told_to_be_silent(folder, capfd):
+    train.fit(tiny.config(folder, num_epoch=1), SILENT)
+    assert capfd.readouterr() == ("", "")
+    assert not (folder / "train.log").exists()
+    train.fit(tiny.config(folder, num_epoch=1), force=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"training {folder / 'run'} with mxml {mxml.__version__}\n")
+    assert [line[20:] for line in (folder / "train.log").read_text().splitlines()] == err.splitlines()
+
+
+def test_the_cache_holds_all_the_megabytes_that_it_was_given(folder):
+    config = tiny.config(folder, cache_mb=52)
+    train_bytes, val_bytes = cache_bytes(config, open_data(config, lambda text: None))
+    assert train_bytes + val_bytes == 52 << 20
+    assert train_bytes == 40 << 20
+
+
 def test_a_replaced_symbol_is_noticed(folder):
     train.fit(tiny.config(folder, num_epoch=1))
     path = folder / "run-symbol.json"
@@ -179,7 +244,7 @@ def test_a_run_goes_on_without_the_pretrained_network(folder):
     (folder / "net-0000.params").unlink()
     (folder / "net-symbol.json").unlink()
     train.fit(tiny.config(folder, num_epoch=2, lr_schedule="constant"), resume=True)
-    assert RunFiles(str(folder / "run")).epochs_on_disk() == [1, 2]
+    assert RunFiles(str(folder / "run")).epochs_on_disk() == [2]
 
 
 def test_force_replaces_a_run_whose_sidecar_is_damaged(folder):
@@ -198,7 +263,7 @@ def test_two_devices_resume_bit_for_bit(folder):
     assert same_params(folder / "whole-0003.params", folder / "run-0003.params")
 
 
-def test_two_devices_are_judged_with_the_parameters_that_are_saved(folder):
+def test_two_devices_are_validated_with_the_parameters_that_are_saved(folder):
     train.fit(tiny.config(folder, device="cpu:0,1", num_epoch=1))
     written = json.loads((folder / "run.json").read_text())["epochs"][0]["metrics"]["val"]["loss"]
     images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
@@ -231,12 +296,6 @@ def test_the_head_has_a_learning_rate_of_its_own(folder):
     assert np.abs(heads[2]).mean() > 5 * np.abs(heads[1]).mean() > 0
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(folder):
-    with pytest.raises(TrainingError, match=r"not finite in epoch 1, batch \d+ \(images .*1-\d+\.png.*lower --lr"):
-        train.fit(tiny.config(folder, lr=1e30))
-    assert RunFiles(str(folder / "run")).epochs_on_disk() == []
-
-
 @pytest.mark.parametrize("call", [2, 5])  # in the middle, and in the last step before validation
 def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, monkeypatch, call):
     gradients, calls = losses._LossOperator._gradients, []
@@ -262,14 +321,14 @@ def test_a_run_stops_when_it_no_longer_gets_better(folder):
     assert train.fit(tiny.config(folder, **options), resume=True).epochs == 3
 
 
-def test_the_best_epoch_is_the_earliest_with_the_best_figure():
-    figures = [
+def test_the_best_epoch_is_the_earliest_with_the_best_metric():
+    validations = [
         {"mAP": 0.5, "loss": 0.7},
         {"mAP": 0.9, "loss": 0.9},
         {"mAP": 0.9, "loss": 0.4},
         {"mAP": None, "loss": 1.0},
     ]
-    epochs = [Epoch(number, number, {"val": val}, {}) for number, val in enumerate(figures, start=1)]
+    epochs = [Epoch(number, number, {"val": val}, {}) for number, val in enumerate(validations, start=1)]
     assert best_epoch(epochs, "mAP") == 2
     assert best_epoch(epochs, "loss") == 3
     assert best_epoch(epochs[3:], "mAP") == 4
@@ -296,17 +355,17 @@ def test_missing_images_stop_the_run_before_it_starts(folder):
 def test_an_earlier_run_is_kept_unless_told(folder):
     train.fit(tiny.config(folder, num_epoch=2))
     before = (folder / "run-0002.params").read_bytes()
-    with pytest.raises(MxmlError, match=r"run\.json: is there already; go on with --resume, replace it with --force"):
+    with pytest.raises(MxmlError, match=r"run\.json: is there already; go on with `resume`, replace it with `force`"):
         train.fit(tiny.config(folder, num_epoch=1))
     assert (folder / "run-0002.params").read_bytes() == before
     train.fit(tiny.config(folder, num_epoch=1), force=True)
     assert RunFiles(str(folder / "run")).epochs_on_disk() == [1]
-    with pytest.raises(MxmlError, match="is the pretrained model itself"):
+    with pytest.raises(MxmlError, match=r"`prefix` .*net: should be another one than the pretrained model's"):
         train.fit(tiny.config(folder, "net"), force=True)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
-    options = {"num_epoch": 3}
+    options = {"num_epoch": 3, "keep": "all"}
     train.fit(tiny.config(folder, **options))
     wanted = (folder / "run-0003.params").read_bytes()
     damaged = bytearray(wanted)
@@ -322,10 +381,10 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
 
 
 def test_after_damage_the_best_epoch_is_one_of_those_left(folder):
-    train.fit(tiny.config(folder, num_epoch=3))
+    train.fit(tiny.config(folder, num_epoch=3, keep="all"))
     sidecar = json.loads((folder / "run.json").read_text())
-    for epoch, figure in zip(sidecar["epochs"], (0.1, 0.2, 0.9)):
-        epoch["metrics"]["val"]["mAP"] = figure
+    for epoch, mean_ap in zip(sidecar["epochs"], (0.1, 0.2, 0.9)):
+        epoch["metrics"]["val"]["mAP"] = mean_ap
     (folder / "run.json").write_text(json.dumps({**sidecar, "best_epoch": 3}))
     (folder / "run-0003.params").write_bytes(b"")
     stop = StopRequest()
@@ -334,18 +393,18 @@ def test_after_damage_the_best_epoch_is_one_of_those_left(folder):
     assert checkpoint.load(str(folder / "run")).epoch == 2
 
 
-def test_a_run_whose_data_has_moved_is_resumed_and_remembers_the_new_place(folder):
+def test_a_run_whose_data_has_moved_is_resumed_and_remembers_where_it_is(folder):
     train.fit(tiny.config(folder, num_epoch=1))
     for name in ("lists", "images"):
         (folder / name).rename(folder / f"new-{name}")
-    places = {
-        f"{kind}_{part}": str(folder / place)
+    moved = {
+        f"{kind}_{part}": str(folder / name)
         for part in ("train", "val")
-        for kind, place in (("data", f"new-lists/{part}.lst"), ("image", "new-images"))
+        for kind, name in (("data", f"new-lists/{part}.lst"), ("image", "new-images"))
     }
-    train.fit(tiny.config(folder, num_epoch=2, **places), resume=True)
+    train.fit(tiny.config(folder, num_epoch=2, **moved), resume=True)
     data = json.loads((folder / "run.json").read_text())["data"]
-    assert (data["val"]["list"], data["val"]["root"]) == ("new-lists/val.lst", "new-images")
+    assert (data["val"]["path"], data["val"]["root"]) == ("new-lists/val.lst", "new-images")
 
 
 def test_an_epoch_that_the_run_never_finished_is_refused(folder):

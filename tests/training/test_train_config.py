@@ -1,9 +1,13 @@
+import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from mxml.errors import CheckpointError, MxmlError
-from mxml.training.config import TrainConfig, resumed
+from mxml.errors import CheckpointError, MxmlError, SettingError
+from mxml.training.config import TrainConfig, resumed, train_settings
 
 REQUIRED = {
     "model": "net",
@@ -16,37 +20,85 @@ REQUIRED = {
 
 
 def test_a_config_survives_json():
-    config = TrainConfig(**REQUIRED, mean=(1.0, 2.0, 3.0), freeze=("conv*",), num_epoch=7, patience=2)
+    config = TrainConfig(**REQUIRED, mean=(1.0, 2.0, 3.0), freeze=("conv*",), num_epoch=7, patience=2, device="cpu")
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())), config.folder) == config
+
+
+def test_paths_are_stored_relative_to_the_prefix_and_found_where_it_is_now():
+    paths = {"prefix": "runs/a/model", "model": "nets/r18", "data_train": "/lists/train.lst", "labels": "names.txt"}
+    stored = TrainConfig(**{**REQUIRED, **paths}).to_dict()
+    assert (stored["prefix"], stored["model"], stored["labels"]) == ("model", "../../nets/r18", "../../names.txt")
+    moved = TrainConfig.from_dict(stored, "other/b/c")
+    assert (moved.prefix, moved.model, moved.labels) == ("other/b/c/model", "other/nets/r18", "other/names.txt")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_epoch": 0}, "--num-epoch 0: should be 1 or more"),
-        ({"epoch": 5, "num_epoch": 5}, "--num-epoch 5: should be above --epoch 5"),
-        ({"image_shape": (1, 224, 224)}, "--image-shape 1,224,224: should be 3,HEIGHT,WIDTH"),
-        ({"lr": float("nan")}, "--lr nan: should be a positive number"),
-        ({"std": (1.0, 0.0, 1.0)}, "--std .*: should be three positive numbers"),
-        ({"mean": (1.0, 2.0)}, "--mean .*: should be three numbers"),
-        ({"optimizer": "lamb"}, "--optimizer lamb: should be one of sgd, nag, adam, adamw"),
-        ({"preset": "torch"}, "--preset torch: should be one of original"),
+        ({"num_epoch": 0}, "`num_epoch` 0: should be 1 or more"),
+        ({"epoch": 5, "num_epoch": 5}, "`num_epoch` 5: should be above `epoch` 5, .*: 15 runs ten"),
+        ({"epoch": -1}, "`epoch` -1: should be 0 or more"),
+        ({"image_shape": (1, 224, 224)}, "`image_shape` 1,224,224: should be 3,HEIGHT,WIDTH"),
+        ({"image_shape": (3, 224)}, "`image_shape` 3,224: should be 3,HEIGHT,WIDTH"),
+        ({"lr": float("nan")}, "`lr` nan: should be a positive number"),
+        ({"lr": float("inf")}, "`lr` inf: should be a positive number"),
+        ({"lr": "high"}, "`lr` high: should be a number"),
+        ({"batch_size": 1.5}, "`batch_size` 1.5: should be a whole number"),
+        ({"batch_size": True}, "`batch_size` True: should be a whole number"),
+        ({"rand_crop": 1}, "`rand_crop` 1: should be true or false"),
+        ({"freeze": "conv0_*"}, r"`freeze` conv0_\*: should be a tuple"),
+        ({"lr_steps": (3, 0)}, "`lr_steps` 3,0: should be epochs, 1 or more each"),
+        ({"std": (1.0, 0.0, 1.0)}, "`std` .*: should be three positive numbers"),
+        ({"mean": (1.0, 2.0)}, "`mean` .*: should be three numbers"),
+        ({"mean": (1.0, float("nan"), 2.0)}, "`mean` .*: should be three numbers"),
+        ({"model": None}, "`model` none: should be a text"),
+        ({"optimizer": "lamb"}, "`optimizer` lamb: should be one of sgd, nag, adam, adamw"),
+        ({"preset": "torch"}, "`preset` torch: should be one of original"),
         ({"kv_store": "dist_sync"}, "several machines are not supported yet"),
-        ({"max_bad_share": 1.5}, "--max-bad-share 1.5: should be 0 to 1"),
+        ({"max_bad_share": 1.5}, "`max_bad_share` 1.5: should be 0 to 1"),
+        ({"keep": "best"}, "`keep` best: should be one of best,last, all"),
     ],
 )
 def test_a_senseless_setting_is_named_with_what_it_should_be(changes, message):
-    with pytest.raises(MxmlError, match=message):
+    with pytest.raises(SettingError, match=message):
         TrainConfig(**{**REQUIRED, **changes})
 
 
+def test_what_python_gives_is_taken_as_json_would_bring_it():
+    config = TrainConfig(**{**REQUIRED, "model": Path("nets/a")}, lr=1, lr_steps=[2, 4], freeze=["a*"])
+    assert (config.model, config.lr, config.lr_steps, config.freeze) == ("nets/a", 1.0, (2, 4), ("a*",))
+    assert type(config.lr) is float
+
+
+def test_every_default_passes_its_own_check():
+    config = TrainConfig(**REQUIRED)
+    for name, known in train_settings().items():
+        if not known.required:
+            assert getattr(config, name) == known.default
+        assert known.help.endswith(".")
+
+
+def test_missing_settings_are_all_named():
+    with pytest.raises(SettingError, match="missing `model`, `data_val`"):
+        TrainConfig.of({name: value for name, value in REQUIRED.items() if name not in ("model", "data_val")})
+
+
 def test_resuming_keeps_the_run_as_it_was():
-    saved = TrainConfig(**REQUIRED, lr=0.1, num_epoch=5)
-    assert resumed(saved, {"lr": 0.1, "num_epoch": 8, "device": "cpu:0,1"}).num_epoch == 8
-    with pytest.raises(MxmlError, match=r"--lr 0\.2: the run to resume has 0\.1"):
+    saved = TrainConfig(**REQUIRED, lr=0.1, num_epoch=5, patience=3)
+    assert resumed(saved, {}) == saved
+    changes = {"lr": 0.1, "num_epoch": 8, "device": "cpu:0,1", "keep": "all", "model": "moved/net"}
+    assert resumed(saved, changes) == dataclasses.replace(saved, **changes)
+    with pytest.raises(MxmlError, match=r"`lr` 0\.2: the run to resume has 0\.1"):
         resumed(saved, {"lr": 0.2})
-    with pytest.raises(MxmlError, match="--num-epoch 3"):
+    with pytest.raises(MxmlError, match="`num_epoch` 3: the run to resume has 5"):
         resumed(saved, {"num_epoch": 3})
+    with pytest.raises(SettingError, match="`cache_mb` -1"):
+        resumed(saved, {"cache_mb": -1})
+
+
+def test_only_what_changes_no_result_is_free_on_resuming():
+    free = {name for name, known in train_settings().items() if known.on_resume != "same" and not known.path}
+    assert free == {"num_epoch", "patience", "keep", "device", "decode_threads", "cache_mb", "num_examples"}
 
 
 @pytest.mark.parametrize(
@@ -56,3 +108,16 @@ def test_resuming_keeps_the_run_as_it_was():
 def test_a_foreign_config_is_refused(value):
     with pytest.raises(CheckpointError, match="config: "):
         TrainConfig.from_dict(value, "")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"from mxml import TrainConfig, fit; TrainConfig(**{REQUIRED!r})",
+        "from mxml.cli import group; group(['train', '--help'], standalone_mode=False)",
+    ],
+)
+def test_saying_what_to_train_loads_neither_mxnet_nor_matplotlib(script):
+    loaded = "import sys\n" + script + "\nsys.exit(str(sorted({'mxnet', 'cv2', 'matplotlib'} & set(sys.modules))))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
+    assert done.stderr == "[]\n"

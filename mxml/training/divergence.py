@@ -1,0 +1,37 @@
+"""A loss that is no longer finite: one text for it, wherever it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mxml.errors import TrainingError
+from mxml.model.sidecar import Sidecar
+from mxml.training.config import TrainConfig
+
+_NAMED_IMAGES = 8
+
+
+def diverged(config: TrainConfig, epoch: int, batch: int | None = None, images: Sequence[str] = ()) -> TrainingError:
+    """Return the error of a run whose loss is not finite in ``epoch``.
+
+    ``batch`` is the number of the batch whose gradient made it so, and ``images`` its images; None for a validation.
+    """
+    # Paths in full: what counts is at their end.
+    more = f" and {len(images) - _NAMED_IMAGES:,} more" if len(images) > _NAMED_IMAGES else ""
+    named = ", ".join(images[:_NAMED_IMAGES]) + more
+    where = "in validation" if batch is None else f"after batch {batch} (images {named})"
+    return TrainingError(f"training diverged in epoch {epoch}: the loss is not finite {where}; {_remedy(config)}")
+
+
+def still_diverged(config: TrainConfig, sidecar: Sidecar) -> TrainingError:
+    """Return the error of resuming such a run."""
+    last = sidecar.epochs[-1].epoch if sidecar.epochs else None
+    onward = f", under another `prefix` and from epoch {last} of this one: `model` {config.prefix}, `epoch` {last}"
+    return TrainingError(
+        f"training diverged in epoch {sidecar.diverged}: the loss was not finite when the run at {config.prefix} was "
+        f"trained before, and resuming it would repeat that; {_remedy(config)}{'' if last is None else onward}"
+    )
+
+
+def _remedy(config: TrainConfig) -> str:
+    return f"start a new run with a lower `lr`, such as {config.lr / 10:g}"

@@ -1,0 +1,62 @@
+"""What is at a run's prefix, and room for a new run there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mxml.errors import CheckpointError, SettingError, StorageError
+from mxml.model import checkpoint
+from mxml.model.run_files import RunFiles
+from mxml.training.config import TrainConfig
+
+
+def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool, resume: bool) -> None:
+    """Refuse to write over what is at the prefix of a new run.
+
+    ``force`` lets a run be replaced; one that finished no epoch holds nothing to lose, and needs no force. ``resume``
+    lets a symbol alone be replaced: a run that was killed as it began leaves it.
+    """
+    files = RunFiles(config.prefix)
+    if os.path.abspath(config.prefix) == os.path.abspath(config.model):
+        raise SettingError("prefix", config.prefix, "another one than the pretrained model's, which is there")
+    taken = [path for path in (files.sidecar, files.symbol) if os.path.exists(path)]
+    if not taken or force:
+        return
+    if resume:
+        if files.epochs_on_disk():
+            raise CheckpointError(
+                f"{taken[0]}: has no sidecar of mxml beside it, so there is nothing to resume exactly; "
+                "start from it with `model`, under another `prefix`"
+            )
+        return
+    if _has_no_checkpoint(config.prefix):
+        note(f"{files.sidecar}: is of a run that finished no epoch; the new run replaces it")
+        return
+    raise CheckpointError(
+        f"{taken[0]}: is there already; go on with `resume`, replace it with `force`, or choose another `prefix`"
+    )
+
+
+def make_room(prefix: str) -> None:
+    """Remove the run that a new one replaces, and make the prefix's folder.
+
+    The last thing before a run begins: what keeps it from beginning should leave everything as it was.
+    """
+    files = RunFiles(prefix)
+    if os.path.exists(files.sidecar):
+        checkpoint.discard_run(prefix)
+    try:
+        Path(files.folder or ".").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{files.folder}: cannot be made ({error.strerror}); choose another `prefix`") from error
+
+
+def _has_no_checkpoint(prefix: str) -> bool:
+    """Say whether the run at the prefix has neither a finished epoch nor a pause."""
+    try:
+        sidecar = checkpoint.read_sidecar(prefix)
+    except CheckpointError:
+        return False
+    return sidecar is not None and not sidecar.epochs and sidecar.pause is None

@@ -1,0 +1,69 @@
+"""What has to be as it was for a run to go on exactly, and what a person is told of the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mxml import __version__
+from mxml.errors import CheckpointError, MxmlError
+from mxml.model.run_files import RunFiles
+from mxml.model.sidecar import Sidecar
+from mxml.runtime.imports import load_mxnet
+from mxml.runtime.threads import threads
+from mxml.training.config import TrainConfig, resumed
+from mxml.training.divergence import still_diverged
+from mxml.training.run_data import TrainData
+
+mx = load_mxnet()
+
+
+def versions() -> dict[str, str]:
+    """Return what computes this run, as its sidecar remembers it."""
+    return {
+        "mxml": __version__,
+        "mxnet": mx.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "threads": str(threads()[0]),
+    }
+
+
+def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note: Callable[[str], None]) -> TrainConfig:
+    """Return the settings of the run at the prefix with what ``given`` may change.
+
+    Raises MxmlError that names a setting which may not, and TrainingError for a run that diverged.
+    """
+    files = RunFiles(prefix)
+    try:
+        saved = TrainConfig.from_dict(sidecar.config, files.folder)
+    except MxmlError as error:
+        raise CheckpointError(f"{files.sidecar}: {error}") from error
+    config = resumed(dataclasses.replace(saved, prefix=prefix), given)
+    if sidecar.diverged is not None:
+        raise still_diverged(config, sidecar)
+    now = {**versions(), "device": config.device}
+    for name, before in {**sidecar.versions, "device": saved.device}.items():
+        if name in ("mxnet", "threads", "device") and before != now[name]:
+            note(
+                f"the run began with {name} {before} and goes on with {name} {now[name]}: its parameters will differ "
+                "by rounding"
+            )
+    return config
+
+
+def check_same_data(sidecar: Sidecar, data: TrainData, prefix: str) -> None:
+    """Raise CheckpointError where the lists or the label names are not those that the run began with."""
+    for name, source in data.sources.items():
+        before = sidecar.data.get(name)
+        if before is not None and before.sha256 != source.sha256:
+            raise CheckpointError(
+                f"{source.path}: has changed since the run at {prefix} began, so it cannot be resumed exactly; "
+                "start a new run from its last epoch with `model`"
+            )
+    if sidecar.label_names != data.label_names:
+        raise CheckpointError(f"{RunFiles(prefix).sidecar}: its label names are not those of the lists")

@@ -1,0 +1,160 @@
+"""Which of a run's files stay, and what a machine without room or memory gets told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import tiny
+
+from mxml.errors import CheckpointError
+from mxml.model import checkpoint
+from mxml.progress import SILENT
+from mxml.training import fit as train
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.make_data(tmp_path)
+    return tmp_path
+
+
+def numbers(folder, ending):
+    return sorted(int(path.stem[-4:]) for path in folder.glob(f"run-[0-9]*.{ending}"))
+
+
+# With so low a rate nothing is learnt: the first epoch stays the best.
+FIRST_IS_BEST = {"lr": 1e-9, "best_by": "hamming"}
+
+
+def test_the_best_and_the_last_epoch_stay_and_all_their_metrics(folder):
+    seen = []
+
+    def look(row):
+        seen.append((numbers(folder, "params"), numbers(folder, "states")))
+
+    train.fit(tiny.config(folder, num_epoch=4, **FIRST_IS_BEST), SILENT, callbacks=[look])
+    assert seen == [([1], [1]), ([1, 2], [1, 2]), ([1, 3], [1, 3]), ([1, 4], [1, 4])]
+    epochs = json.loads((folder / "run.json").read_text())["epochs"]
+    assert [sorted(epoch["files"]) for epoch in epochs] == [["params", "states"], [], [], ["params", "states"]]
+    assert all(epoch["metrics"]["val"]["hamming"] is not None for epoch in epochs)
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: is not there; epochs that are: 1, 4"):
+        checkpoint.load(str(folder / "run"), 3)
+    train.resume(folder / "run", {"num_epoch": 6, "keep": "all"}, SILENT)
+    assert numbers(folder, "params") == [1, 4, 5, 6]
+
+
+def test_files_that_a_killed_run_no_longer_needed_go_with_the_next_epoch(folder):
+    config = tiny.config(folder, num_epoch=3, **FIRST_IS_BEST)
+    train.fit(config, SILENT)
+    # As a process killed between the sidecar and the removal leaves them.
+    for ending in ("params", "states"):
+        shutil.copy(folder / f"run-0001.{ending}", folder / f"run-0002.{ending}")
+    with pytest.raises(
+        CheckpointError, match=r"run-0002\.params: is of an epoch that the run in .* has not kept; .* 3"
+    ):
+        checkpoint.load(str(folder / "run"), 2)
+    train.resume(folder / "run", {"num_epoch": 4}, SILENT)
+    assert numbers(folder, "params") == numbers(folder, "states") == [1, 4]
+
+
+def test_a_damaged_last_epoch_goes_back_to_the_best_and_ends_the_same(folder):
+    options = {"num_epoch": 4, **FIRST_IS_BEST}
+    train.fit(tiny.config(folder, "whole", **options), SILENT)
+    train.fit(tiny.config(folder, "run", **options), SILENT)
+    (folder / "run-0004.states").write_bytes(b"")
+    train.resume(folder / "run", progress=SILENT)
+    for ending in ("params", "states"):
+        assert (folder / f"run-0004.{ending}").read_bytes() == (folder / f"whole-0004.{ending}").read_bytes()
+
+
+def run(script, *arguments):
+    return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+
+
+# Kills the process as it is about to remove the first file that is no longer needed.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+unlink = os.unlink
+def unlink_or_die(path, *rest, **options):
+    if os.fspath(path).endswith("run-0002.params"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    unlink(path, *rest, **options)
+os.unlink = unlink_or_die
+import pathlib, tiny
+from mxml import fit
+from mxml.progress import SILENT
+fit(tiny.config(pathlib.Path(sys.argv[2]), num_epoch=4, lr=1e-9, best_by="hamming"), SILENT)
+"""
+
+
+def test_a_run_killed_before_it_removes_files_has_lost_none_and_ends_the_same(folder, checkout):
+    assert run(KILLED, checkout / "tests", folder).returncode == -signal.SIGKILL
+    assert numbers(folder, "params") == numbers(folder, "states") == [1, 2, 3]
+    assert [checkpoint.load(str(folder / "run"), epoch).epoch for epoch in (1, 3)] == [1, 3]
+    train.resume(folder / "run", progress=SILENT)
+    assert numbers(folder, "params") == numbers(folder, "states") == [1, 4]
+    train.fit(tiny.config(folder, "whole", num_epoch=4, **FIRST_IS_BEST), SILENT)
+    for ending in ("params", "states"):
+        assert (folder / f"run-0004.{ending}").read_bytes() == (folder / f"whole-0004.{ending}").read_bytes()
+
+
+# After its first epoch the process may write no file of the parameters' size, as on a full disk; MXNet does not notice.
+FULL_DISK = """
+import resource, signal, sys
+sys.path.insert(0, sys.argv[1])
+import pathlib, tiny
+from mxml import fit
+from mxml.errors import StorageError
+from mxml.progress import SILENT
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def fill(row):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1400, resource.RLIM_INFINITY))
+try:
+    fit(tiny.config(pathlib.Path(sys.argv[2]), num_epoch=2), SILENT, callbacks=[fill])
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder, checkout):
+    done = run(FULL_DISK, checkout / "tests", folder)
+    assert done.stdout == (
+        f"{folder}/run-0002.params: cannot be written: File too large; nothing that was saved before is lost: make "
+        "room, then go on with `resume`\n"
+    ), done.stderr
+    assert not list(folder.glob(".*.tmp"))
+    assert checkpoint.load(str(folder / "run")).epoch == 1
+    train.resume(folder / "run", progress=SILENT)
+    train.fit(tiny.config(folder, "whole", num_epoch=2), SILENT)
+    assert (folder / "run-0002.params").read_bytes() == (folder / "whole-0002.params").read_bytes()
+
+
+NO_MEMORY = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+import pathlib, tiny
+from mxml import fit
+from mxml.errors import DeviceError
+from mxml.progress import SILENT
+import mxml.training.run
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (int(sys.argv[3]) << 20),) * 2)
+config = tiny.config(pathlib.Path(sys.argv[2]), image_shape=(3, 1024, 1024), batch_size=64, decode_threads=1)
+try:
+    fit(config, SILENT)
+except DeviceError as error:
+    print(error)
+"""
+
+
+# The first is too little for a batch in Python, the second for what MXNet binds.
+@pytest.mark.parametrize("megabytes", [400, 700])
+def test_too_little_memory_is_one_line_that_names_the_batch_size(folder, checkout, megabytes):
+    done = run(NO_MEMORY, checkout / "tests", folder, megabytes)
+    assert done.stdout == "not enough memory for batches of 64 images; lower `batch_size`\n", done.stderr
