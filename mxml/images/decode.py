@@ -193,8 +193,9 @@ def _check_limits(header: Header, limits: Limits, path: str) -> None:
 def _memory(header: Header) -> int:
     """Return the most bytes that decoding holds at once, at whatever reduction."""
     decoded = header.pixels * (_stored_bytes(header) if _is_converted(header) else 3)
-    # Of what OpenCV decodes, its Python module makes a copy; then follow one more of 8-bit BGR, or of RGB.
-    return decoded + max(header.scratch, decoded)
+    plain = 3 * header.pixels
+    # Of what OpenCV decodes, its Python module makes a copy; then follow one of 8-bit BGR, and one upright or of RGB.
+    return max(decoded + max(header.scratch, decoded, plain), 2 * plain)
 
 
 def _is_converted(header: Header) -> bool:
@@ -204,7 +205,7 @@ def _is_converted(header: Header) -> bool:
 
 def _stored_bytes(header: Header) -> int:
     """Return the bytes of a pixel whose samples come as they are stored."""
-    return (4 if header.has_alpha else 3) * (2 if header.bits > 8 else 1)
+    return (4 if header.has_alpha else header.samples) * (2 if header.bits > 8 else 1)
 
 
 def _decode_bgr(data: bytes, header: Header, path: str) -> np.ndarray:

@@ -418,6 +418,15 @@ def test_memory_is_counted_before_anything_is_decoded():
         decode(small, limits=Limits(max_memory=30 * 20 * 16 - 1))
 
 
+def test_memory_of_deep_tiffs_goes_by_their_samples(picture):
+    deep = picture.astype(np.uint16) * 257
+    for stored, bytes_a_pixel in ((deep, 12 + 10), (deep[:, :, 0], 6 + 2)):
+        data = encode(stored, ".tiff")  # of one strip, which the decoder unpacks
+        assert decode(data, limits=Limits(max_memory=bytes_a_pixel * picture[:, :, 0].size)).shape == picture.shape
+        with pytest.raises(ImageError, match="bytes to decode"):
+            decode(data, limits=Limits(max_memory=5 * picture[:, :, 0].size))
+
+
 DECODE_IN_LITTLE_MEMORY = """
 import resource, sys
 import numpy as np

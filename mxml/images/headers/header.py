@@ -26,7 +26,8 @@ class Header:
     ``width`` and ``height`` are pixels as stored; ``orientation`` is EXIF's, 1 to 8; ``has_alpha`` tells whether the
     file carries transparency; ``bits`` is the depth of one sample; ``animated`` tells whether more pictures follow the
     first: the frames of a PNG or WebP animation, the pages of a TIFF. ``scratch`` is the most bytes that a decoder
-    needs beside the pixels that it returns. ``jpeg`` is there for a JPEG only.
+    needs beside the pixels that it returns. ``jpeg`` is there for a JPEG only; ``samples``, of a pixel, is told of a
+    TIFF only.
     """
 
     format: str
@@ -38,6 +39,7 @@ class Header:
     animated: bool = False
     scratch: int = 0
     jpeg: JpegCoding | None = None
+    samples: int = 3
 
     @property
     def pixels(self) -> int:

@@ -49,7 +49,8 @@ def parse_tiff(data: bytes) -> Header:
     # A decoder unpacks one whole strip or tile, and has it once more in four bytes a pixel.
     samples = (tags.get(277) or (1,))[0]
     scratch = max(tile, 0 if 322 in tags else width * rows) * (4 + samples * (2 if bits > 8 else 1))
-    return Header("TIFF", width, height, checked_orientation(orientation), has_alpha, bits, has_pages, scratch)
+    upright = checked_orientation(orientation)
+    return Header("TIFF", width, height, upright, has_alpha, bits, has_pages, scratch, samples=samples)
 
 
 def _has_second_page(data: bytes, order: str, big: bool, offset: int) -> bool:
