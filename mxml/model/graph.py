@@ -174,7 +174,7 @@ def _before_sigmoid(graph: Graph, entry: tuple[int, int]) -> tuple[int, int]:
         return node.inputs[0]
     raise ModelError(
         f"its output comes from {node.name!r} ({node.op}), not from a sigmoid, so it is no multi-label network; "
-        "fine-tune it first: mxml train --model PREFIX"
+        "fine-tune it first with mxml train"
     )
 
 

@@ -89,7 +89,8 @@ def test_a_run_learns_and_leaves_its_files(folder):
 def test_the_files_are_those_of_any_mxnet_program(folder):
     train.fit(tiny.config(folder, num_epoch=1))
     symbol, arg_params, aux_params = mx.model.load_checkpoint(str(folder / "run"), 1)
-    assert symbol.list_outputs() == ["softmax_output"]
+    assert symbol.list_outputs() == ["sig_output"]
+    assert set(symbol.list_arguments()) == {*arg_params, "data"}
     assert arg_params["fc_weight"].shape == (3, 8)
     assert sorted(aux_params) == ["bn0_moving_mean", "bn0_moving_var"]
 
