@@ -87,7 +87,7 @@ class Faults:
     def extend(self, error: ListError) -> None:
         """Take over the faults of a part."""
         self.total += error.total
-        self.messages = [*self.messages, *error.faults][: self._kept]
+        self.messages += error.faults[: self._kept - len(self.messages)]
 
     def error(self) -> ListError:
         """Return the ListError that holds all of them."""

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from needs import lacking
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # The tests are of the CPU build; the driver then names no GPU, and every machine runs the same tests.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
-
-def lacking(what: str) -> NoReturn:
-    """Skip a test for what this machine lacks; in CI, where everything is to be there, fail it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}; CI has to have it", pytrace=False)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")

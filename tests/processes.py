@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from conftest import lacking
+from needs import lacking
 
 STUB_DRIVER = r"""
 #include <stdlib.h>

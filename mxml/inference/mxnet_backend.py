@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mxml.errors import DeviceError, ModelError
+from mxml.errors import ModelError
 from mxml.model import symbols
 from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet, mxnet_message
+from mxml.runtime.mxnet_errors import memory_checked
 from mxml.runtime.types import Context, NDArray, Symbol
 
 mx = load_mxnet()
@@ -34,10 +34,13 @@ class MxnetBackend:
         data_shape: tuple[int, int, int],
         batch_size: int,
     ):
-        symbols.check_params(Network(symbol, data_shape), arg_params, aux_params)
+        network = Network(symbol, data_shape)
+        symbols.check_params(network, arg_params, aux_params)
         self.num_classes = symbols.describe_head(symbol, arg_params).num_classes
         # Every device needs an image.
         self.batch_size = max(batch_size, len(devices))
+        if all(device.device_type == "cpu" for device in devices):
+            network.check_memory(self.batch_size, training=False)
         self._shape = (self.batch_size, *data_shape)
         self._module = mx.mod.Module(
             symbols.logits_output(symbol), data_names=["data"], label_names=None, context=list(devices)
@@ -65,11 +68,7 @@ class MxnetBackend:
 def _errors_named(batch_size: int) -> Iterator[None]:
     """Turn what MXNet raises into a ModelError of one line, or a DeviceError where memory lacks."""
     try:
-        yield
-    except (RuntimeError, ValueError, MemoryError) as error:  # an MXNetError is a RuntimeError
-        message = mxnet_message(error)
-        if isinstance(error, MemoryError) or re.search(r"alloc|out of memory", message, re.IGNORECASE):
-            raise DeviceError(
-                f"there is not enough memory for {batch_size} images at a time: a smaller `batch_size` needs less"
-            ) from error
-        raise ModelError(f"MXNet cannot run the network: {message}") from error
+        with memory_checked(batch_size):
+            yield
+    except (RuntimeError, ValueError) as error:  # an MXNetError is a RuntimeError
+        raise ModelError(f"MXNet cannot run the network: {mxnet_message(error)}") from error

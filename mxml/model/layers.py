@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from mxml.errors import ModelError
+from mxml.errors import DeviceError, ModelError
 from mxml.model.graph import PASSING, RESHAPING, Graph, Node, find_bottlenecks, find_classifier, multi_label_end
 from mxml.runtime.imports import MAX_ITEMS, load_mxnet, mxnet_message
 from mxml.runtime.types import Symbol
-from mxml.text import shown
+from mxml.text import counted, shown
 
 mx = load_mxnet()
 
@@ -66,7 +66,7 @@ class Network:
         self._check_reshapes()
         self._check_parameters()
         self._check_softmaxes()
-        self.check_memory(1, training=False)
+        self._check_one_image()
 
     def _check_sizes(self) -> None:
         for (position, _), shape in self.shapes.items():
@@ -111,17 +111,23 @@ class Network:
             self._refuse(f"{node.name!r} works on axis {axis} of {shape}")
         return (shape[axis],)
 
+    def _check_one_image(self) -> None:
+        try:
+            self.check_memory(1, training=False)
+        except DeviceError as error:
+            raise ModelError(f"does not take images of shape {self.data_shape}: {error}") from error
+
     def check_memory(self, batch_size: int, *, training: bool) -> None:
-        """Raise ModelError where one pass over ``batch_size`` images needs more memory than this machine has.
+        """Raise DeviceError where one pass over ``batch_size`` images needs more memory than this machine has.
 
         A backward pass needs every layer's output. A forward pass alone needs at a time what is yet to be read.
         """
         needed, present = self.memory(batch_size, training=training), _memory()
         if needed > present:
-            images = "1 image" if batch_size == 1 else f"{batch_size:,} images"
-            self._refuse(
-                f"{'training' if training else 'a pass'} with {images} at a time needs {needed / 2**30:,.1f} GiB for "
-                f"parameters and layers' outputs; there are {present / 2**30:,.1f} GiB"
+            raise DeviceError(
+                f"{'training' if training else 'a pass'} with {counted(batch_size, 'image')} at a time needs "
+                f"{needed / 2**30:,.1f} GiB for parameters and layers' outputs; there are {present / 2**30:,.1f} GiB"
+                + ("; lower `batch_size`" if batch_size > 1 else "")
             )
 
     def memory(self, batch_size: int, *, training: bool) -> int:

@@ -63,7 +63,8 @@ class BoundModule:
         self._seed = seed if draws_random_numbers(Graph.of(symbol)) else None
         self._devices = tuple(devices)
         with memory_checked(self.batch_size):
-            network = _outputs(_network(symbol, self._frozen, self._devices, provide_data[0].shape[1:]))
+            data_shape = provide_data[0].shape[1:]
+            network = _outputs(_network(symbol, self._frozen, self._devices, data_shape, self.batch_size))
             self._module = mx.mod.Module(
                 network,
                 data_names=[entry.name for entry in provide_data],
@@ -210,11 +211,16 @@ class BoundModule:
         self._updater.states_synced = dict.fromkeys(self._updater.states, True)
 
 
-def _network(symbol: Symbol, frozen: Collection[str], devices: Sequence[Context], shape: tuple[int, ...]) -> Symbol:
+def _network(
+    symbol: Symbol, frozen: Collection[str], devices: Sequence[Context], shape: tuple[int, ...], batch_size: int
+) -> Symbol:
     """Return the network in the form in which it is trained."""
     network = freeze_batch_norm(symbol, frozen)
-    on_cpus = all(device.device_type == "cpu" for device in devices)
-    return training_graph(Network(network, shape)) if on_cpus else network
+    if not all(device.device_type == "cpu" for device in devices):
+        return network
+    bound = Network(network, shape)
+    bound.check_memory(batch_size, training=True)
+    return training_graph(bound)
 
 
 def _outputs(network: Symbol) -> Symbol:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mxml.model.losses import BINARY_CROSS_ENTROPY
+
 
 class EpochTotals:
     """Loss, right answers, known labels, seconds and images of an epoch so far.
@@ -18,15 +20,13 @@ class EpochTotals:
         self.sums = {"loss": 0.0, "right": 0.0, "known": 0.0, "seconds": 0.0, "images": 0.0, **(start or {})}
 
     def add(self, logits: np.ndarray, labels: np.ndarray, images: int) -> float:
-        """Add one batch and return its mean loss; softplus(x) - y x per known label, exact for any logit."""
-        known = labels >= 0
-        x, y = logits[known].astype(np.float64), labels[known].astype(np.float64)
-        loss = float((np.logaddexp(0, x) - y * x).sum())
+        """Add one batch and return its mean loss per known label."""
+        loss, known = BINARY_CROSS_ENTROPY.value(logits, labels)
         self.sums["loss"] += loss
-        self.sums["right"] += float(((x >= 0) == (y > 0.5)).sum())
-        self.sums["known"] += x.size
+        self.sums["right"] += float((((logits >= 0) == (labels > 0.5)) & (labels >= 0)).sum())
+        self.sums["known"] += known
         self.sums["images"] += images
-        return loss / x.size if x.size else 0.0
+        return loss / known if known else 0.0
 
     def metrics(self) -> dict[str, Any]:
         """Return the training metrics of the epoch."""

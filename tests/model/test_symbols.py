@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mxml.errors import ModelError
+from mxml.errors import DeviceError, ModelError
 from mxml.model import losses, params_file, symbols
 from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import FeatureLayer, Network
@@ -389,10 +389,10 @@ def test_outputs_that_fit_one_by_one_and_not_together_are_refused():
     assert network.memory(1, training=False) == pytest.approx(2 * 1.08e9, rel=0.01)
     network.check_memory(1, training=False)
     with pytest.raises(
-        ModelError, match=r"training with 1 image at a time needs 4,024\.\d GiB for .*; there are \d+\.\d GiB"
+        DeviceError, match=r"training with 1 image at a time needs 4,024\.\d GiB for .*; there are \d+\.\d GiB"
     ):
         network.check_memory(1, training=True)
-    with pytest.raises(ModelError, match=r"a pass with 1,000 images at a time needs 2,011\.7 GiB"):
+    with pytest.raises(DeviceError, match=r"a pass with 1,000 images at a time needs 2,011\.7 GiB.*lower `batch_size`"):
         network.check_memory(1000, training=False)
     both = mx.sym.add_n(
         *[mx.sym.relu(mx.sym.tile(mx.sym.Variable("data"), reps=(1, 10, 1000, 1000))) for _ in range(2000)]

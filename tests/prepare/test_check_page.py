@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import Browser, BrowserError, find_chromium
-from conftest import lacking
+from needs import lacking
 from PIL import Image
 
 from mxml.data.image_list import ImageList
