@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 @click.command(name="evaluate")
 @model_options
 @click.option("--data", metavar="LST", help="The list to evaluate on.  [default: the run's validation list]")
-@click.option("--root", metavar="DIR", help="Folder that its paths are under.  [default: the run's, for its own list]")
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="Folder that its paths are under.  [default: the run's for its own list, else what make-lst recorded]",
+)
 @threshold_option
 @click.option("--allow-absolute", is_flag=True, help="Let the list name images by absolute paths or outside its root.")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and name them.")

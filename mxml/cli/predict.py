@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
-from mxml.errors import MxmlError, StorageError
+from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
 from mxml.text import counted
 
@@ -44,12 +41,13 @@ def command(
     """Tag images with a checkpoint: by default the images of the run's validation list."""
     from tqdm import tqdm
 
+    from mxml.inference.drawing_folder import DrawingFolder
     from mxml.inference.inputs import expand_inputs
 
     with ConsoleProgress() as progress:
         classifier = load_classifier(progress, **model)
         predictions = classifier.predict(
-            expand_inputs(inputs) if inputs else None,
+            expand_inputs(inputs, progress.note) if inputs else None,
             threshold=merged_thresholds(threshold),
             top_k=top_k,
             batch_size=batch_size,
@@ -57,7 +55,7 @@ def command(
             keep_pixels=save_img is not None,
             progress=progress,
         )
-        drawings = None if save_img is None else _Drawings(save_img)
+        drawings = None if save_img is None else DrawingFolder(save_img)
         read = bad = 0
         for prediction in predictions:
             if prediction.error is not None:
@@ -78,27 +76,3 @@ def command(
         raise MxmlError(
             f"{counted(bad, 'image')} of {read + bad:,} cannot be read; --skip-bad exits with 0 nevertheless"
         )
-
-
-class _Drawings:
-    """The files in one folder that drawn images go to, one each: images in different folders may have the same name."""
-
-    def __init__(self, folder: str):
-        self._folder = folder
-        self._names: Counter[str] = Counter()
-        self._taken: set[str] = set()
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another --save-img") from error
-
-    def location(self, path: str) -> str:
-        """Return NAME_res.jpg in the folder; where an earlier image has it, NAME_2_res.jpg and so on."""
-        stem = Path(path).stem or "image"
-        name = ""
-        while not name or name in self._taken:
-            self._names[stem] += 1
-            count = self._names[stem]
-            name = f"{stem}_res.jpg" if count == 1 else f"{stem}_{count}_res.jpg"
-        self._taken.add(name)
-        return os.path.join(self._folder, name)

@@ -13,6 +13,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
 from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
+from mxml.data.list_root import image_root
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess
@@ -226,7 +227,7 @@ class Classifier:
         """
         _check_counts(batch_size, top_k, threads)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
-        stream = InputStream(self._validation_images() if inputs is None else inputs)
+        stream = InputStream(self._validation_images() if inputs is None else inputs, progress.note)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
         return self._predictions(stream, batches, thresholds, top_k, threshold is None, progress)
 
@@ -249,7 +250,8 @@ class Classifier:
         data : str or path-like, optional
             A ``.lst`` file with as many labels per image as the model has. By default the run's validation list.
         root : str or path-like, optional
-            The folder that its paths are under; needed with ``data``, by default the run's.
+            The folder that its paths are under. By default the run's for the run's list, and for another list what
+            ``lists.json`` beside it says, else ``images``.
         threshold : float, sequence of float, or mapping of str to float, optional
             As for ``predict``.
         batch_size : int, default 32
@@ -274,7 +276,7 @@ class Classifier:
         ImageError
             If an image cannot be read, unless ``skip_bad``.
         SettingError
-            If a threshold cannot be, or ``data`` or ``root`` is missing.
+            If a threshold cannot be, or ``data`` is missing.
         CheckpointError
             If the run's own list is not there, or may not be used because a stranger may have named it.
         ModelError, DeviceError
@@ -286,8 +288,7 @@ class Classifier:
             wanted = "a list, with its images' folder as `root`"
             own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
             data, root = own.path, own.root
-        elif root is None:
-            raise SettingError("root", None, "the folder that the paths in `data` are under")
+        root = image_root(data, root)
         images = read_lst(data, root, self.num_classes, allow_absolute=allow_absolute)
         scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
         readable = scores.readable

@@ -56,10 +56,15 @@ def trusted_list(used: UsedList, what: str, folder: str, root: str | None = None
     ``require_trusted`` does, also where the list may be read but the root has to be named.
     """
     require_trusted(used.path, what, folder, used.sha256)
-    root_is_trusted = lies_inside(used.root, folder) or not lies_inside(used.path, folder)
-    if root is None and not root_is_trusted:
-        raise CheckpointError(f"{used.root}: the images of {what} lie outside of the checkpoint's folder")
+    if root is None:
+        require_trusted_root(used.root, used.path, what, folder)
     return UsedList(used.path, used.root if root is None else root, used.images, used.sha256)
+
+
+def require_trusted_root(root: str, list_path: str, what: str, folder: str) -> None:
+    """Raise CheckpointError unless the image root that a sidecar names for a trusted list may be used."""
+    if not lies_inside(root, folder) and lies_inside(list_path, folder):
+        raise CheckpointError(f"{root}: the images of {what} lie outside of the checkpoint's folder")
 
 
 def _has_content(path: str, sha256: str | None) -> bool:

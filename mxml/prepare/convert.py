@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.formats import FORMATS, KEEPING_INDEX, Format, by_name, rec_file
+from mxml.data.formats import FORMATS, KEEPING_INDEX, Format, by_name, multi_hot_lst, rec_file
 from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import LABEL_NAMES_FILE, label_names_file
 from mxml.data.labelled_images import LabelledImages
+from mxml.data.list_root import RECORD, format_record
 from mxml.errors import ListError
 from mxml.staging import staged
 
@@ -33,9 +34,9 @@ class Converted:
 def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -> Converted:
     """Read sources as one set and write it to ``out`` in the format called ``to``.
 
-    All files appear or none. Images, labels, label names and their order are kept; a note says where a list's index
-    numbers are not. Raises ListError for faults in a source, for what the format cannot hold, and for files with other
-    content there, unless ``force``.
+    All files appear or none; the first ``.lst`` in a folder leaves its image folder in ``lists.json`` there. Images,
+    labels, label names and their order are kept; a note says where a list's index numbers are not. Raises ListError for
+    faults in a source, for what the format cannot hold, and for files with other content there, unless ``force``.
     """
     format = by_name(to)
     labelled, formats = sources.read()
@@ -51,6 +52,8 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
     with staged(out.parent, force) as staging:
         format.write(labelled, staging.path / out.name, sources.options)
         _refuse_other_names(label_names_file(staging.path), out)
+        if format is multi_hot_lst and not (out.parent / RECORD).exists():
+            (staging.path / RECORD).write_bytes(format_record(Path(labelled.images.root), out.parent))
     notes = (*labelled.notes, *_index_notes(labelled.images, format, out))
     return Converted(labelled, formats, staging.files, notes)
 
@@ -75,7 +78,7 @@ def _refuse_other_names(new: Path, out: Path) -> None:
     users = [
         file
         for file in sorted(out.parent.iterdir())
-        if file.name.endswith(suffixes) and file != old and file.stem != out.stem
+        if file.name.endswith(suffixes) and file.name not in (old.name, RECORD) and file.stem != out.stem
     ]
     if users:
         raise ListError(

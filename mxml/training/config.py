@@ -60,8 +60,9 @@ class TrainConfig:
         Where the run's files go: ``PREFIX-0001.params`` and so on.
     model, epoch : str, int
         Prefix and epoch of the pretrained network. Epochs ``epoch + 1`` to ``num_epoch`` are run.
-    data_train, image_train, data_val, image_val : str
-        Training and validation list, and the folders that their paths are under.
+    data_train, data_val, image_train, image_val : str
+        Training and validation list, and the folders that their paths are under: by default what ``lists.json``
+        beside the list says, else ``images``.
     image_shape : tuple of int
         (channels, height, width) of the network's input.
     mean, std : tuple of float, optional
@@ -84,9 +85,21 @@ class TrainConfig:
         help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.", metavar="PREFIX", path=True
     )
     data_train: str = setting(help="List of the training images.", metavar="LST", path=True)
-    image_train: str = setting(help="Folder that the training list's paths are under.", metavar="DIR", path=True)
     data_val: str = setting(help="List of the validation images.", metavar="LST", path=True)
-    image_val: str = setting(help="Folder that the validation list's paths are under.", metavar="DIR", path=True)
+    image_train: Optional[str] = setting(
+        None,
+        help="Folder that the training list's paths are under.",
+        default_help="what make-lst recorded beside the list, else images",
+        metavar="DIR",
+        path=True,
+    )
+    image_val: Optional[str] = setting(
+        None,
+        help="Folder that the validation list's paths are under.",
+        default_help="what make-lst recorded beside the list, else images",
+        metavar="DIR",
+        path=True,
+    )
     epoch: int = setting(0, help="The pretrained network's epoch, the number in PREFIX-0000.params.", check=at_least(0))
     num_classes: Optional[int] = setting(
         None,

@@ -13,6 +13,7 @@ from mxml import __version__
 from mxml.errors import CheckpointError, MxmlError
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
+from mxml.model.trusted_paths import require_trusted, require_trusted_root
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training.config import TrainConfig, resumed
@@ -44,6 +45,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
+    config = _trusted(config, sidecar, given, files.folder, note)
     if sidecar.diverged is not None:
         raise still_diverged(config, sidecar)
     now = {**versions(), "device": config.device}
@@ -53,6 +55,33 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
                 f"the run began with {name} {before} and goes on with {name} {now[name]}: its parameters will differ "
                 "by rounding"
             )
+    return config
+
+
+def _trusted(
+    config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], folder: str, note: Callable[[str], None]
+) -> TrainConfig:
+    """Return the settings once the paths in them that only the sidecar names may be opened, see ``trusted_paths``."""
+    for name, what in (("train", "the run's training list"), ("val", "the run's validation list")):
+        path, root = getattr(config, f"data_{name}"), getattr(config, f"image_{name}")
+        if f"data_{name}" in given:
+            continue
+        try:
+            require_trusted(path, what, folder, sidecar.data[name].sha256 if name in sidecar.data else None)
+            if root is not None and f"image_{name}" not in given:
+                require_trusted_root(root, path, what, folder)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}; name it as `data_{name}`, and its images' folder as `image_{name}`"
+            ) from error
+    if config.labels is not None and "labels" not in given:
+        try:
+            require_trusted(config.labels, "the run's file of label names", folder, None)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; name it as `labels`") from error
+    if config.allow_absolute and "allow_absolute" not in given:
+        note("the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`")
+        return dataclasses.replace(config, allow_absolute=False)
     return config
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mxml.data.image_list import ImageList
-from mxml.data.label_names import read_label_names, require_same_names
+from mxml.data.label_names import label_names_file, read_label_names, require_same_names
+from mxml.data.list_root import image_root
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
@@ -36,8 +37,10 @@ class TrainData:
 
 def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
     """Read and check both lists and the label names, and that the images are where the lists say."""
-    train = read_lst(config.data_train, config.image_train, config.num_classes, allow_absolute=config.allow_absolute)
-    val = read_lst(config.data_val, config.image_val, train.num_classes, allow_absolute=config.allow_absolute)
+    image_train = image_root(config.data_train, config.image_train, "image_train")
+    image_val = image_root(config.data_val, config.image_val, "image_val")
+    train = read_lst(config.data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
+    val = read_lst(config.data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
     label_names = tuple(_label_names(config, train.num_classes))
     labels = counted(train.num_classes, "label")
     note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
@@ -52,8 +55,8 @@ def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
         val,
         label_names,
         {
-            "train": _used_list(config.data_train, config.image_train, train),
-            "val": _used_list(config.data_val, config.image_val, val),
+            "train": _used_list(config.data_train, image_train, train),
+            "val": _used_list(config.data_val, image_val, val),
         },
     )
 
@@ -96,9 +99,9 @@ def _used_list(list_path: str, root: str, images: ImageList) -> UsedList:
 def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
     if config.labels is not None:
         return read_label_names(config.labels, num_classes)
-    beside = Path(config.data_train).with_name("labels.txt")
+    beside = label_names_file(config.data_train)
     if beside.exists():
-        names = read_label_names(str(beside), num_classes)
+        names = read_label_names(beside, num_classes)
         require_same_names(config.data_val, names, beside)
         return names
     return [f"class_{index}" for index in range(num_classes)]
