@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TextIO
 
 from mxml.errors import StorageError
 from mxml.text import printable
@@ -53,11 +54,12 @@ class ConsoleProgress:
 
     With ``log_path``, notes are also added to that file with the time, from the first ``start`` on: a task that never
     starts leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
-    Raises StorageError for a log that cannot be written.
+    ``wording`` is what notes are put through. Raises StorageError for a log that cannot be written.
     """
 
-    def __init__(self, log_path: str | None = None):
+    def __init__(self, log_path: str | None = None, wording: Callable[[str], str] = str):
         self._log_path = log_path
+        self._wording = wording
         self._started = False
         self._unwritten: list[str] = []
         self._bar: tqdm[Any] | None = None
@@ -111,13 +113,19 @@ class ConsoleProgress:
 
     def note(self, text: str) -> None:
         """Print and log one line."""
-        from tqdm import tqdm
-
-        text = printable(text)
+        text = printable(self._wording(text))
         self.log(text)
-        with tqdm.external_write_mode(file=_stream()):
+        with self.bar_hidden():
             _stream().write(f"{text}\n")
             _stream().flush()
+
+    @contextlib.contextmanager
+    def bar_hidden(self) -> Iterator[None]:
+        """Take the bar away while something else is written to the terminal."""
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=_stream()):
+            yield
 
     def _end_part(self) -> None:
         self._part = None

@@ -43,7 +43,27 @@ def test_a_library_with_side_effects_has_one_owner(checkout, library, owner):
         for dotted in imported(path)
         if dotted.split(".")[0] == library
     }
-    assert users - {"cli"} <= {owner} - {"cli"}
+    assert users == {owner}
+
+
+def texts(tree):
+    """Yield the texts of a module with their lines, but for docstrings."""
+    with_docstring = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, with_docstring) and node.body]
+    docstrings = {id(body[0].value) for body in bodies if isinstance(body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def test_only_the_command_line_speaks_of_options(checkout):
+    """The library names settings, and mxml.cli.wording turns them into options."""
+    for name, path in modules(checkout).items():
+        if name.startswith("cli."):
+            continue
+        for line, text in texts(ast.parse(path.read_text("utf-8"))):
+            option = re.search(r"(?<![\w-])--[a-z][a-z-]+", text)
+            assert option is None or "pip install" in text, f"{path}:{line}: {option.group()}"
 
 
 def test_only_the_command_line_prints(checkout):

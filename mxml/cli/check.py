@@ -12,6 +12,7 @@ import click
 
 from mxml.cli.options import Text
 from mxml.cli.tables import table
+from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
 from mxml.text import counted, printable
 
@@ -71,7 +72,7 @@ def command(
     from mxml.prepare.fixed_lists import require_outputs, write_fixed
 
     require_outputs(lists, labels, fixed, html)
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(wording=with_options) as progress:
         report = check_lists(
             lists, root or None, labels, allow_absolute=allow_absolute, threads=decode_threads, progress=progress
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
 from mxml.text import printable
 
@@ -39,7 +40,7 @@ def command(
     **model: Any,
 ) -> None:
     """Evaluate a checkpoint on a list: mAP, F1s, Hamming, ranking metrics and each label's own."""
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(wording=with_options) as progress:
         evaluation = load_classifier(progress, **model).evaluate(
             data,
             root,

@@ -70,7 +70,7 @@ def make_lst(
 
     split = Split(_shares(shares, val_share) or Split().shares, new, group_by, ignore_duplicates, seed)
     labels = read_options(sources, **source)
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(wording=with_options) as progress:
         made = make_lists(labels, out, split, force=force, progress=progress)
     warn([*made.notes, *_unlisted(made)])
     click.echo(json.dumps(_as_dict(made), ensure_ascii=False) if as_json else _as_text(made, out))

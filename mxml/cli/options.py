@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mxml.cli.wording import with_options
 from mxml.progress import Progress
 
 if TYPE_CHECKING:
@@ -171,5 +170,5 @@ def load_classifier(
     asked = chosen_device(device, gpus)
     classifier = Classifier.load(prefix, epoch, device=asked or default_device(), **given)
     for note in classifier.notes:
-        progress.note(f"note: {with_options(note)}")
+        progress.note(f"note: {note}")
     return classifier

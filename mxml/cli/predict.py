@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.wording import with_options
 from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
 from mxml.text import counted
@@ -39,12 +40,10 @@ def command(
     **model: Any,
 ) -> None:
     """Tag images with a checkpoint: by default the images of the run's validation list."""
-    from tqdm import tqdm
-
     from mxml.inference.drawing_folder import DrawingFolder
     from mxml.inference.inputs import expand_inputs
 
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)
         predictions = classifier.predict(
             expand_inputs(inputs, progress.note) if inputs else None,
@@ -63,7 +62,7 @@ def command(
                 progress.note(f"left out, cannot be read: {prediction.path}: {prediction.error.reason}")
             else:
                 read += 1
-            with tqdm.external_write_mode():
+            with progress.bar_hidden():
                 if as_json:
                     click.echo(json.dumps(prediction.to_dict(), ensure_ascii=False))
                 elif prediction.error is None:

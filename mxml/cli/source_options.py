@@ -119,7 +119,7 @@ def read_options(
 def _unpack(sources: LabelSources) -> None:
     from mxml.prepare.unpack import unpack_sources
 
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(wording=with_options) as progress:
         unpacked = unpack_sources(sources, progress=progress)
     if not unpacked:
         raise click.UsageError("--unpack takes images out of a .rec; give one as SOURCE")

@@ -15,6 +15,7 @@ import click
 
 from mxml import __version__
 from mxml.cli.options import Numbers, Text, chosen_device, device_options
+from mxml.cli.wording import with_options
 from mxml.errors import Interrupted
 from mxml.progress import ConsoleProgress
 from mxml.training.config import TrainConfig, train_settings
@@ -107,7 +108,7 @@ def command(
         raise click.UsageError("--resume goes on with a run and --force replaces it; give one of them")
     config = None if resume else TrainConfig.of({**given, "prefix": prefix})
     files = RunFiles(prefix)
-    with ConsoleProgress(files.log) as progress, StopRequest() as stop:
+    with ConsoleProgress(files.log, with_options) as progress, StopRequest() as stop:
         progress.log(f"mxml {__version__}: {shlex.join(['mxml', *sys.argv[1:]])}")
         try:
             if config is None:
