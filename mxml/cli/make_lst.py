@@ -148,12 +148,12 @@ def _next_commands(made: MadeLists, out: Path) -> list[str]:
     from mxml.data.list_root import may_be_followed
 
     lists = [shlex.quote(str(out / f"{subset}.lst")) for subset in made.subsets]
-    root = shlex.quote(made.root)
-    named = "" if may_be_followed(out, made.root) else f" --root {root}"
+    root = "" if may_be_followed(out, made.root) else shlex.quote(made.root)
+    roots = [root and f" --{option} {root}" for option in ("root", "image-train", "image-val")]
     return [
-        f"next: mxml check {' '.join(lists)}{named}",
-        f"then: mxml train --model MODEL --prefix PREFIX --data-train {lists[0]} --image-train {root} "
-        f"--data-val {lists[1]} --image-val {root}",
+        f"next: mxml check {' '.join(lists)}{roots[0]}",
+        f"then: mxml train --model MODEL --prefix PREFIX --data-train {lists[0]}{roots[1]}"
+        f" --data-val {lists[1]}{roots[2]}",
     ]
 
 

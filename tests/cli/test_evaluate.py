@@ -93,7 +93,6 @@ def test_the_library_gives_what_the_command_prints(folder, mxml):
 USAGE = [
     (("evaluate",), "Missing option '--prefix'"),
     (("evaluate", "--prefix", "old"), "--data none: should be a list, with its images' folder as --root: this check"),
-    ((*EVALUATE, "--data", "lists/val.lst"), "--root none: should be the folder that the paths in --data are under"),
     ((*EVALUATE, "--preset", "nonsense"), "--preset nonsense: should be one of original"),
     ((*EVALUATE, "--image-shape", "1,32,32"), "--image-shape 1,32,32: should be 3,HEIGHT,WIDTH"),
     ((*EVALUATE, "--threshold", "2"), "--threshold 2: should be a number from 0 to 1"),

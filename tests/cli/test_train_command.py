@@ -106,7 +106,7 @@ RESUME = ("train", "--prefix", "saved/multi", "--resume")
 
 USAGE = [
     (("train",), "say where the run's files go: --prefix PREFIX"),
-    (("train", "--prefix", "x"), "missing --model, --data-train, --image-train, --data-val, --image-val"),
+    (("train", "--prefix", "x"), "missing --model, --data-train, --data-val"),
     (("train", "--prefix", "x", "--resume"), "there is no run at x to resume"),
     (train("--nonsense"), "No such option:? '?--nonsense"),
     (train("more"), r"unexpected extra argument \(more\)"),
@@ -123,7 +123,7 @@ USAGE = [
     (train("--kv-store", "dist_sync"), "several machines are not supported yet"),
 ]
 FAULTS = [
-    (train("--model", "nonet"), r"nonet-symbol\.json: is not there; prefixes that are: .*net, old"),
+    (train("--model", "nonet"), r"nonet-symbol\.json: is not there; the nearest prefixes that are: net,"),
     (train("--model", "nowhere/net"), r"nowhere/net-symbol\.json: is not there, nor is its folder"),
     (train("--model", "alone"), r"alone-0000\.params: is not there"),
     (train("--epoch", "7", "--num-epoch", "9"), r"net-0007\.params: is not there; epochs that are: 0"),

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mxml.data.image_iter import ImageIter
+from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageFiles
 from mxml.data.image_stream import StreamItem, stream_batches
 from mxml.errors import ImageError
 from mxml.images.decode import Limits, decode, decode_reduced, read_header
@@ -116,7 +117,7 @@ def test_training_and_prediction_take_no_jpeg_that_was_cut_off_and_closed(tmp_pa
     (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
     images = ImageList.from_rows(["whole.jpg", "half.jpg"], np.ones((2, 1)), tmp_path)
     with (
-        ImageIter(2, images=images, preprocess=preset("original", 32), bad_images="error") as batches,
+        Batches(ImageFiles(images), preset("original", 32), 2, bad_images="error") as batches,
         pytest.raises(ImageError, match=r"half\.jpg: the JPEG file is cut off"),
     ):
         batches.next()

@@ -17,7 +17,8 @@ from scipy.special import expit
 from mxml.errors import ModelError
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.scores import probabilities, require_finite
-from mxml.model import checkpoint, losses, symbols
+from mxml.model import checkpoint, symbols
+from mxml.model.graph import Graph
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -70,17 +71,17 @@ def test_more_devices_than_images_are_no_error(model):
 def test_probabilities_are_the_networks_own_also_for_old_checkpoints(shared):
     prefix = str(shared / "models" / "legacy-multilabel")
     old = checkpoint.load(prefix)
-    (op,) = [node for node in symbols.Graph.of(old.symbol).nodes if node.op == "Custom"]
+    (op,) = [node for node in Graph.of(old.symbol).nodes if node.op == "Custom"]
     assert len(op.inputs) == 2, "the original script's loss, without logits"
     shape = (3, 224, 224)
     data = np.random.default_rng(5).integers(0, 256, (2, *shape)).astype(np.float32) - 120
     backend = MxnetBackend(old.symbol, old.arg_params, old.aux_params, [mx.cpu()], shape, 2)
-    network = symbols.probabilities_symbol(old.symbol)
+    network = symbols.plain_symbol(old.symbol)
     arguments = {name: value for name, value in old.arg_params.items() if name in network.list_arguments()}
     executor = network.bind(mx.cpu(), {**arguments, "data": mx.nd.array(data)}, aux_states=dict(old.aux_params))
     found = executor.forward(is_train=False)[0].asnumpy()
     np.testing.assert_allclose(probabilities(backend.logits(data)), found, atol=1e-6)
-    assert losses.OP_TYPE not in backend._module.symbol.tojson()
+    assert "CrossEntropyLoss" not in backend._module.symbol.tojson()
 
 
 @settings(deadline=None)  # SciPy is loaded in the first example
@@ -114,6 +115,7 @@ from pathlib import Path
 import numpy as np, tiny
 from mxml.errors import DeviceError
 from mxml.inference.mxnet_backend import MxnetBackend
+from mxml.model.graph import Graph
 from mxml.model import symbols
 from mxml.runtime.imports import load_mxnet
 mx = load_mxnet()

@@ -462,9 +462,7 @@ def test_the_lists_remember_their_image_folder(place, mxml):
     assert json.loads((place / "lists/lists.json").read_text()) == {"root": "../my photos"}
     check, train = done.stdout.splitlines()[-2:]
     assert check == "next: mxml check lists/train.lst lists/val.lst"
-    assert train.endswith(
-        "--data-train lists/train.lst --image-train 'my photos' --data-val lists/val.lst --image-val 'my photos'"
-    )
+    assert train.endswith("--data-train lists/train.lst --data-val lists/val.lst")
     checked = run(place, check.removeprefix("next: "))
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "no errors" in checked.stdout

@@ -11,6 +11,7 @@ from float64_optimizers import Float64Optimizer
 
 from mxml.errors import CheckpointError, MxmlError
 from mxml.model import symbols
+from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet
 from mxml.training.bound_module import BoundModule
 from mxml.training.optimizers import OptimizerSettings
@@ -41,7 +42,7 @@ def pretrained(dropout=0.0):
 
 def network(dropout=0.0):
     """Return ``pretrained`` under a multi-label head, with parameters drawn at random."""
-    symbol = symbols.attach_head(pretrained(dropout), CLASSES, SHAPE)
+    symbol = symbols.attach_head(Network(pretrained(dropout), SHAPE), CLASSES)
     shapes, _, aux_shapes = symbol.infer_shape(data=(BATCH, *SHAPE))
     generator = np.random.default_rng(3)
     args = {

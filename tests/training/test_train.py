@@ -443,3 +443,59 @@ def test_a_validation_list_with_other_label_names_is_refused(folder):
     (folder / "other" / "labels.txt").write_text("red\nblue\ngreen\n")
     with pytest.raises(ListError, match=r"other/labels\.txt: names other labels than .*: number 2 is 'blue' here"):
         train.fit(tiny.config(folder, num_epoch=1, data_val=str(folder / "other" / "val.lst")))
+
+
+# ---- which lists and images a run may open
+
+
+def test_lists_that_remember_their_image_folder_need_no_other_word(folder):
+    (folder / "lists" / "lists.json").write_text('{"root": "../images"}')
+    settings = tiny.settings(folder, num_epoch=1)
+    del settings["image_train"], settings["image_val"]
+    train.fit(mxml.TrainConfig(**settings), SILENT)
+    assert mxml.Classifier.load(str(folder / "run")).evaluate(folder / "lists" / "val.lst").metrics.samples == 12
+
+
+SECRET = "0\ttoken-of-somebody\n"
+
+
+def stranger(folder, **config):
+    """Train a run, and edit its sidecar as a stranger could."""
+    train.fit(tiny.config(folder, num_epoch=1), SILENT)
+    sidecar = json.loads((folder / "run.json").read_text())
+    sidecar["config"].update(config)
+    (folder / "run.json").write_text(json.dumps(sidecar))
+
+
+def test_a_resume_reads_no_list_that_only_a_stranger_names(folder, tmp_path):
+    (tmp_path / "secret").write_text(SECRET)
+    stranger(folder, data_val="../secret", allow_absolute=True)
+    message = r"lies outside of the checkpoint's folder.*name it as `data_val`"
+    with pytest.raises(CheckpointError, match=message) as caught:
+        train.resume(str(folder / "run"), {"num_epoch": 4}, SILENT)
+    assert "token" not in str(caught.value)
+
+
+def test_a_resume_reads_its_own_list_wherever_it_is_while_it_is_the_same(folder, tmp_path):
+    for name in ("lists", "images"):
+        shutil.move(folder / name, tmp_path / name)
+    settings = {
+        "data_train": str(tmp_path / "lists" / "train.lst"),
+        "data_val": str(tmp_path / "lists" / "val.lst"),
+        "image_train": str(tmp_path / "images"),
+        "image_val": str(tmp_path / "images"),
+    }
+    train.fit(tiny.config(folder, num_epoch=1, **settings), SILENT)
+    assert train.resume(str(folder / "run"), {"num_epoch": 2}, SILENT).epochs == 2
+    with open(settings["data_val"], "a") as file:
+        file.write(SECRET)
+    with pytest.raises(CheckpointError, match="is not the file that the run read") as caught:
+        train.resume(str(folder / "run"), {"num_epoch": 3}, SILENT)
+    assert "token" not in str(caught.value)
+
+
+def test_absolute_paths_are_allowed_again_by_the_reader_alone(folder):
+    stranger(folder, allow_absolute=True)
+    notes = Recorder()
+    train.resume(str(folder / "run"), {"num_epoch": 2}, notes)
+    assert any("only if you set `allow_absolute`" in note for note in notes.notes)
