@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from mxml.runtime.types import NDArray
+
 
 class Backend(Protocol):
     """A network bound to a device, ready to compute; used from one thread at a time."""
@@ -14,5 +16,13 @@ class Backend(Protocol):
     def num_classes(self) -> int:
         """Return how many logits an image has."""
 
-    def logits(self, data: np.ndarray) -> np.ndarray:
-        """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
+    def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
+        """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size.
+
+        Batches come as MXNet holds them, so that it need not copy them; ``as_numpy`` is for other engines.
+        """
+
+
+def as_numpy(data: np.ndarray | NDArray) -> np.ndarray:
+    """Return inputs as a NumPy array; those that MXNet holds are copied."""
+    return data if isinstance(data, np.ndarray) else data.asnumpy()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from mxml.errors import ModelError
+from mxml.inference.backend import as_numpy
 from mxml.model import symbols
 from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet, mxnet_message
@@ -41,27 +42,36 @@ class MxnetBackend:
         self.batch_size = max(batch_size, len(devices))
         if all(device.device_type == "cpu" for device in devices):
             network.check_memory(self.batch_size, training=False)
-        self._shape = (self.batch_size, *data_shape)
         self._module = mx.mod.Module(
             symbols.logits_output(symbol), data_names=["data"], label_names=None, context=list(devices)
         )
         with _errors_named(self.batch_size):
-            self._module.bind(data_shapes=[("data", self._shape)], for_training=False)
+            self._module.bind(data_shapes=[("data", (self.batch_size, *data_shape))], for_training=False)
             self._module.set_params(arg_params, aux_params, allow_extra=True)
 
-    def logits(self, data: np.ndarray) -> np.ndarray:
+    def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
         """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
-        count = len(data)
         with _errors_named(self.batch_size):
-            if count < self.batch_size:
-                padded = np.zeros(self._shape, np.float32)
-                padded[:count] = data
-                data = padded
-            # A view, since MXNet marks what it is handed as read-only; it is done with it once the output is there.
-            batch = mx.io.DataBatch([mx.nd.from_numpy(np.ascontiguousarray(data).view())])
+            batch = mx.io.DataBatch([fixed_batch(data, self.batch_size)])
             self._module.forward(batch, is_train=False)
             logits: np.ndarray = self._module.get_outputs()[0].asnumpy()
-        return logits[:count]
+        return logits[: len(data)]
+
+
+def fixed_batch(data: np.ndarray | NDArray, batch_size: int) -> NDArray:
+    """Return inputs (N, 3, H, W) as an NDArray of ``batch_size`` rows, filled up with zeros; whole batches uncopied.
+
+    An array must stay as it is until the network's output is there.
+    """
+    if len(data) == batch_size and isinstance(data, mx.nd.NDArray):
+        return data
+    rows = as_numpy(data)
+    if len(rows) < batch_size:
+        padded = np.zeros((batch_size, *rows.shape[1:]), np.float32)
+        padded[: len(rows)] = rows
+        rows = padded
+    # A view, since MXNet marks what it is handed as read-only.
+    return mx.nd.from_numpy(np.ascontiguousarray(rows, np.float32).view())
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def collect(backend: Backend, batches: Batches, size: int, num_classes: int, adv
     logits = np.full((size, num_classes), np.nan, dtype=np.float32)
     for batch in batches:
         count = len(batch.index) - batch.pad
-        found = backend.logits(batch.data[0].asnumpy())[:count]
+        found = backend.logits(batch.data[0])[:count]
         require_finite(found)
         logits[batch.index[:count]] = found
         advance(count)

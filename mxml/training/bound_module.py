@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from mxml.errors import MxmlError
+from mxml.inference.mxnet_backend import fixed_batch
 from mxml.model import losses, symbols
 from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import Network
@@ -118,17 +119,14 @@ class BoundModule:
                 self.num_update += 1
         return logits
 
-    def logits(self, data: np.ndarray) -> np.ndarray:
+    def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
         """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, N at most the batch size, without training.
 
         They come from the current parameters and the moving statistics, as whoever loads the checkpoint gets them.
         """
-        rows = len(data)
-        if rows < self.batch_size:
-            data = np.concatenate([data, np.zeros((self.batch_size - rows, *data.shape[1:]), data.dtype)])
         with memory_checked(self.batch_size):
-            self._module.forward(mx.io.DataBatch([mx.nd.array(data)]), is_train=False)
-            return self._logits()[:rows]
+            self._module.forward(mx.io.DataBatch([fixed_batch(data, self.batch_size)]), is_train=False)
+            return self._logits()[: len(data)]
 
     def _logits(self) -> np.ndarray:
         logits: np.ndarray = self._module.get_outputs()[_LOGITS].asnumpy()
