@@ -165,10 +165,8 @@ def load_classifier(
 ) -> Classifier:
     """Load the checkpoint that ``model_options`` describe, and say what the classifier notes."""
     from mxml.inference.classifier import Classifier
-    from mxml.runtime.devices import default_device
 
-    asked = chosen_device(device, gpus)
-    classifier = Classifier.load(prefix, epoch, device=asked or default_device(), **given)
+    classifier = Classifier.load(prefix, epoch, device=chosen_device(device, gpus), **given)
     for note in classifier.notes:
         progress.note(f"note: {note}")
     return classifier

@@ -41,12 +41,11 @@ def command(
 ) -> None:
     """Tag images with a checkpoint: by default the images of the run's validation list."""
     from mxml.inference.drawing_folder import DrawingFolder
-    from mxml.inference.inputs import expand_inputs
 
     with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)
         predictions = classifier.predict(
-            expand_inputs(inputs, progress.note) if inputs else None,
+            inputs or None,
             threshold=merged_thresholds(threshold),
             top_k=top_k,
             batch_size=batch_size,

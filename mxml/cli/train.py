@@ -97,6 +97,7 @@ def command(
     Replaces its classifier by a sigmoid head with one output per label, trains, validates after each epoch, and leaves
     checkpoints, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; go on with --resume.
     """
+    from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles
     from mxml.training import fit
     from mxml.training.signals import StopRequest
@@ -116,8 +117,7 @@ def command(
             else:
                 result = fit.fit(config, progress, force=force, stop=stop)
         except Interrupted as error:
-            go_on = f"mxml train --prefix {shlex.quote(prefix)} --resume"
-            raise Interrupted(f"{error}: {go_on}", error.signal_number) from error
+            raise Interrupted(f"{error}: {resume_command(prefix)}", error.signal_number) from error
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "best": dict(result.best)}, indent=1))
         return
@@ -125,7 +125,18 @@ def command(
     reached = "" if metric is None else f", validation mAP {metric:.4f}"
     click.echo(f"best epoch: {result.best_epoch} of {result.epochs}{reached}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
-    click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}")
+    images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
+    click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")
+
+
+def resume_command(prefix: str) -> str:
+    """Return what to type to go on, with the paths that a resume does not take from the sidecar."""
+    from mxml.training.resuming import settings_to_name
+
+    options = []
+    for name, value in settings_to_name(prefix).items():
+        options += [_option_name(name)] if value is True else [_option_name(name), shlex.quote(str(value))]
+    return " ".join(["mxml train --prefix", shlex.quote(prefix), "--resume", *options])
 
 
 def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mxml.errors import CheckpointError, SettingError
 from mxml.images.transforms import Preprocess, preset
+from mxml.model import checkpoint
 from mxml.model.checkpoint import Checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import UsedList
@@ -39,6 +40,15 @@ def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: S
         f"{RunFiles(model.prefix).sidecar}: is not there, so mxml assumes {' and '.join(assumed)}; "
         f"copy that file beside the checkpoint, or set {', '.join(settings)}",
     )
+
+
+def tags_its_own_images(prefix: str) -> bool:
+    """Say whether a prediction that names no images finds those of the run's validation list."""
+    sidecar = checkpoint.read_sidecar(prefix)
+    try:
+        return sidecar is not None and trusted_list(sidecar.data["val"], "", RunFiles(prefix).folder) is not None
+    except (CheckpointError, KeyError):
+        return False
 
 
 def validation_list(

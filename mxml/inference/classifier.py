@@ -30,7 +30,7 @@ from mxml.inference.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thre
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress
-from mxml.runtime.devices import parse_devices
+from mxml.runtime.devices import default_device, parse_devices
 
 BATCH_SIZE = 32
 
@@ -47,7 +47,7 @@ class Classifier:
     ----------
     model : Checkpoint
         The symbol with its parameters, and the sidecar where there is one.
-    device : str, default "cpu"
+    device : str, optional
         ``cpu``, ``gpu`` or ``gpu:0,1``.
     preprocess : Preprocess, optional
         What is done to images; by default what the sidecar says, else what the original script does for 224 x 224.
@@ -83,7 +83,7 @@ class Classifier:
         self,
         model: checkpoint.Checkpoint,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         preprocess: Preprocess | None = None,
         label_names: Sequence[str] | None = None,
         bind: Binder | None = None,
@@ -109,7 +109,7 @@ class Classifier:
         self.notes = assumptions(
             model, preprocess_assumed=preprocess is None, names_assumed=() if label_names else self.label_names
         )
-        self._devices = parse_devices(device)
+        self._devices = parse_devices(device or default_device())
         self._bind = bind or self._bind_mxnet
         self._bound: tuple[int, Backend] | None = None
 
@@ -119,7 +119,7 @@ class Classifier:
         prefix: str | os.PathLike[str],
         epoch: int | None = None,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         preprocess: Preprocess | None = None,
         label_names: Sequence[str] | str | os.PathLike[str] | None = None,
         image_shape: Sequence[int] | None = None,
@@ -137,7 +137,7 @@ class Classifier:
             ``runs/clothes-0018.params``, which then also says the epoch.
         epoch : int, optional
             By default the best; without a sidecar the newest.
-        device : str, default "cpu"
+        device : str, optional
             ``cpu``, ``gpu`` or ``gpu:0,1``.
         preprocess : Preprocess, optional
             Replaces the sidecar's, or what is assumed without one.

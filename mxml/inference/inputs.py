@@ -30,22 +30,6 @@ _NAMES = "an image, a folder or a pattern such as 'photos/*.jpg'"
 _WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB order, or images of Pillow"
 
 
-def expand_inputs(inputs: Iterable[str], note: Callable[[str], None] = SILENT.note) -> list[str]:
-    """Return image paths in the order named; a folder gives the images below it, a pattern what it matches, sorted.
-
-    A file is taken as it is, whatever its name; in folders, suffixes tell images, and hidden ones are passed over. A
-    pattern's ``**`` stands for any folders. ``note`` is told of files in a folder that are images of another format.
-    Raises MxmlError for an input that gives no image.
-    """
-    paths = []
-    for entry in inputs:
-        found = _files(entry, note)
-        if found == [entry] and not os.path.exists(entry):
-            raise MxmlError(f"{entry or repr(entry)}: is not there, should be {_NAMES}")
-        paths += found
-    return paths
-
-
 class InputStream:
     """The images of ``inputs`` in their order, as a stream reads them.
 

@@ -149,7 +149,9 @@ def _fit(
     devices = parse_devices(config.device or "cpu")
     if config.batch_size < len(devices):
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
-    data = open_data(config, progress.note)
+    # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
+    known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
+    data = open_data(config, progress.note, known)
     if found is not None:
         resuming.check_same_data(found, data, prefix)
         sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mxml import __version__
 from mxml.errors import CheckpointError, MxmlError
+from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
 from mxml.model.trusted_paths import require_trusted, require_trusted_root
@@ -45,7 +46,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
-    config = _trusted(config, sidecar, given, files.folder, note)
+    config = _trusted(config, sidecar, given, note)
     if sidecar.diverged is not None:
         raise still_diverged(config, sidecar)
     now = {**versions(), "device": config.device}
@@ -58,30 +59,47 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
     return config
 
 
-def _trusted(
-    config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], folder: str, note: Callable[[str], None]
-) -> TrainConfig:
-    """Return the settings once the paths in them that only the sidecar names may be opened, see ``trusted_paths``."""
+def to_be_named(config: TrainConfig, sidecar: Sidecar) -> dict[str, str]:
+    """Return the settings whose paths a resume does not take from the sidecar, each with the reason.
+
+    A person has to name them: see ``trusted_paths``.
+    """
+    folder, reasons = RunFiles(config.prefix).folder, {}
     for name, what in (("train", "the run's training list"), ("val", "the run's validation list")):
         path, root = getattr(config, f"data_{name}"), getattr(config, f"image_{name}")
-        if f"data_{name}" in given:
-            continue
         try:
             require_trusted(path, what, folder, sidecar.data[name].sha256 if name in sidecar.data else None)
-            if root is not None and f"image_{name}" not in given:
+        except CheckpointError as error:
+            reasons[f"data_{name}"] = str(error)
+        try:
+            if root is not None:
                 require_trusted_root(root, path, what, folder)
         except CheckpointError as error:
-            raise CheckpointError(
-                f"{error}; name it as `data_{name}`, and its images' folder as `image_{name}`"
-            ) from error
-    if config.labels is not None and "labels" not in given:
-        try:
-            require_trusted(config.labels, "the run's file of label names", folder, None)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; name it as `labels`") from error
-    if config.allow_absolute and "allow_absolute" not in given:
+            reasons[f"image_{name}"] = str(error)
+    if config.allow_absolute:
+        reasons["allow_absolute"] = "the run let its lists name images by absolute paths or outside of their root"
+    return reasons
+
+
+def settings_to_name(prefix: str) -> dict[str, Any]:
+    """Return the settings that a person has to give to resume the run at ``prefix``, with the run's values."""
+    sidecar = checkpoint.read_sidecar(prefix)
+    if sidecar is None:
+        return {}
+    config = TrainConfig.from_dict(sidecar.config, RunFiles(prefix).folder)
+    return {name: getattr(config, name) for name in to_be_named(config, sidecar)}
+
+
+def _trusted(
+    config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], note: Callable[[str], None]
+) -> TrainConfig:
+    """Return the settings once every path in them that the sidecar alone names may be opened."""
+    reasons = {name: reason for name, reason in to_be_named(config, sidecar).items() if name not in given}
+    if reasons.pop("allow_absolute", None):
         note("the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`")
-        return dataclasses.replace(config, allow_absolute=False)
+        config = dataclasses.replace(config, allow_absolute=False)
+    for name, reason in reasons.items():
+        raise CheckpointError(f"{reason}; name it as `{name}`")
     return config
 
 

@@ -35,13 +35,18 @@ class TrainData:
     sources: Mapping[str, UsedList]
 
 
-def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
-    """Read and check both lists and the label names, and that the images are where the lists say."""
+def open_data(
+    config: TrainConfig, note: Callable[[str], None], label_names: tuple[str, ...] | None = None
+) -> TrainData:
+    """Read and check both lists and the label names, and that the images are where the lists say.
+
+    ``label_names`` are taken instead of reading a file of them.
+    """
     image_train = image_root(config.data_train, config.image_train, "image_train")
     image_val = image_root(config.data_val, config.image_val, "image_val")
     train = read_lst(config.data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
     val = read_lst(config.data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
-    label_names = tuple(_label_names(config, train.num_classes))
+    label_names = label_names or tuple(_label_names(config, train.num_classes))
     labels = counted(train.num_classes, "label")
     note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
     _check_images_are_there(train, config.data_train, config.max_bad_share, note)

@@ -12,6 +12,7 @@ import tiny
 from commands import ORIGINAL, snapshot
 
 from mxml import __version__, cli, fit, resume
+from mxml.cli.train import resume_command
 from mxml.progress import SILENT
 from mxml.training.config import train_settings
 
@@ -188,3 +189,20 @@ def test_a_full_disk_is_one_line(folder, mxml):
     code, _, err = mxml(*train())
     assert code == 1
     assert err.splitlines()[-1] == "mxml: saved/train.log: cannot be written: No space left on device"
+
+
+def test_what_a_run_says_to_type_next_can_be_typed(folder, mxml):
+    """Also where the images are elsewhere: anyone may have sent a sidecar, so later commands want the folder named."""
+    shutil.move(folder / "images", folder.parent / "elsewhere")
+    options = tiny.arguments(
+        folder, "far", image_train=folder.parent / "elsewhere", image_val=folder.parent / "elsewhere"
+    )
+    code, out, err = mxml("train", *options)
+    assert code == 0, err
+    (said,) = [line.removeprefix("next: mxml ") for line in out.splitlines() if line.startswith("next: ")]
+    assert said.endswith(" IMAGES")
+    code, out, err = mxml(*shlex.split(said.replace("IMAGES", str(folder.parent / "elsewhere" / "2-0.png"))))
+    assert (code, out.count("\n")) == (0, 1), err
+    assert mxml("train", "--prefix", str(folder / "far"), "--resume", "--num-epoch", "4")[0] == 1
+    go_on = resume_command(str(folder / "far"))
+    assert mxml(*shlex.split(go_on)[1:], "--num-epoch", "4")[0] == 0

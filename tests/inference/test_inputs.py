@@ -9,7 +9,7 @@ from PIL import Image
 from mxml.data.image_list import ImageList
 from mxml.errors import MxmlError
 from mxml.images.decode import decode
-from mxml.inference.inputs import InputStream, expand_inputs
+from mxml.inference.inputs import InputStream
 
 FILES = ("b.jpg", "a.JPEG", "notes.txt", "in/c.png", "in/deep/d.webp", "in/[1].jpg", ".hidden.jpg", ".thumbs/e.jpg")
 
@@ -41,22 +41,29 @@ def folder(tmp_path, monkeypatch):
     ],
 )
 def test_files_folders_and_patterns_give_images_in_the_order_named(inputs, found):
-    assert expand_inputs(inputs) == [os.path.join("photos", name) for name in found]
+    assert [item.name for item in InputStream(inputs)] == [os.path.join("photos", name) for name in found]
 
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("photos/none.jpg", r"^photos/none\.jpg: is not there, should be an image, a folder or a pattern"),
         ("photos/*.gif", r"^photos/\*\.gif: no file matches"),
         ("empty", r"^empty: holds no image, should hold files that end in \.bmp, "),
-        ("", r"^'': is not there"),
     ],
 )
 def test_an_input_that_gives_no_image_is_refused(entry, message):
     with pytest.raises(MxmlError, match=message):
-        expand_inputs(["photos/b.jpg", entry])
+        InputStream(["photos/b.jpg", entry])
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_a_folder_has_in_other_formats_is_told():
+    Path("photos/x.HEIC").write_bytes(b"x")
+    Path("photos/in/y.gif").write_bytes(b"y")
+    notes = []
+    assert InputStream("photos", notes.append).count == 5
+    assert notes == ["photos: 1 .gif, 1 .heic files are passed over: their formats are not read"]
 
 
 # ---- what the library takes

@@ -499,3 +499,10 @@ def test_absolute_paths_are_allowed_again_by_the_reader_alone(folder):
     notes = Recorder()
     train.resume(str(folder / "run"), {"num_epoch": 2}, notes)
     assert any("only if you set `allow_absolute`" in note for note in notes.notes)
+
+
+def test_a_resume_needs_no_file_of_label_names(folder, tmp_path):
+    (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
+    train.fit(tiny.config(folder, num_epoch=1, labels=str(tmp_path / "names.txt")), SILENT)
+    (tmp_path / "names.txt").unlink()
+    assert train.resume(str(folder / "run"), {"num_epoch": 2}, SILENT).epochs == 2
