@@ -13,5 +13,5 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
     cells = [[printable(cell) for cell in row] for row in rows]
     alignment = ["left", *["right"] * (len(cells[0]) - 1)]
-    text = tabulate(cells, tablefmt="plain", colalign=alignment, disable_numparse=True, preserve_whitespace=True)
+    text = tabulate(cells, tablefmt="plain", colalign=alignment, disable_numparse=True)
     return [line.rstrip() for line in text.split("\n")]
