@@ -1,7 +1,8 @@
 """Opening every image and finding duplicates: mxml's scan beside Pillow with imagehash.
 
-Scans the photographs of miml-scene, in turn with mxml (all threads, and one) and with the usual script: one process in
-which Pillow opens and decodes each file, imagehash.phash and hashlib hash it. Then searches a million hashes with
+Scans the photographs of miml-scene, in turn with mxml and with the usual script, in which Pillow opens and decodes each
+file, imagehash.phash and hashlib hash it: one thread beside one process, and as many threads as mxml takes by itself
+beside as many processes. Then searches a million hashes with
 colours, random ones with planted near duplicates and crowds, for duplicates. Prints both as tables, and what was found
 in miml-scene.
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import sys
 import time
@@ -20,6 +22,8 @@ from typing import Any, Callable
 
 PLANTED_BITS = (5, 15, 30)
 PLANTED = 1000
+WARM_UP = 100  # images
+A_TASK = 25  # images that a process of the peer is given at a time
 
 
 def main() -> None:
@@ -28,6 +32,7 @@ def main() -> None:
     parser.add_argument("--hashes", type=int, default=1_000_000)
     parser.add_argument("--measure", choices=MEASURES, help="measure this in this process and print figures as JSON")
     parser.add_argument("--data", type=Path, help="the folder of miml-scene")
+    parser.add_argument("--workers", type=int, help="threads or processes that scan; as many as mxml takes by itself")
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(MEASURES[arguments.measure](arguments)))
@@ -35,22 +40,30 @@ def main() -> None:
     import harness
     import peers
 
+    from mxml.runtime.threads import physical_cores
+
+    workers = arguments.workers or physical_cores()
     arguments.data = arguments.data or harness.SHARED / "data" / "miml-scene"
-    pythons = {name: peers.python() if name.startswith("Pillow") else sys.executable for name in MEASURES}
     rest = ["--data", str(arguments.data), "--hashes", str(arguments.hashes)]
-    commands = {name: [python, __file__, "--measure", name, *rest] for name, python in pythons.items()}
-    crowded = {name: commands.pop(name) for name in SEARCHES}
+    pythons = {"mxml": sys.executable, "pillow": peers.python()}
+    commands, opponents = {}, {}
+    for count in sorted({1, workers}):
+        names = {
+            "mxml": f"mxml, {count} thread{'s' * (count > 1)}",
+            "pillow": f"Pillow, imagehash, hashlib, {count} process{'es' * (count > 1)}",
+        }
+        for scan, name in names.items():
+            commands[name] = [pythons[scan], __file__, "--measure", scan, "--workers", str(count), *rest]
+            opponents[name] = names["mxml"]
     scans = harness.alternate(commands, arguments.rounds)
-    searches = harness.alternate(crowded, min(3, arguments.rounds))
+    searching = {name: [sys.executable, __file__, "--measure", name, *rest] for name in SEARCHES}
+    searches = harness.alternate(searching, min(3, arguments.rounds))
 
     rates, processor = (harness.median(scans, column) for column in ("images_per_second", "cpu_ms_an_image"))
-    print(f"{harness.machine([sys.executable, peers.python()])}\n")
-    print(f"{scans['mxml'][0]['images']:,} photographs; {arguments.rounds} rounds.\n")
-    rows = [
-        [name, rate, spread(scans[name]), processor[name], rates["mxml, one thread"] / rate]
-        for name, rate in rates.items()
-    ]
-    header = ["scan", "images/s", "lowest to highest", "CPU ms an image", "one thread of mxml is times as fast"]
+    print(f"{harness.machine(list(pythons.values()))}\n")
+    print(f"{next(iter(scans.values()))[0]['images']:,} photographs; {arguments.rounds} rounds.\n")
+    rows = [[name, rate, processor[name], rates[opponents[name]] / rate] for name, rate in rates.items()]
+    header = ["scan", "images/s", "CPU ms an image", "mxml with as many is times as fast"]
     print(harness.markdown_table(header, rows) + "\n")
     columns = ["seconds", "added_mb", "pairs", *(f"within_{bits}" for bits in PLANTED_BITS)]
     medians = [harness.median(searches, column) for column in columns]
@@ -62,61 +75,64 @@ def main() -> None:
     print(f"\nRepeat with `{harness.repeat_with()}`.")
 
 
-def spread(results: list[dict[str, Any]]) -> str:
-    """Return the lowest and the highest rate of all rounds."""
-    rates = [result["images_per_second"] for result in results]
-    return f"{min(rates):,.0f} to {max(rates):,.0f}"
-
-
 # ---- opening every image
 
 
 def mxml_scan(arguments: argparse.Namespace) -> dict[str, Any]:
-    return time_scan(arguments.data, None)
-
-
-def mxml_scan_alone(arguments: argparse.Namespace) -> dict[str, Any]:
-    return time_scan(arguments.data, 1)
-
-
-def time_scan(data: Path, threads: int | None) -> dict[str, Any]:
     import numpy as np
 
     from mxml.data.image_list import ImageList
     from mxml.prepare.image_scan import scan_images
 
-    names = sorted(path.name for path in (data / "images").iterdir())
-    images = ImageList.from_rows(names, np.ones((len(names), 1)), data / "images")
-    scan_images(images.select(range(100)), threads=threads)
+    paths = photographs(arguments.data)
+    images = ImageList.from_rows([path.name for path in paths], np.ones((len(paths), 1)), paths[0].parent)
+    scan_images(images.select(range(WARM_UP)), threads=arguments.workers)
     started, processor = time.perf_counter(), time.process_time()
-    scan = scan_images(images, threads=threads)
+    scan = scan_images(images, threads=arguments.workers)
     seconds, processor = time.perf_counter() - started, time.process_time() - processor
     rates = {"images_per_second": len(scan) / seconds, "cpu_ms_an_image": processor / len(scan) * 1e3}
     return {"images": len(scan), "faults": len(scan.faults), **rates}
 
 
 def pillow_scan(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Share the images out among processes that have started and imported before; with one, this is the process."""
+    paths = photographs(arguments.data)
+    if arguments.workers == 1:
+        hash_all(paths[:WARM_UP])
+        started = time.perf_counter()
+        processor = hash_all(paths)
+        seconds = time.perf_counter() - started
+    else:
+        parts = [paths[first : first + A_TASK] for first in range(0, len(paths), A_TASK)]
+        with multiprocessing.Pool(arguments.workers) as pool:
+            pool.map(hash_all, [paths[:WARM_UP]] * arguments.workers, chunksize=1)
+            started = time.perf_counter()
+            processor = sum(pool.imap_unordered(hash_all, parts))
+            seconds = time.perf_counter() - started
+    rates = {"images_per_second": len(paths) / seconds, "cpu_ms_an_image": processor / len(paths) * 1e3}
+    return {"images": len(paths), **rates}
+
+
+def hash_all(paths: list[Path]) -> float:
+    """Open and hash images in this process; return the seconds of processor time that it took."""
     import hashlib
     import io
 
     import imagehash
     from PIL import Image
 
-    def hash_all(paths: list[Path]) -> None:
-        for path in paths:
-            content = path.read_bytes()
-            hashlib.sha256(content).digest()
-            image = Image.open(io.BytesIO(content))
-            image.load()
-            imagehash.phash(image)
+    began = time.process_time()
+    for path in paths:
+        content = path.read_bytes()
+        hashlib.sha256(content).digest()
+        image = Image.open(io.BytesIO(content))
+        image.load()
+        imagehash.phash(image)
+    return time.process_time() - began
 
-    paths = sorted((arguments.data / "images").iterdir())
-    hash_all(paths[:100])
-    started, processor = time.perf_counter(), time.process_time()
-    hash_all(paths)
-    seconds, processor = time.perf_counter() - started, time.process_time() - processor
-    rates = {"images_per_second": len(paths) / seconds, "cpu_ms_an_image": processor / len(paths) * 1e3}
-    return {"images": len(paths), **rates}
+
+def photographs(data: Path) -> list[Path]:
+    return sorted((data / "images").iterdir())
 
 
 # ---- duplicates among very many
@@ -183,8 +199,7 @@ def time_search(count: int, crowds: bool) -> dict[str, Any]:
 
 SCANS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "mxml": mxml_scan,
-    "mxml, one thread": mxml_scan_alone,
-    "Pillow, imagehash, hashlib": pillow_scan,
+    "pillow": pillow_scan,
 }
 SEARCHES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "random": search_random,

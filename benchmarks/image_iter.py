@@ -97,7 +97,11 @@ def bare_pool():
 
 class Photographs:
     def __init__(self):
+        import numpy as np
+
         self.paths = paths()
+        levels = np.arange(256, dtype=np.float32)
+        self.tables = [(levels - np.float32(mean)) / np.float32(std) for mean, std in zip(MEAN, STD)]
 
     def __len__(self):
         return len(self.paths)
@@ -111,15 +115,10 @@ class Photographs:
         if random.random() < 0.5:
             image = cv2.flip(image, 1)
         planes = np.empty((3, SIZE, SIZE), np.float32)
-        for plane, channel, table in zip(planes, (2, 1, 0), self.tables()):
-            cv2.LUT(np.ascontiguousarray(image[:, :, channel]), table, dst=plane)
+        blue, green, red = cv2.split(image)
+        for plane, channel, table in zip(planes, (red, green, blue), self.tables):
+            cv2.LUT(channel, table, dst=plane)
         return torch.from_numpy(planes)
-
-    def tables(self):
-        import numpy as np
-
-        levels = np.arange(256, dtype=np.float32)
-        return [(levels - np.float32(mean)) / np.float32(std) for mean, std in zip(MEAN, STD)]
 
 
 def start_worker(_):

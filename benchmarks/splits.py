@@ -54,6 +54,7 @@ Splitter = Callable[[np.ndarray, int], Parts]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3, help="of the splits of a million images")
     parser.add_argument("--splitter", choices=SPLITTERS, help="split --labels in this process, print metrics as JSON")
     parser.add_argument("--labels", type=Path, help="what --splitter splits: .npy of (N, C), groups in .groups.npy")
     parser.add_argument("--million", nargs=2, metavar=("WIDTH", "HOW"), help="time one split of a million images")
@@ -63,10 +64,10 @@ def main() -> None:
     elif arguments.million:
         print(json.dumps(time_a_million(int(arguments.million[0]), arguments.million[1])))
     else:
-        compare(arguments.seeds)
+        compare(arguments.seeds, arguments.rounds)
 
 
-def compare(seeds: int) -> None:
+def compare(seeds: int, rounds: int) -> None:
     import harness
     import peers
 
@@ -95,18 +96,20 @@ def compare(seeds: int) -> None:
             np.save(path.with_suffix(".groups.npy"), groups)
             name = f"{groups.max() + 1:,} groups of up to {np.bincount(groups).max()}"
             grouped_rows += rows_for(name, path, ["random groups", "mxml with groups"])
-    seconds = [
-        [f"1,000,000 x {width}", how, *(harness.run(how, command)[key] for key in ("seconds", "added_mb"))]
+    commands = {
+        f"1,000,000 x {width}, {how}": [sys.executable, __file__, "--million", str(width), how]
         for width in (8, 80)
         for how in MILLION
-        for command in [[sys.executable, __file__, "--million", str(width), how]]
-    ]
+    }
+    results = harness.alternate(commands, rounds)
+    seconds, memory = harness.median(results, "seconds"), harness.median(results, "added_mb")
+    million_rows = [[name, seconds[name], memory[name]] for name in commands]
     header = ["set", "splitter", *METRICS.values()]
     print(f"{harness.machine(list(pythons.values()))}\n\n{EXPLANATION}\n")
     print(f"Shares {', '.join(map(str, SHARES))}; {seeds} seeds.\n\n{harness.markdown_table(header, rows)}\n")
     print(f"Groups that stay together, 20,000 images:\n\n{harness.markdown_table(header, grouped_rows)}\n")
-    print("mxml on a million images:\n")
-    print(harness.markdown_table(["images x labels", "what", "seconds", "added memory, MB"], seconds))
+    print(f"mxml on a million images; {rounds} rounds:\n")
+    print(harness.markdown_table(["images x labels", "seconds", "added memory, MB"], million_rows))
     print(f"\nRepeat with `{harness.repeat_with()}`.")
 
 
@@ -193,6 +196,7 @@ def random_group_splitter(groups: np.ndarray | None) -> tuple[str, Splitter]:
     """Deal out whole groups in random order: a part ends with the group that brings it to its size."""
 
     def split(labels: np.ndarray, seed: int) -> Parts:
+        assert groups is not None
         sizes = np.bincount(groups)
         order = np.random.RandomState(seed).permutation(len(sizes))
         part_of = np.empty(len(sizes), int)

@@ -80,6 +80,7 @@ def mxml_from_files(config: Any) -> float:
 
         def __init__(self) -> None:
             self.epochs: list[tuple[int, float]] = []
+            self.images, self.started = 0, 0.0
 
         def start(self, total: int, what: str, done: int = 0) -> None:
             if what == "validation":

@@ -23,13 +23,15 @@ from mxml.runtime.imports import load_cv2, load_mxnet
 cv2 = load_cv2()
 mx = load_mxnet()
 
-MEAN, STD = np.float32([123.68, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
+MEAN = np.array([123.68, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
 @pytest.fixture(scope="module")
 def make_sample(checkout):
     """The script, as a module."""
     spec = importlib.util.spec_from_file_location("make_sample", checkout / "models" / "make_sample.py")
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules["make_sample"] = module  # where dataclasses looks up annotations
     spec.loader.exec_module(module)

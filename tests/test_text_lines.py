@@ -19,7 +19,7 @@ def test_blocks_hold_all_lines_with_their_numbers(tmp_path, line_end, last_end):
     path = tmp_path / "long.txt"
     path.write_bytes(line_end.join(lines) + (line_end if last_end else b""))
     assert path.stat().st_size > 3 * MAX_LINE_BYTES
-    numbered = {}
+    numbered: dict[int, bytes] = {}
     for first, block in read_blocks(path):
         numbered.update(enumerate(block.split(b"\n"), first))
     assert numbered == dict(enumerate(lines, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def make_data(folder: Path, train: int = 40, val: int = 12) -> None:
     make_network(folder / "net")
 
 
-def settings(folder: Path, prefix: str = "run", **changes: object) -> dict[str, object]:
+def settings(folder: Path, prefix: str = "run", **changes: Any) -> dict[str, Any]:
     """Return the settings of a short run on ``make_data``'s files."""
     return {
         "model": str(folder / "net"),
@@ -85,12 +86,12 @@ def settings(folder: Path, prefix: str = "run", **changes: object) -> dict[str, 
     }
 
 
-def config(folder: Path, prefix: str = "run", **changes: object) -> TrainConfig:
+def config(folder: Path, prefix: str = "run", **changes: Any) -> TrainConfig:
     """Return ``settings`` as a TrainConfig."""
     return TrainConfig(**settings(folder, prefix, **changes))
 
 
-def arguments(folder: Path, prefix: str = "run", **changes: object) -> list[str]:
+def arguments(folder: Path, prefix: str = "run", **changes: Any) -> list[str]:
     """Return ``settings`` as options of ``mxml train``."""
     options = []
     for name, value in settings(folder, prefix, **changes).items():

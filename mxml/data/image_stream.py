@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -50,7 +50,7 @@ def stream_batches(
     prefetch: int = 2,
     limits: Limits | None = None,
     keep_pixels: bool = False,
-) -> Iterator[StreamBatch]:
+) -> Generator[StreamBatch, None, None]:
     """Decode images in the order of ``items``, and yield them in batches; the last one may be smaller.
 
     ``items`` is read by the thread that asks for a batch, as far as ``prefetch`` batches ahead of it. With

@@ -21,7 +21,7 @@ from mxml.progress import SILENT
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OneInput = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
+OneInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, "Image"]
 """A file, folder or pattern; an image file's bytes; RGB pixels (H, W, 3) uint8; an image of Pillow."""
 Inputs = Union[OneInput, ImageList, Iterable["Inputs"]]
 """One input, a list, or any iterable of these, nested as deep as one likes."""

@@ -21,16 +21,17 @@ __all__ = ["NEAR", "NEAR_CHROMA", "NEAR_LUMA", "SURELY_FOUND", "Duplicates", "fi
 NEAR = 46
 """Most bits in which the hashes of near duplicates differ.
 
-Measured on miml-scene: 99 of 100 copies with 2 % of every side cropped are within it, and none of the 1.3 million pairs
-of different photographs, of which the nearest show one sunset at two moments (49 bits) and one place twice (52).
+Measured on miml-scene (benchmarks/duplicate_copies.py): 99 of 100 copies with 2 % of every side cropped are within it,
+and none of the 1.3 million pairs of different photographs, of which the nearest show one sunset at two moments (49
+bits) and one place twice (52).
 """
 
 NEAR_LUMA, NEAR_CHROMA = 40, 20
 """Most by which Y, and Cb and Cr, of a cell of near duplicates' colour grids differ.
 
-Measured on miml-scene: copies 15 % brighter or darker differ by at most 39 and 16 (15 % of white are 38, of the fullest
-colour 17), all others by at most 22 and 10, and pictures that it holds twice by 14 and 7. One dress in black, grey,
-red, green, blue or yellow differs by more, as do 95 of 100 photographs whose hue is turned by 120 degrees.
+Measured on miml-scene (benchmarks/duplicate_copies.py): copies 15 % brighter or darker differ by at most 39 and 16
+(15 % of white are 38, of the fullest colour 17), and pictures that it holds twice by 14 and 7. Of photographs whose hue
+is turned by 120 degrees 95 of 100 differ by more.
 """
 
 SURELY_FOUND = 15

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 
+import click
 import pytest
 import tiny
 from commands import ORIGINAL, snapshot
@@ -82,7 +83,8 @@ def test_every_option_of_the_original_is_there(shared):
     text = (shared / "reference" / "mxnet-original-options.md").read_text().partition("Its graph")[0]
     options = set(re.findall(r"--[a-z-]+[a-z]", text))
     assert len(options) == 18
-    command = cli.group.get_command(None, "train")
+    command = cli.group.get_command(click.Context(cli.group), "train")
+    assert command
     assert options <= {name for param in command.params for name in param.opts}
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import struct
 import sys
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ MM = (
 )
 
 # The name of each format's source, and its files; a good one.
-GOOD = {
+GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "csv": ("s.csv", {"s.csv": "image,red,hat\né.jpg,1,0\nb.jpg,0,1\n"}),
     "tags": ("s.csv", {"s.csv": "image,tags\né.jpg,red|hat\nb.jpg,hat\n"}),
     "jsonl": ("s.jsonl", {"s.jsonl": '{"image": "é.jpg", "labels": ["red"]}\n{"image": "b.jpg", "labels": []}\n'}),
@@ -62,7 +63,7 @@ MAIN = {"voc": "tree/ImageSets/Main/trainval.txt", "text-files": "texts/b.jpg.tx
 JPEG = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
 BINARY = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 NO_UTF8 = "is not UTF-8 text"
-BROKEN = {
+BROKEN: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     ("csv", "binary"): ({"s.csv": BINARY}, NO_UTF8),
     ("csv", "missing column"): ({"s.csv": "image\né.jpg\n"}, "s.csv:1: has no label columns"),
     ("csv", "wrong width"): ({"s.csv": "image,red,hat\né.jpg,1\n"}, "s.csv:2: has 1 label"),

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from mxml.data.batches import Batches, mx
 from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
+from mxml.data.row_loader import TransformLoader
 from mxml.errors import ImageError, MxmlError, SettingError, TrainingError
 from mxml.images.decode import Limits, load
 from mxml.images.network_input import prepare
 from mxml.images.transforms import Augment, Preprocess
 from mxml.runtime.imports import load_cv2
+from mxml.runtime.types import NDArray
 
 cv2 = load_cv2()
 COUNT, SIDE = 23, 24
@@ -173,7 +175,8 @@ def test_any_place_can_be_gone_to(images):
 
 def test_batches_never_change_afterwards(images):
     with batches_of(images, 4, shuffle=True) as batches:
-        kept, copies = [], []
+        kept: list[NDArray] = []
+        copies: list[np.ndarray] = []
         for _ in range(3):
             for batch in batches:
                 part = batch.data[0][1:3]
@@ -296,6 +299,7 @@ def test_cache_changes_nothing_but_the_reading(images, tmp_path, augment):
             for _ in range(4):
                 got += contents(batches)
                 batches.reset()
+            assert isinstance(batches._loader, TransformLoader)
             return got, batches._loader._cache._left
 
     expected, _ = run(0)
@@ -342,9 +346,9 @@ def test_threads_end(images):
     assert decoders() == before
 
 
-def test_a_programming_error_in_a_thread_is_raised(images):
+def test_a_programming_error_in_a_thread_is_raised(images, monkeypatch):
     with batches_of(images, 4) as batches:
-        batches._loader._limits = None
+        monkeypatch.setattr(batches._loader, "_limits", None)
         with pytest.raises(AttributeError):
             batches.next()
 

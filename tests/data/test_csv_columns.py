@@ -102,7 +102,7 @@ def test_a_single_label_called_as_tags_are_stays_a_column(tags, name, tmp_path_f
 def test_the_real_table_says_what_the_real_lists_say(shared):
     data = shared / "data/miml-scene"
     labels, rows = read(data / "labels.csv")
-    listed = {}
+    listed: dict[str, list[int]] = {}
     for part in ("train", "val"):
         images = read_lst(data / f"{part}.lst", num_classes=5)
         listed.update(zip(images.names(), images.labels.tolist()))

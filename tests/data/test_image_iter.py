@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from mxml.data.image_iter import ImageIter, mx
 from mxml.data.image_list import ImageList
 from mxml.data.lst_file import read_lst, write_lst
 from mxml.data.record_file import pack_image
+from mxml.data.row_loader import TransformLoader
 from mxml.errors import ListError, MxmlError
 from mxml.images.decode import load
+from mxml.images.network_input import Transform
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.runtime.imports import load_cv2
 
@@ -69,7 +72,7 @@ def test_batches_equal_mxnets_on_photographs(shared):
     folder = shared / "data" / "miml-scene"
     photographs = read_lst(folder / "val.lst", folder / "images").select(range(24))
     rows = [[*map(float, photographs.labels[i]), photographs.name(i)] for i in range(24)]
-    arguments = {"imglist": rows, "path_root": str(folder / "images"), "label_width": 5}
+    arguments: dict[str, Any] = {"imglist": rows, "path_root": str(folder / "images"), "label_width": 5}
     arguments.update(resize=200, mean=True, std=np.array([50.0, 60.0, 70.0]))
     theirs = mx.image.ImageIter(8, (3, 200, 200), **arguments)
     with ImageIter(8, (3, 200, 200), **arguments) as ours:
@@ -112,7 +115,7 @@ def test_losses_that_know_no_mask_get_the_labels_of_the_images_shown(images, los
 
 def test_padded_rows_have_the_labels_that_mxnet_gives_them(images):
     rows = [[*map(float, images.labels[i]), name] for i, name in enumerate(images.names())]
-    arguments = {"imglist": rows, "path_root": images.root, "label_width": 3, "resize": SIDE}
+    arguments: dict[str, Any] = {"imglist": rows, "path_root": images.root, "label_width": 3, "resize": SIDE}
     theirs = mx.image.ImageIter(10, (3, SIDE, SIDE), **arguments)
     with ImageIter(10, (3, SIDE, SIDE), **arguments) as ours:
         for mine, its in zip(ours, theirs):
@@ -235,7 +238,11 @@ def test_lists_of_augmenters_run_as_in_mxnet(stills, tmp_path, kind):
 def test_augmenters_and_bad_images(stills, tmp_path):
     rows = [[*map(float, stills.labels[i]), stills.name(i)] for i in range(13)]
     rows[1][-1] = "none.png"
-    arguments = {"imglist": rows, "path_root": stills.root, "aug_list": [mx.image.ForceResizeAug((SIDE, SIDE))]}
+    arguments: dict[str, Any] = {
+        "imglist": rows,
+        "path_root": stills.root,
+        "aug_list": [mx.image.ForceResizeAug((SIDE, SIDE))],
+    }
     with ImageIter(4, (3, SIDE, SIDE), max_bad_share=0.1, cache_bytes=1 << 20, **arguments) as batches:
         first = batches.next()
         data = first.data[0].asnumpy()
@@ -347,8 +354,9 @@ def test_wrong_lists_are_explained(tmp_path):
         ImageIter(4, (3, 8, 8), imglist=[])
     with pytest.raises(ListError, match=r"row 1 \(b\.jpg\) has other labels"):
         ImageIter(4, (3, 8, 8), imglist=[[1, 0, "a.jpg"], [1, "b.jpg"]])
+    misspelt: dict[str, Any] = {"shuffel": True}
     with pytest.raises(TypeError, match="shuffel"):
-        ImageIter(4, (3, 8, 8), imglist=[[1, "b.jpg"]], shuffel=True)
+        ImageIter(4, (3, 8, 8), imglist=[[1, "b.jpg"]], **misspelt)
 
 
 def test_all_of_create_augmenter_is_understood(images):
@@ -372,7 +380,9 @@ def test_all_of_create_augmenter_is_understood(images):
         rand_gray=0.1,
         inter_method=1,
     ) as batches:
+        assert isinstance(batches._loader, TransformLoader)
         transform = batches._loader._transform
+        assert isinstance(transform, Transform)
         assert transform.preprocess == Preprocess((SIDE, SIDE), SIDE, (1, 2, 3), (2, 2, 2), "rgb", "linear")
         assert transform.augment == Augment(True, 0.08, True, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
         assert np.isfinite(batches.next().data[0].asnumpy()).all()

@@ -16,7 +16,7 @@ from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles, ImagesInMemory
 from mxml.data.image_stream import StreamItem, stream_batches
-from mxml.errors import SettingError
+from mxml.errors import ImageError, SettingError
 from mxml.images.decode import Limits, load
 from mxml.images.network_input import prepare
 from mxml.images.transforms import Preprocess
@@ -46,7 +46,10 @@ def decoders() -> int:
 
 def collected(items, batch_size=4, **arguments):
     """Return all rows, faults and pixels of a stream, copied."""
-    rows, faults, pixels, names = [], [], [], []
+    rows: list[np.ndarray] = []
+    faults: list[ImageError | None] = []
+    pixels: list[np.ndarray | None] = []
+    names: list[str] = []
     for batch in stream_batches(items, SMALL, batch_size, **arguments):
         assert batch.data.shape == (len(batch.items), 3, SIDE, SIDE) and batch.data.dtype == np.float32
         rows += list(batch.data.copy())

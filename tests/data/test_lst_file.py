@@ -57,6 +57,7 @@ def rows(images):
 
 def im2rec():
     spec = importlib.util.spec_from_file_location("im2rec", Path(mx.__file__).parent / "tools" / "im2rec.py")
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -45,6 +45,7 @@ def faults(path, options=OPTIONS):
 def test_what_im2rec_makes_of_folders(tmp_path):
     mx = load_mxnet()
     spec = importlib.util.spec_from_file_location("im2rec", Path(mx.__file__).parent / "tools" / "im2rec.py")
+    assert spec and spec.loader
     im2rec = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(im2rec)
     for name in ("cat/1.jpg", "dog/1.jpg", "dog/2.jpg", "eel/x y.png"):

@@ -1,6 +1,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,8 +111,10 @@ def test_images_in_memory_are_called_by_their_position():
     items = list(InputStream([b"abc", pixels[:, ::-1], bytearray(b"de"), Image.fromarray(pixels), [pixels, pixels]]))
     assert [item.name for item in items] == [f"image {position}" for position in range(6)]
     assert (items[0].content, items[2].content) == (b"abc", b"de")
-    np.testing.assert_array_equal(items[1].content, pixels[:, ::-1])
-    np.testing.assert_array_equal(items[3].content, pixels)
+    for position, wanted in ((1, pixels[:, ::-1]), (3, pixels)):
+        content = items[position].content
+        assert isinstance(content, np.ndarray)
+        np.testing.assert_array_equal(content, wanted)
     assert names(np.zeros((3, 4, 5, 3), np.uint8)) == ["image 0", "image 1", "image 2"]
 
 
@@ -124,7 +127,8 @@ def test_arrays_that_are_no_rgb_image_are_refused(image):
 
 
 def test_what_is_no_image_is_refused():
-    for inputs in (3, [3], iter([None])):
+    wrong: tuple[Any, ...] = (3, [3], iter([None]))
+    for inputs in wrong:
         with pytest.raises(TypeError, match="expected images, got "):
             list(InputStream(inputs))
 
@@ -151,6 +155,7 @@ def test_an_image_of_pillow_becomes_what_its_file_decodes_to(form, image, option
     image.save(file, form, **options)
     (item,) = InputStream(Image.open(file))
     decoded = decode(file.getvalue())
+    assert isinstance(item.content, np.ndarray)
     assert item.content.shape == decoded.shape
     assert np.abs(item.content.astype(int) - decoded).max() <= (4 if form == "JPEG" else 1)
 

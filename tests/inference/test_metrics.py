@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,13 +81,19 @@ def harmonic(first, second):
 def by_definition(scores, labels, thresholds):
     """Work out every metric cell by cell, as the docstring of mxml.inference.metrics defines it."""
     num_samples, num_classes = labels.shape
-    classes, samples = [], []
+    classes: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
     for c in range(num_classes):
         cells = [(scores[n, c], int(labels[n, c])) for n in range(num_samples) if labels[n, c] != -1]
         called = [label for score, label in cells if score >= thresholds[c]]
         positives = [score for score, label in cells if label]
-        one = {"known": len(cells), "positives": len(positives), "predicted": len(called), "hits": sum(called)}
-        one |= dict.fromkeys(("AP", "precision", "recall", "F1"), math.nan)
+        one: dict[str, Any] = {
+            "known": len(cells),
+            "positives": len(positives),
+            "predicted": len(called),
+            "hits": sum(called),
+        }
+        one.update(dict.fromkeys(("AP", "precision", "recall", "F1"), math.nan))
         if positives:
             one["AP"] = mean([share_present_from(score, cells) for score in positives])
             one["precision"] = sum(called) / len(called) if called else 0.0
@@ -236,7 +243,7 @@ def test_the_loss_from_logits_is_exact_where_probabilities_have_saturated():
     # softplus(100), softplus(100), softplus(-40), softplus(-3)
     expected = (100.0 + 100.0 + math.log1p(math.exp(-40)) + math.log1p(math.exp(-3))) / 4
     assert multilabel_metrics(probabilities, labels, logits=logits).loss == pytest.approx(expected, rel=1e-12)
-    surely_right = multilabel_metrics(np.ones((1, 1)), np.ones((1, 1)), logits=[[40.0]])
+    surely_right = multilabel_metrics(np.ones((1, 1)), np.ones((1, 1)), logits=np.array([[40.0]]))
     assert surely_right.loss == pytest.approx(math.exp(-40), rel=1e-9, abs=0)
     clipped = multilabel_metrics(probabilities, labels).loss
     assert clipped == pytest.approx((2 * -math.log(1e-7) + math.log1p(math.exp(-3))) / 4, rel=1e-4)
@@ -253,7 +260,7 @@ def test_a_score_equal_to_its_threshold_is_predicted_whatever_its_width():
 
 def test_each_class_has_its_own_threshold():
     scores = np.full((2, 3), 0.4)
-    result = multilabel_metrics(scores, np.ones((2, 3), int), [0.3, 0.5, 0.4])
+    result = multilabel_metrics(scores, np.ones((2, 3), int), np.array([0.3, 0.5, 0.4]))
     assert [values.predicted for values in result.per_class] == [2, 0, 2]
     assert [values.threshold for values in result.per_class] == [0.3, 0.5, 0.4]
 

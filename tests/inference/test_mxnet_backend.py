@@ -40,8 +40,15 @@ def images(count, seed=0):
     return np.random.default_rng(seed).normal(0, 40, (count, *SHAPE)).astype(np.float32)
 
 
-def own_outputs(symbol, arg_params, aux_params, data):
+def backend_of(model, devices, batch_size):
+    symbol, arg_params, aux_params = model
+    contexts = [mx.cpu(number) for number in range(devices)]
+    return MxnetBackend(symbol, arg_params, aux_params, contexts, SHAPE, batch_size)
+
+
+def own_outputs(model, data):
     """What MXNet's executor says of the whole symbol, its loss and label included: (N, C) probabilities."""
+    symbol, arg_params, aux_params = model
     label = {name: mx.nd.zeros((len(data), 4)) for name in symbol.list_arguments() if name.endswith("label")}
     executor = symbol.bind(mx.cpu(), {**arg_params, **label, "data": mx.nd.array(data)}, aux_states=dict(aux_params))
     return executor.forward(is_train=False)[0].asnumpy()
@@ -50,7 +57,7 @@ def own_outputs(symbol, arg_params, aux_params, data):
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_few_images_get_the_logits_that_a_full_batch_gives_them(model, devices, count):
-    backend = MxnetBackend(*model, [mx.cpu(number) for number in range(devices)], SHAPE, 8)
+    backend = backend_of(model, devices, 8)
     data = images(8)
     kept = data.copy()
     full = backend.logits(data)
@@ -59,12 +66,12 @@ def test_few_images_get_the_logits_that_a_full_batch_gives_them(model, devices, 
     np.testing.assert_allclose(few, full[:count], rtol=1e-6)
     np.testing.assert_array_equal(data, kept)
     data[:] = 0  # the caller's array is its own again
-    np.testing.assert_allclose(probabilities(few), own_outputs(*model, kept)[:count], atol=1e-6)
+    np.testing.assert_allclose(probabilities(few), own_outputs(model, kept)[:count], atol=1e-6)
 
 
 def test_more_devices_than_images_are_no_error(model):
-    backend = MxnetBackend(*model, [mx.cpu(number) for number in range(3)], SHAPE, 1)
-    single = MxnetBackend(*model, [mx.cpu()], SHAPE, 1)
+    backend = backend_of(model, 3, 1)
+    single = backend_of(model, 1, 1)
     np.testing.assert_allclose(backend.logits(images(1)), single.logits(images(1)), rtol=1e-6)
 
 

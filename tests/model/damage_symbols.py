@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SHAPE = (3, 32, 32)
@@ -203,7 +204,7 @@ def _first_lines(path: Path) -> str:
 def small_network() -> dict:
     """Return the document of a few layers, so that a damaged one is often all that there is."""
     layers = [("Activation", {"act_type": "relu"}), ("Pooling", {"kernel": "(2, 2)", "stride": "(2, 2)"}), ("relu", {})]
-    nodes = [{"op": "null", "name": name, "inputs": []} for name in ("data", "weight", "bias")]
+    nodes: list[dict[str, Any]] = [{"op": "null", "name": name, "inputs": []} for name in ("data", "weight", "bias")]
     convolution = {"kernel": "(3, 3)", "num_filter": "4", "pad": "(1, 1)"}
     nodes.append({"op": "Convolution", "name": "conv", "attrs": convolution, "inputs": [[at, 0, 0] for at in range(3)]})
     for number, (op, attrs) in enumerate(layers, start=3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -560,7 +561,8 @@ def refused(tmp_path, content) -> str:
 
 def test_a_symbol_of_mxnet_0_8_loads_and_trains(tmp_path):
     """Attributes under 'param', references of two numbers, BatchNorm without its auxiliary variables."""
-    old, place = [], {}
+    old: list[dict[str, Any]] = []
+    place: dict[int, int] = {}
     for position, node in enumerate(document()["nodes"]):
         if "moving" in node["name"]:
             continue

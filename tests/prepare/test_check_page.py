@@ -8,12 +8,13 @@ import html
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
-from browser import Browser, BrowserError, find_chromium
+from browser import Browser, BrowserError, Page, find_chromium
 from needs import lacking
 from PIL import Image
 
@@ -62,8 +63,9 @@ def hostile(tmp_path_factory):
     """A page of two lists with every kind of fault, and names that try to break out of it."""
     folder = tmp_path_factory.mktemp("hostile")
     generator = np.random.default_rng(3)
-    rows = [
-        (f"photo {i}.jpg", (generator.random(7) < (0.6, 0.4, 0.3, 0.3, 0.2, 0.2, 0)).astype(int)) for i in range(40)
+    rows: list[tuple[str, Sequence[int]]] = [
+        (f"photo {i}.jpg", (generator.random(7) < (0.6, 0.4, 0.3, 0.3, 0.2, 0.2, 0)).astype(int).tolist())
+        for i in range(40)
     ]
     rows.append(("<img src=x onerror=alert(1)>.jpg", [0, 1, 1, 1, 1, 1, 0]))
     rows.append(("copy.jpg", [1, 0, 0, 1, 0, -1, 0]))
@@ -88,7 +90,9 @@ class Parsed(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.tags, self.inside, self.texts = [], [], {}
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: list[str] = []
+        self.texts: dict[str, list[str]] = {}
         self.feed(page)
         self.close()
         assert not self.inside
@@ -392,7 +396,7 @@ def installing(checkout, folder, **programs):
     for name, script in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
-    command = [shutil.which("sh"), "-ec", ". scripts/environment.sh; install_browser"]
+    command = ["/bin/sh", "-ec", ". scripts/environment.sh; install_browser"]
     run = subprocess.run(command, cwd=checkout, env={"PATH": str(folder), "root": "."}, capture_output=True, text=True)
     assert run.returncode == 0
     assert run.stdout == ""
@@ -429,7 +433,7 @@ def browser():
 @pytest.fixture
 def opened(browser, tmp_path):
     """Return a function that loads a page's text; what it opens is closed after the test."""
-    pages = []
+    pages: list[Page] = []
 
     def open_text(text, width=1280, **how):
         path = tmp_path / f"page {len(pages)}.html"

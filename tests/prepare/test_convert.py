@@ -143,7 +143,7 @@ def test_nothing_is_lost_on_the_way_to_any_format(first, tmp_path_factory, monke
     @given(labelled_sets())
     def to_every_format(drawn):
         folder = tmp_path_factory.mktemp("sets")
-        sources = {}
+        sources: dict[frozenset[str], tuple[Path, Path]] = {}
         for second in FORMAT_NAMES:
             lacks = frozenset(LACKS.get(first, set()) | LACKS.get(second, set()))
             if lacks not in sources:

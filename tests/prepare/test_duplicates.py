@@ -156,8 +156,8 @@ def test_search_by_keys_agrees_with_comparing_all(seed, count, planted, crowded)
     for group in range(sure.max() + 1):
         assert len(set(numbers[sure == group])) == 1
     assert len(found.pairs) == count - len(set(numbers.tolist()))
-    for group in found.groups():
-        assert len(set(near[group])) == 1
+    for alike_images in found.groups():
+        assert len(set(near[alike_images])) == 1
 
 
 def test_every_pair_that_is_surely_found_is_found_among_many():
@@ -255,7 +255,17 @@ def test_photographs_that_miml_scene_holds_twice(shared):
     folder = shared / "data" / "miml-scene" / "images"
     names = sorted(path.name for path in folder.iterdir() if 379 <= int(path.stem) <= 400 or int(path.stem) <= 64)
     found = find_in(folder, names)
-    same = [(39, 43), (45, 389), (47, 387), (48, 381), (50, 397), (51, 388), (52, 395), (53, 393), (54, 392)]
+    same: list[tuple[int, ...]] = [
+        (39, 43),
+        (45, 389),
+        (47, 387),
+        (48, 381),
+        (50, 397),
+        (51, 388),
+        (52, 395),
+        (53, 393),
+        (54, 392),
+    ]
     same += [(55, 396, 400), (56, 383), (59, 385), (62, 391)]
     assert partition([{int(names[i][:-4]) for i in group} for group in found.groups()]) == partition(same)
 

@@ -122,7 +122,12 @@ def test_an_image_that_is_listed_often_is_read_once(tmp_path, monkeypatch):
     names = ["b.png", "gone.png", "a.png", "b.png", "gone.png", "b.png"]
     opened = []
     real = os.open
-    monkeypatch.setattr(os, "open", lambda path, *rest: opened.append(path) or real(path, *rest))
+
+    def recorded(path, *rest):
+        opened.append(path)
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", recorded)
     told = Told()
     scan = scan_images(listed(names, tmp_path), threads=1, progress=told)
     assert sorted(map(os.path.basename, opened)) == ["a.png", "b.png", "gone.png"]

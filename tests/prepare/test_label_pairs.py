@@ -116,8 +116,8 @@ def test_counts_and_chances_are_those_of_plain_loops(labels):
 def test_the_chance_is_the_hypergeometric_one(images, data):
     some = data.draw(st.integers(0, images))
     others = data.draw(st.integers(0, images - some))
-    tables = [np.array([[value]]) for value in (images, some, others)]
-    chance = _log_chance_of_none(*tables, np.array([[0, 0]]))
+    known, first, second = (np.array([[value]]) for value in (images, some, others))
+    chance = _log_chance_of_none(known, first, second, np.array([[0, 0]]))
     assert np.exp(chance[0]) == pytest.approx(hypergeom.pmf(0, images, some, others), rel=1e-6)
 
 

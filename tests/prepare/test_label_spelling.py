@@ -92,7 +92,8 @@ def one_letter_apart(one, other):
 
 def by_comparing_all(names, counts):
     order = sorted(range(len(names)), key=lambda number: (-counts[number], number))
-    chosen, pairs = [], {}
+    chosen: list[int] = []
+    pairs: dict[int, int] = {}
     for number in order:
         same = [other for other in chosen if bare(names[other]) == bare(names[number])]
         if same:

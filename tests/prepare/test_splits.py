@@ -79,7 +79,8 @@ def one_image_at_a_time(labels, shares):
     """Follow the paper's pseudo-code literally; ties go to the first part."""
     wanted_images = [share * len(labels) for share in shares]
     wanted = [[share * total for total in (labels == 1).sum(axis=0)] for share in shares]
-    left, parts = set(range(len(labels))), [[] for _ in shares]
+    left = set(range(len(labels)))
+    parts: list[list[int]] = [[] for _ in shares]
 
     def give(image, scores):
         part = max(range(len(shares)), key=lambda j: scores[j])
@@ -193,7 +194,7 @@ def test_the_sample_is_split_to_the_image(shares):
 @pytest.mark.parametrize("count", [200, 999, 5000])
 def test_each_part_has_the_size_that_was_asked_for(count, seed):
     shares = np.array([0.71, 0.18, 0.11])
-    sizes = [len(part) for part in stratified_split(rare_and_common(count, seed), shares, seed)]
+    sizes = [len(part) for part in stratified_split(rare_and_common(count, seed), shares.tolist(), seed)]
     assert np.abs(sizes - shares * count).max() < 1
 
 
@@ -358,7 +359,7 @@ def test_groups_are_at_least_as_even_as_each_dealt_to_the_least_chi_squared(seed
         left[(wanted * held[group] / totals).sum(axis=1) <= 0] = np.inf
         dealt[group] = left.argmin()
         wanted = after[dealt[group]]
-    numbers = part_numbers(stratified_split(labels, shares, seed, groups))
+    numbers = part_numbers(stratified_split(labels, shares.tolist(), seed, groups))
     assert chi_squared(held, numbers[np.cumsum(sizes) - 1], shares) <= chi_squared(held, dealt, shares)
 
 

@@ -34,7 +34,7 @@ def test_doctor_exits_1_with_a_remedy_where_mxnet_is_missing(checkout, tmp_path)
     import numpy
 
     for module in (click, numpy):
-        package = os.path.dirname(module.__file__)
+        package = os.path.dirname(str(module.__file__))
         os.symlink(package, tmp_path / os.path.basename(package))
     libraries = os.path.dirname(numpy.__file__) + ".libs"
     if os.path.isdir(libraries):

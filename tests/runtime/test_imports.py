@@ -89,4 +89,7 @@ def test_every_library_that_mxnet_needs_is_there_or_named():
 )
 def test_a_machine_without_a_package_of_mxnet_is_told_what_works(system, machine, said):
     fault = system_libraries.machine_fault(system, machine)
-    assert fault is None if said is None else said in fault and "\n" not in fault
+    if said is None:
+        assert fault is None
+    else:
+        assert fault is not None and said in fault and "\n" not in fault

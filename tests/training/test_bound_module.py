@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mxml.errors import CheckpointError, MxmlError
 from mxml.model import symbols
 from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import NDArray, Symbol
 from mxml.training.bound_module import BoundModule
 from mxml.training.optimizers import OptimizerSettings
 
@@ -40,7 +42,7 @@ def pretrained(dropout=0.0):
     return mx.sym.SoftmaxOutput(net, name="softmax")
 
 
-def network(dropout=0.0):
+def network(dropout: float = 0.0) -> tuple[Symbol, dict[str, NDArray], dict[str, NDArray]]:
     """Return ``pretrained`` under a multi-label head, with parameters drawn at random."""
     symbol = symbols.attach_head(Network(pretrained(dropout), SHAPE), CLASSES)
     shapes, _, aux_shapes = symbol.infer_shape(data=(BATCH, *SHAPE))
@@ -71,7 +73,7 @@ def bind(symbol, args, aux, optimizer="sgd", devices=1, momentum=0.9, clip=0.5, 
     )
 
 
-def batches(count):
+def batches(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     generator = np.random.default_rng(5)
     for _ in range(count):
         data = generator.normal(0, 1, (BATCH, *SHAPE)).astype(np.float32)
@@ -170,8 +172,8 @@ def test_a_module_restored_after_a_validation_goes_on_bit_for_bit(optimizer, dev
     paused, paused_states = whole.parameters(), {**whole.states(), **whole.statistics()}
     train(whole, pairs[5:])
 
-    for done, (parameters, kept) in ((3, (saved, states)), (5, (paused, paused_states))):
-        resumed = bind(symbol, *parameters, optimizer, devices, seed=4, num_update=done)
+    for done, parameters, kept in ((3, saved, states), (5, paused, paused_states)):
+        resumed = bind(symbol, parameters[0], parameters[1], optimizer, devices, seed=4, num_update=done)
         resumed.restore(kept, "run-0001.states")
         train(resumed, pairs[done:])
         assert resumed.num_update == whole.num_update == 7
@@ -186,7 +188,8 @@ def test_sgd_without_momentum_keeps_no_states():
     train(module, pairs[:2])
     validate(module)
     assert module.states() == {}
-    resumed = bind(symbol, *module.parameters(), momentum=0.0, num_update=2)
+    args, aux = module.parameters()
+    resumed = bind(symbol, args, aux, momentum=0.0, num_update=2)
     resumed.restore({}, "run-0001.states")
     train(module, pairs[2:])
     train(resumed, pairs[2:])

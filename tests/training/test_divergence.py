@@ -34,6 +34,7 @@ def folder(tmp_path):
 def named(error):
     """Return the epoch, the batch and the images that the message names."""
     found = re.search(r"in epoch (\d+): the loss is not finite after batch (\d+) \(images (.*)\); start", str(error))
+    assert found
     return int(found[1]), int(found[2]), found[3].split(", ")
 
 

@@ -27,11 +27,13 @@ def killer():
     """Run ``mxml train`` in a folder, killed as killer.py describes, and return its code."""
     command = [sys.executable, str(Path(__file__).with_name("killer.py"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        commands, answers = process.stdin, process.stdout
 
         def run(folder, arguments, *kill):
-            process.stdin.write(json.dumps([str(folder), arguments, kill]) + "\n")
-            process.stdin.flush()
-            return int(process.stdout.readline())
+            commands.write(json.dumps([str(folder), arguments, kill]) + "\n")
+            commands.flush()
+            return int(answers.readline())
 
         yield run
     assert process.returncode == 0
@@ -107,6 +109,7 @@ def test_a_signal_saves_and_says_how_to_go_on(folder, number, code):
         env=os.environ,
     )
     seen = []
+    assert process.stderr
     for line in process.stderr:  # until it says that an epoch has ended
         seen.append(line)
         if "mAP" in line:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import tiny
@@ -29,7 +30,7 @@ def numbers(folder, ending):
 
 
 # The head stays zero, so that every epoch scores alike: the first stays the best.
-FIRST_IS_BEST = {"head_lr_mult": 0.0, "best_by": "hamming"}
+FIRST_IS_BEST: dict[str, Any] = {"head_lr_mult": 0.0, "best_by": "hamming"}
 
 
 def test_the_best_and_the_last_epoch_stay_and_all_their_metrics(folder):

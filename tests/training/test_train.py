@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ class StopAfter(Recorder):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize(("steps", "validating"), [(1, False), (7, False), (10, False), (5, True)])
 def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating):
-    options = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3, "keep": "all"}
+    options: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3, "keep": "all"}
     train.fit(tiny.config(folder, "whole", **options))
     stop = StopRequest()
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*, and saved; go on with `resume`$"):
@@ -162,7 +163,7 @@ def test_two_devices_train_as_one(folder):
 
 @pytest.mark.parametrize("device", ["cpu:0,1", "cpu:0,1,2"])
 def test_several_devices_stopped_inside_an_epoch_resume_bit_for_bit(folder, device):
-    options = {"num_epoch": 2, "device": device}
+    options: dict[str, Any] = {"num_epoch": 2, "device": device}
     train.fit(tiny.config(folder, "whole", **options))
     stop = StopRequest()
     with pytest.raises(Interrupted):
@@ -175,10 +176,11 @@ def test_several_devices_stopped_inside_an_epoch_resume_bit_for_bit(folder, devi
 def test_fit_itself_refuses_a_resume_with_other_settings(folder):
     train.fit(tiny.config(folder, num_epoch=1, cache_mb=1))
     before = (folder / "run.json").read_bytes()
-    for changes, message in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"lr": 0.2}, r"`lr` 0\.2: the run to resume has 0\.05, and goes on exactly as it began"),
         ({"num_epoch": 2, "freeze": ("bn0_*",)}, r"`freeze` bn0_\*: the run to resume has none"),
-    ):
+    ]
+    for changes, message in refused:
         with pytest.raises(MxmlError, match=message):
             train.fit(tiny.config(folder, **{"num_epoch": 1, **changes}), resume=True)
     with pytest.raises(MxmlError, match=r"`lr` 0\.2: the run to resume has 0\.05"):
@@ -316,7 +318,7 @@ def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, m
 
 
 def test_a_run_stops_when_it_no_longer_gets_better(folder):
-    options = {"num_epoch": 30, "patience": 2, "best_by": "hamming", "lr": 1e-9}
+    options: dict[str, Any] = {"num_epoch": 30, "patience": 2, "best_by": "hamming", "lr": 1e-9}
     result = train.fit(tiny.config(folder, **options))
     assert (result.best_epoch, result.epochs) == (1, 3)
     assert train.fit(tiny.config(folder, **options), resume=True).epochs == 3
@@ -366,7 +368,7 @@ def test_an_earlier_run_is_kept_unless_told(folder):
 
 
 def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
-    options = {"num_epoch": 3, "keep": "all"}
+    options: dict[str, Any] = {"num_epoch": 3, "keep": "all"}
     train.fit(tiny.config(folder, **options))
     wanted = (folder / "run-0003.params").read_bytes()
     damaged = bytearray(wanted)

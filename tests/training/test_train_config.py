@@ -3,13 +3,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mxml.errors import CheckpointError, MxmlError, SettingError
 from mxml.training.config import TrainConfig, resumed, train_settings
 
-REQUIRED = {
+REQUIRED: dict[str, Any] = {
     "model": "net",
     "prefix": "run",
     "data_train": "train.lst",
@@ -65,7 +66,7 @@ def test_a_senseless_setting_is_named_with_what_it_should_be(changes, message):
 
 
 def test_what_python_gives_is_taken_as_json_would_bring_it():
-    config = TrainConfig(**{**REQUIRED, "model": Path("nets/a")}, lr=1, lr_steps=[2, 4], freeze=["a*"])
+    config = TrainConfig(**{**REQUIRED, "model": Path("nets/a"), "lr": 1, "lr_steps": [2, 4], "freeze": ["a*"]})
     assert (config.model, config.lr, config.lr_steps, config.freeze) == ("nets/a", 1.0, (2, 4), ("a*",))
     assert type(config.lr) is float
 
@@ -86,7 +87,7 @@ def test_missing_settings_are_all_named():
 def test_resuming_keeps_the_run_as_it_was():
     saved = TrainConfig(**REQUIRED, lr=0.1, num_epoch=5, patience=3)
     assert resumed(saved, {}) == saved
-    changes = {"lr": 0.1, "num_epoch": 8, "device": "cpu:0,1", "keep": "all", "model": "moved/net"}
+    changes: dict[str, Any] = {"lr": 0.1, "num_epoch": 8, "device": "cpu:0,1", "keep": "all", "model": "moved/net"}
     assert resumed(saved, changes) == dataclasses.replace(saved, **changes)
     with pytest.raises(MxmlError, match=r"`lr` 0\.2: the run to resume has 0\.1"):
         resumed(saved, {"lr": 0.2})
