@@ -2,8 +2,8 @@
 
 ::
 
-    MxmlError                 anything a person can mend; the command line prints it as one line and exits 1
-    ├── SettingError          a value that a setting cannot have; the command line exits 2, as for wrong usage
+    MxmlError                 anything that the user can fix; the command line prints it as one line and exits 1
+    ├── SettingError          an invalid value of a setting; the command line exits 2, as for wrong usage
     ├── ListError             a label list or label-name file; may hold many faults, each ``file:line: ...``
     ├── ImageError            an image that cannot be read; ``path``, ``reason`` and ``kind``
     ├── ModelError            a symbol or parameter file that cannot be used, or does not fit
@@ -28,11 +28,11 @@ SHOWN_FAULTS = 20
 
 
 class MxmlError(Exception):
-    """Base of every error that names its cause and its remedy in one line."""
+    """Base class of mxml's errors; the message names the cause and the remedy in one line."""
 
 
 class SettingError(MxmlError):
-    """A setting has a value that it cannot have: ``setting`` names it."""
+    """A setting has an invalid value: ``setting`` names it."""
 
     def __init__(self, setting: str, value: Any, wanted: str):
         self.setting = setting

@@ -1,4 +1,4 @@
-"""What tells a person how a long task goes: one protocol for every long task, and what shows it on a terminal."""
+"""What shows the user how a long task goes: one protocol for every long task, and what shows it on a terminal."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _NEXT_LINES = 10.0
 
 
 class Progress(Protocol):
-    """Takes how a task goes. A task may consist of several parts, one after another; each begins with ``start``."""
+    """Receives the progress of a task, which may consist of several parts; each part begins with ``start``."""
 
     def start(self, total: int, what: str, done: int = 0) -> None:
         """Begin a part called ``what`` with ``total`` images, ``done`` of them done before; the part before it ends."""
 
     def advance(self, count: int = 1, detail: str = "") -> None:
-        """Count more images as done; ``detail`` says in a few words how it goes, such as ``loss 0.31``."""
+        """Count more images as done; ``detail`` adds a few words, such as ``loss 0.31``."""
 
     def note(self, text: str) -> None:
-        """Take one line that a person should read."""
+        """Take one line that the user should read."""
 
 
 class _Silent:
@@ -46,7 +46,7 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
-"""Takes everything and shows nothing."""
+"""Ignores everything."""
 
 
 class ConsoleProgress:

@@ -100,14 +100,14 @@ def _state(entry: Path, final: Path) -> str:
         what = "a folder that holds something" if final.is_dir() else "a file"
         raise StorageError(f"{final}: is {what} already; nothing was written; give another name")
     if not final.is_file():
-        raise StorageError(f"{final}: is no regular file; nothing was written; give another name")
+        raise StorageError(f"{final}: is not a regular file; nothing was written; give another name")
     return "unchanged" if filecmp.cmp(entry, final, shallow=False) else "replaced"
 
 
 def _refuse_others(others: list[Path], force: bool) -> None:
     if others and not force:
         raise StorageError(
-            f"{', '.join(map(str, others))}: already there with other content; nothing was written; "
+            f"{', '.join(map(str, others))}: already exist with other content; nothing was written; "
             "`force` replaces them"
         )
 

@@ -1,4 +1,4 @@
-"""Text files that strangers wrote: read in pieces, with a limit on a line, and with faults that name the line."""
+"""Text files that are not trusted: read in pieces, with a limit on a line, and with faults that name the line."""
 
 from __future__ import annotations
 

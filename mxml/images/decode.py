@@ -111,7 +111,7 @@ def read_file(path: str, limits: Limits = _DEFAULT_LIMITS) -> bytes:
             raise ImageError("no such file", path, "missing") from None
         raise ImageError(os.strerror(error.errno or 0), path) from None
     except ValueError as error:
-        raise ImageError(f"is no possible file name: {error}", path) from None
+        raise ImageError(f"is not a valid file name: {error}", path) from None
 
 
 def decode(
@@ -219,7 +219,7 @@ def _decode_bgr(data: bytes, header: Header, path: str) -> np.ndarray:
         data = picture_of_png(data)
     if not _is_converted(header):
         return imdecode(data, cv2.IMREAD_COLOR, header, path)
-    # libtiff hands colours out multiplied by their alpha
+    # libtiff returns colours multiplied by their alpha
     return _plain_bgr(imdecode(data, cv2.IMREAD_UNCHANGED, header, path), header.format == "TIFF")
 
 

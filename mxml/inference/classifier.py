@@ -67,16 +67,16 @@ class Classifier:
     thresholds : ndarray of shape (C,)
         From which score on an image gets each label, float64.
     notes : tuple of str
-        Lines that a person should read, such as what was assumed where the sidecar is missing.
+        Lines that the user should read, such as what was assumed where the sidecar is missing.
 
     Raises
     ------
     ModelError
-        If the symbol is no multi-label network.
+        If the symbol is not a multi-label network.
     CheckpointError
         If the names are not as many as the network's labels.
     DeviceError
-        If the device is not there or cannot be used.
+        If the device does not exist or cannot be used.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Classifier:
         CheckpointError, ModelError
             If files are missing or damaged, or do not fit each other.
         SettingError
-            If an argument has a value that it cannot have.
+            If an argument has an invalid value.
         """
         model = checkpoint.load(os.fspath(prefix), epoch)
         given = {"image_shape": image_shape, "preset": preset, "mean": mean, "std": std, "channels": channels}
@@ -200,7 +200,7 @@ class Classifier:
             the checkpoint's. By default the checkpoint's.
         top_k : int, default 0
             How many labels an image gets at most, the best. 0 is for all that reach their threshold. Of k, those that
-            reach it where ``threshold`` is given; without it the k best, whatever they score.
+            reach it where ``threshold`` is given; without it the k best, whatever their score.
         batch_size : int, default 32
             Images that the network computes at a time.
         threads : int, optional
@@ -217,7 +217,7 @@ class Classifier:
         Raises
         ------
         SettingError
-            If a threshold is not from 0 to 1, or names a label that is not there.
+            If a threshold is not from 0 to 1, or names a label that does not exist.
         MxmlError
             If a folder or a pattern gives no image, or the validation list cannot be used.
         ModelError
@@ -276,9 +276,9 @@ class Classifier:
         ImageError
             If an image cannot be read, unless ``skip_bad``.
         SettingError
-            If a threshold cannot be, or ``data`` is missing.
+            If a threshold is not valid, or ``data`` is missing.
         CheckpointError
-            If the run's own list is not there, or may not be used because a stranger may have named it.
+            If the run's own list does not exist, or may not be used because the sidecar is not trusted.
         ModelError, DeviceError
             As for ``predict``.
         """
@@ -345,9 +345,7 @@ class Classifier:
             try:
                 return collect(backend, batches, len(images), self.num_classes, progress.advance)
             except ImageError as error:
-                raise ImageError(
-                    f"{error.reason}; `skip_bad` goes on past such images", error.path, error.kind
-                ) from error
+                raise ImageError(f"{error.reason}; `skip_bad` skips such images", error.path, error.kind) from error
 
     def _predictions(
         self,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OneInput = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
 """A file, folder or pattern; an image file's bytes; RGB pixels (H, W, 3) uint8; an image of Pillow."""
 Inputs = Union[OneInput, ImageList, Iterable["Inputs"]]
-"""One input, a list, or any iterable of these, nested as deep as one likes."""
+"""One input, a list, or any iterable of these, nested to any depth."""
 
 _NAMES = "an image, a folder or a pattern such as 'photos/*.jpg'"
 _WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB order, or images of Pillow"
@@ -33,7 +33,7 @@ _WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB ord
 def expand_inputs(inputs: Iterable[str], note: Callable[[str], None] = SILENT.note) -> list[str]:
     """Return image paths in the order named; a folder gives the images below it, a pattern what it matches, sorted.
 
-    A file is taken as it is, whatever its name; in folders, suffixes tell images, and hidden ones are passed over. A
+    A file is taken as it is, whatever its name; in folders, suffixes tell images, and hidden ones are skipped. A
     pattern's ``**`` stands for any folders. ``note`` is told of files in a folder that are images of another format.
     Raises MxmlError for an input that gives no image.
     """
@@ -41,7 +41,7 @@ def expand_inputs(inputs: Iterable[str], note: Callable[[str], None] = SILENT.no
     for entry in inputs:
         found = _files(entry, note)
         if found == [entry] and not os.path.exists(entry):
-            raise MxmlError(f"{entry or repr(entry)}: is not there, should be {_NAMES}")
+            raise MxmlError(f"{entry or repr(entry)}: does not exist, should be {_NAMES}")
         paths += found
     return paths
 
@@ -125,7 +125,7 @@ def _files(entry: str, note: Callable[[str], None]) -> list[str]:
         if passed_over:
             problem += f"; {passed_over} files are of formats that are not read"
             if found:
-                note(f"{entry}: {passed_over} files are passed over: their formats are not read")
+                note(f"{entry}: {passed_over} files are skipped: their formats are not read")
     elif glob.has_magic(entry) and not os.path.exists(entry):
         found = sorted(path for path in glob.glob(entry, recursive=True) if os.path.isfile(path))
         problem = f"no file matches, should be {_NAMES}"

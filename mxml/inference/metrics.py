@@ -60,7 +60,19 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The metrics of one evaluation, each defined in this module's docstring; NaN where nothing defines one."""
+    """The metrics of one evaluation; NaN where a metric is undefined.
+
+    Attributes
+    ----------
+    samples : int
+        How many images have a known label.
+    known : int
+        How many labels are known, over all images.
+    per_class : tuple of ClassMetrics
+        The metrics of each class, in the order of the columns.
+    mAP, CP, CR, CF1, OP, OR, OF1, hamming, element_accuracy, subset_accuracy, ranking_loss, coverage, lrap, loss
+        Floats; the module's docstring defines each of them.
+    """
 
     samples: int
     known: int

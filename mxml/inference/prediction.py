@@ -23,7 +23,17 @@ MOST_ROWS = 20
 
 
 class Label(NamedTuple):
-    """A label given to an image."""
+    """A label given to an image.
+
+    Attributes
+    ----------
+    class_id : int
+        Its column, from 0.
+    name : str
+        Its name.
+    score : float
+        Its probability, from 0 to 1.
+    """
 
     class_id: int
     name: str
@@ -47,7 +57,7 @@ class Prediction:
     top_k : int, default 0
         How many labels an image gets at most, the best; 0 for no limit.
     always_top_k : bool, default False
-        Give the ``top_k`` best labels whatever they score. It has no effect where ``top_k`` is 0.
+        Give the ``top_k`` best labels whatever their score. It has no effect where ``top_k`` is 0.
     error : ImageError, optional
         Why the image could not be read. It then has no labels.
     pixels : ndarray of shape (H, W, 3), optional
@@ -99,8 +109,8 @@ class Prediction:
         -------
         dict
             ``input_path``, ``page_index`` (None), ``class_ids``, ``scores`` (rounded to 5 decimals) and
-            ``label_names``, the last three in step, best first. For an image that could not be read ``input_path`` and
-            ``error``, which says why.
+            ``label_names``, the last three in the same order, best first. For an image that could not be read only
+            ``input_path`` and ``error``, which says why.
         """
         path = os.fsencode(self.path).decode("utf-8", "replace")
         if self.error is not None:

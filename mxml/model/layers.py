@@ -188,8 +188,8 @@ class Network:
         """Return the entry of the feature layer, or of the one that ``layer`` names, with or without ``_output``.
 
         The feature layer is what the classifier works on: its last fully connected layer's input, or that of a last
-        1x1 convolution; a network without a classifier is taken whole. Raises ModelError for a name that is not there,
-        listing the likely ones, and for a network without a recognisable classifier.
+        1x1 convolution; a network without a classifier is taken whole. Raises ModelError for an unknown name, listing
+        the likely ones, and for a network without a recognisable classifier.
         """
         if layer is None:
             try:

@@ -179,7 +179,7 @@ class _Stored(msgspec.Struct):
             raise CheckpointError(f"label_names, number {position}: {fault}")
         numbers = [epoch.epoch for epoch in self.epochs]
         if numbers != sorted(set(numbers)):
-            raise CheckpointError("has epochs that are out of order or there twice")
+            raise CheckpointError("has epochs that are out of order or repeated")
 
 
 def _joined(used: UsedList, folder: str) -> UsedList:

@@ -98,7 +98,7 @@ def read_existing(folder: Path) -> ExistingLists:
     try:
         return _read_existing(folder)
     except ListError as error:
-        raise ListError(f"{error.faults[0]}; mend what is there, or `new` splits anew") from error
+        raise ListError(f"{error.faults[0]}; correct the list, or use `new` to split again") from error
 
 
 def _read_existing(folder: Path) -> ExistingLists:
@@ -122,6 +122,6 @@ def refuse_left_over(folder: Path, subsets: int) -> None:
         file = folder / f"{subset}.lst"
         if file.is_file():
             raise ListError(
-                f"{file}: is there from a split into {len(SUBSETS)}, and would be left over from this one into "
+                f"{file}: is left from a split into {len(SUBSETS)}, and would not belong to this one into "
                 f"{subsets}; remove it, or give as many shares"
             )

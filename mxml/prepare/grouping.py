@@ -20,7 +20,7 @@ from mxml.text import counted, quoted
 class Groups:
     """Which of N images stay together: ``numbers`` (N,) int64 are the same for these; None where none has to.
 
-    Each of ``notes`` is one line for a person.
+    Each of ``notes`` is one line for the user.
     """
 
     numbers: np.ndarray | None
@@ -90,7 +90,7 @@ def _duplicates(images: ImageList, progress: Progress) -> Groups:
     if scan.faults:
         first = scan.faults[0]
         notes.append(
-            f"{len(scan.faults):,} of {counted(len(images), 'image')} cannot be used, such as "
+            f"{len(scan.faults):,} of {counted(len(images), 'image')} cannot be read, such as "
             f"{quoted(images.name(first.position))} ({first.reason}); mxml check lists them all"
         )
     duplicates = find_duplicates(scan)

@@ -14,13 +14,13 @@ from mxml.text import quoted
 
 
 def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
-    """Return the images under the root that a set does not name, sorted; refuse a set with images that are not there.
+    """Return the images under the root that a set does not name, sorted; refuse a set with images that do not exist.
 
     ``origin`` is where the set comes from, for messages; these guess where a missing image is.
     """
     root = Path(images.root)
     if not root.is_dir():
-        raise ListError(f"{root}: is no folder, should be the folder with the images; `root` names another")
+        raise ListError(f"{root}: is not a folder, should be the folder with the images; `root` names another")
     found = set(find_images(root))
     names = images.names()
     missing = [name for name in names if name not in found and not os.path.isfile(root / name)]
@@ -30,7 +30,7 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
             hint = where.of(missing[0], all_missing=True) or "; `root` names the folder that the paths are under"
             raise ListError(f"{origin}: none of its {len(names):,} images is there, such as {root / missing[0]}{hint}")
         faults = [
-            f"{origin}: names {quoted(name)}, but {root / name} is not there{where.of(name)}"
+            f"{origin}: names {quoted(name)}, but {root / name} does not exist{where.of(name)}"
             for name in missing[:SHOWN_FAULTS]
         ]
         raise ListError(faults, len(missing))

@@ -148,14 +148,14 @@ class _Unpacking:
         if not self._is_inside(target) or not target.is_file():
             return f"{target} is in the way, should be a file under {self._root}"
         if target.stat().st_size != size or target.read_bytes() != image:
-            return f"{target} is there with other content; move it away, or give another `root`"
+            return f"{target} already exists with other content; move it away, or give another `root`"
         self._unchanged += 1
         return ""
 
     def finish(self) -> tuple[int, int]:
         """Move the images into place; return how many were written, and how many were there already.
 
-        Where that fails, what was done is taken back.
+        Where that fails, what was done is undone.
         """
         os.sync()
         made: list[Path] = []
@@ -166,9 +166,7 @@ class _Unpacking:
             for name, image in self._staged.items():
                 target = self._root / name
                 if os.path.lexists(target):
-                    raise ListError(
-                        f"{target}: has appeared, perhaps as another image whose name differs in case alone"
-                    )
+                    raise ListError(f"{target}: has appeared, perhaps as another image whose name differs only in case")
                 os.replace(image, target)
                 moved.append(target)
         except BaseException:

@@ -1,4 +1,4 @@
-"""MXNet's errors that a person can mend, as mxml's own."""
+"""MXNet's errors that the user can fix, as mxml's own."""
 
 from __future__ import annotations
 

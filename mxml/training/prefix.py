@@ -20,22 +20,22 @@ def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool,
     """
     files = RunFiles(config.prefix)
     if os.path.abspath(config.prefix) == os.path.abspath(config.model):
-        raise SettingError("prefix", config.prefix, "another one than the pretrained model's, which is there")
+        raise SettingError("prefix", config.prefix, "another prefix than the pretrained model's")
     taken = [path for path in (files.sidecar, files.symbol) if os.path.exists(path)]
     if not taken or force:
         return
     if resume:
         if files.epochs_on_disk():
             raise CheckpointError(
-                f"{taken[0]}: has no sidecar of mxml beside it, so there is nothing to resume exactly; "
+                f"{taken[0]}: has no sidecar of mxml beside it, so the run cannot be resumed; "
                 "start from it with `model`, under another `prefix`"
             )
         return
     if _has_no_checkpoint(config.prefix):
-        note(f"{files.sidecar}: is of a run that finished no epoch; the new run replaces it")
+        note(f"{files.sidecar}: belongs to a run that finished no epoch; the new run replaces it")
         return
     raise CheckpointError(
-        f"{taken[0]}: is there already; go on with `resume`, replace it with `force`, or choose another `prefix`"
+        f"{taken[0]}: already exists; continue with `resume`, replace it with `force`, or choose another `prefix`"
     )
 
 

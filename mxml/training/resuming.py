@@ -1,4 +1,4 @@
-"""What has to be as it was for a run to go on exactly, and what a person is told of the rest."""
+"""What must not have changed for a run to be resumed exactly, and what the user isld of the rest."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
     for name, before in {**sidecar.versions, "device": saved.device}.items():
         if name in ("mxnet", "threads", "device") and before != now[name]:
             note(
-                f"the run began with {name} {before} and goes on with {name} {now[name]}: its parameters will differ "
+                f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ "
                 "by rounding"
             )
     return config
@@ -72,15 +72,17 @@ def _trusted(
                 require_trusted_root(root, path, what, folder)
         except CheckpointError as error:
             raise CheckpointError(
-                f"{error}; name it as `data_{name}`, and its images' folder as `image_{name}`"
+                f"{error}; set `data_{name}` to it, and `image_{name}` to its image folder"
             ) from error
     if config.labels is not None and "labels" not in given:
         try:
             require_trusted(config.labels, "the run's file of label names", folder, None)
         except CheckpointError as error:
-            raise CheckpointError(f"{error}; name it as `labels`") from error
+            raise CheckpointError(f"{error}; set `labels` to it") from error
     if config.allow_absolute and "allow_absolute" not in given:
-        note("the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`")
+        note(
+            "the run allowed its lists to name images anywhere; this resume allows it only if you set `allow_absolute`"
+        )
         return dataclasses.replace(config, allow_absolute=False)
     return config
 

@@ -123,7 +123,7 @@ def _check_images_are_there(
     first = images.path(missing[0])
     if len(missing) > max_bad_share * len(images):
         raise ListError(
-            f"{list_path}: {len(missing):,} of {len(images):,} images are not there, such as {first}; "
+            f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}; "
             "check the image root"
         )
-    note(f"{list_path}: {len(missing):,} of {len(images):,} images are not there, such as {first}")
+    note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")

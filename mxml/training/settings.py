@@ -1,6 +1,6 @@
 """A setting, written once: a dataclass field with its help, its bounds, and what a resumed run may do with it.
 
-The command line makes an option of it, the configuration checks it, the sidecar stores it, and resuming obeys it.
+The command line makes an option of it, the configuration checks it, the sidecar stores it, and resuming follows it.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_an_image_listed_twice_counts_once_where_its_labels_agree(file):
     assert labelled.notes == (f"{path}: 1 image named again with the same labels, kept once",)
     assert faults(file(instances([(1, "a.jpg"), (2, "a.jpg")], [(1, 1, 2)]))) == [
         "a.json: image 2: 'a.jpg' has: no label; in a.json: image 1 it has: dress; "
-        "should be there once, or with the same labels"
+        "should appear once, or with the same labels"
     ]
 
 
@@ -152,7 +152,7 @@ def test_what_is_written_is_what_coco_s_own_tools_expect(tmp_path):
         ),
         (
             {"images": [{"id": 1, "file_name": "a", "unknown_category_ids": [4]}]},
-            "image 1: refers to category 4, which is not there",
+            "image 1: refers to category 4, which does not exist",
         ),
         (
             {
@@ -189,7 +189,7 @@ def test_members_that_are_not_there_are_named(file):
 
 def test_all_faults_are_counted(file):
     found = faults(file(instances(annotations=[(i, 9, 1) for i in range(50)])))
-    assert found[0] == "a.json: annotation 0: refers to image 9, which is not there"
+    assert found[0] == "a.json: annotation 0: refers to image 9, which does not exist"
     assert found[-1] == "... and 30 more faults like these"
 
 

@@ -44,9 +44,9 @@ def test_other_files_are_refused(tmp_path):
         ListError, match=r"in no format that is known here; `format` says which it is: .*jsonl.*tags, csv"
     ):
         recognise(tmp_path / "labels.xml")
-    with pytest.raises(ListError, match="is not there"):
+    with pytest.raises(ListError, match="does not exist"):
         recognise(tmp_path / "labels.csv")
-    with pytest.raises(ListError, match="is not there"):
+    with pytest.raises(ListError, match="does not exist"):
         recognise(tmp_path / ("x" * 300))
 
 

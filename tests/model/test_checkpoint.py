@@ -90,11 +90,13 @@ def test_of_the_other_prefixes_the_nearest_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("alpha", "beta", "clothes-2", "clothes-3", "delta", "dress", "eps", "zeta"):
         (tmp_path / f"{name}-symbol.json").touch()
-    with pytest.raises(CheckpointError, match=r"^cloths-2-symbol\.json: is not there; .* are: clothes-2, clothes-3, "):
+    with pytest.raises(
+        CheckpointError, match=r"^cloths-2-symbol\.json: does not exist; .* prefixes: clothes-2, clothes-3, "
+    ):
         checkpoint.load("cloths-2")
     with pytest.raises(CheckpointError, match=r"are: zeta, beta, "):
         checkpoint.load("zetta")
-    with pytest.raises(CheckpointError, match=r"no/such-symbol\.json: is not there, nor is its folder"):
+    with pytest.raises(CheckpointError, match=r"no/such-symbol\.json: does not exist, and neither does its folder"):
         checkpoint.load("no/such")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"nor any other PREFIX-symbol\.json in its folder"):
@@ -102,13 +104,13 @@ def test_of_the_other_prefixes_the_nearest_are_named(tmp_path, monkeypatch):
 
 
 def test_what_is_no_prefix_for_training_is_told_the_prefix(run):
-    with pytest.raises(CheckpointError, match=r"is not there; the prefix of that file is run, its epoch 4"):
+    with pytest.raises(CheckpointError, match=r"does not exist; the prefix of that file is run, its epoch 4"):
         checkpoint.find_epoch("run-0004.params", 0)
     assert checkpoint.find_epoch("run") == 4
 
 
 def test_an_epoch_that_was_not_kept_is_refused_with_those_that_are(run):
-    with pytest.raises(CheckpointError, match=r"run-0003\.params: is not there; epochs that are: 2, 4"):
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 2, 4"):
         checkpoint.load("run", 3)
     os.link("run-0004.params", "run-0003.params")
     kept = "has not kept; the newest whole checkpoint is of epoch 4; also whole: 2"
@@ -125,7 +127,7 @@ def test_damaged_files_are_passed_over_and_named_and_those_not_kept_only_passed_
         file.write(b"\xff")
     found, faults = checkpoint.newest_whole_epoch("run", run)
     assert found == run.epochs[1]
-    assert faults == ["run-0004.states: is damaged or foreign (its content is not what was written)"]
+    assert faults == ["run-0004.states: is damaged or not the run's (its content is not what was written)"]
     os.truncate("run-0002.params", 50)
     with pytest.raises(CheckpointError, match=r"run-0002\.params: is damaged or foreign \(50 bytes, .*epoch 4$"):
         checkpoint.load("run")
@@ -136,7 +138,7 @@ def test_a_file_without_a_stamp_is_not_taken_for_whole(run):
     first = dataclasses.replace(run.epochs[3], files={"params": run.epochs[3].files["params"]})
     sidecar = dataclasses.replace(run, epochs=(*run.epochs[:3], first))
     assert checkpoint.newest_whole_epoch("run", sidecar)[0] == run.epochs[1]
-    assert "is none of the files that the run kept" in checkpoint.pause_fault("run", Pause(1, 1, 1, {}, {}))
+    assert "is not one of the files that the run kept" in checkpoint.pause_fault("run", Pause(1, 1, 1, {}, {}))
 
 
 def test_a_symbol_that_was_replaced_is_refused(run):

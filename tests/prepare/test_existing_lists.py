@@ -78,4 +78,4 @@ def test_what_cannot_be_read_is_named_with_the_way_past_it(folder, file, content
     with pytest.raises(ListError) as caught:
         read_existing(folder)
     (text,) = caught.value.faults
-    assert re.fullmatch(rf".*/{fault}; mend what is there, or `new` splits anew", text)
+    assert re.fullmatch(rf".*/{fault}; correct the list, or use `new` to split again", text)

@@ -45,7 +45,7 @@ def test_a_missing_image_is_named_with_a_guess(images, name, guess):
     with pytest.raises(ListError) as caught:
         compare_with_folder(listed(images, "579.jpg", name), "s.csv")
     (fault,) = caught.value.faults
-    assert fault == f"s.csv: names {name!r}, but {images / name} is not there{guess.format(above=images.parent)}"
+    assert fault == f"s.csv: names {name!r}, but {images / name} does not exist{guess.format(above=images.parent)}"
 
 
 def test_where_nothing_is_there_it_is_said_once(images):
@@ -59,7 +59,7 @@ def test_where_nothing_is_there_it_is_said_once(images):
         compare_with_folder(listed(images, "a.jpg", "b.jpg"), "s.csv")
     with pytest.raises(ListError, match=f"'sub/x.png' is there, so `root` should be {images}/sub$"):
         compare_with_folder(listed(images, "x.png", "Car.JPG"), "s.csv")
-    with pytest.raises(ListError, match="none: is no folder"):
+    with pytest.raises(ListError, match="none: is not a folder"):
         compare_with_folder(listed(images.parent / "none", "a.jpg"), "s.csv")
 
 

@@ -91,7 +91,7 @@ def test_a_diverged_run_is_not_resumed_and_a_new_one_needs_no_force(folder, capf
     capfd.readouterr()
     train.fit(tiny.config(folder, num_epoch=1))
     assert (
-        f"{folder / 'run.json'}: is of a run that finished no epoch; the new run replaces it\n"
+        f"{folder / 'run.json'}: belongs to a run that finished no epoch; the new run replaces it\n"
         in capfd.readouterr().err
     )
     assert checkpoint.load(str(folder / "run")).epoch == 1

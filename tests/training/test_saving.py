@@ -43,7 +43,7 @@ def test_the_best_and_the_last_epoch_stay_and_all_their_metrics(folder):
     epochs = json.loads((folder / "run.json").read_text())["epochs"]
     assert [sorted(epoch["files"]) for epoch in epochs] == [["params", "states"], [], [], ["params", "states"]]
     assert all(epoch["metrics"]["val"]["hamming"] is not None for epoch in epochs)
-    with pytest.raises(CheckpointError, match=r"run-0003\.params: is not there; epochs that are: 1, 4"):
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 1, 4"):
         checkpoint.load(str(folder / "run"), 3)
     train.resume(folder / "run", {"num_epoch": 6, "keep": "all"}, SILENT)
     assert numbers(folder, "params") == [1, 4, 5, 6]
@@ -127,7 +127,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder, che
     done = run(FULL_DISK, checkout / "tests", folder)
     assert done.stdout == (
         f"{folder}/run-0002.params: cannot be written: File too large; nothing that was saved before is lost: make "
-        "room, then go on with `resume`\n"
+        "room, then continue with `resume`\n"
     ), done.stderr
     assert not list(folder.glob(".*.tmp"))
     assert checkpoint.load(str(folder / "run")).epoch == 1

@@ -135,7 +135,7 @@ def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating)
     options = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3, "keep": "all"}
     train.fit(tiny.config(folder, "whole", **options))
     stop = StopRequest()
-    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*, and saved; go on with `resume`$"):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*, and saved; continue with `resume`$"):
         train.fit(tiny.config(folder, "run", **options), StopAfter(stop, steps, validating), stop=stop)
     assert json.loads((folder / "run.json").read_text())["pause"] is not None
     train.fit(tiny.config(folder, "run", **options), resume=True)
@@ -176,7 +176,7 @@ def test_fit_itself_refuses_a_resume_with_other_settings(folder):
     train.fit(tiny.config(folder, num_epoch=1, cache_mb=1))
     before = (folder / "run.json").read_bytes()
     for changes, message in (
-        ({"lr": 0.2}, r"`lr` 0\.2: the run to resume has 0\.05, and goes on exactly as it began"),
+        ({"lr": 0.2}, r"`lr` 0\.2: the run to resume has 0\.05, and has to continue with it"),
         ({"num_epoch": 2, "freeze": ("bn0_*",)}, r"`freeze` bn0_\*: the run to resume has none"),
     ):
         with pytest.raises(MxmlError, match=message):
@@ -203,7 +203,7 @@ def test_another_device_on_resume_is_told(folder):
     recorder = Recorder()
     train.resume(folder / "run", {"num_epoch": 2, "device": "cpu:0,1"}, recorder)
     assert (
-        "the run began with device cpu and goes on with device cpu:0,1: its parameters will differ by rounding"
+        "the run began with device cpu and continues with device cpu:0,1: its parameters will differ by rounding"
     ) in recorder.notes
     recorder = Recorder()
     train.resume(folder / "run", {"num_epoch": 3}, recorder)
@@ -348,7 +348,7 @@ def test_unreadable_images_are_skipped_and_named_up_to_a_share(folder):
 
 
 def test_missing_images_stop_the_run_before_it_starts(folder):
-    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images are not there, .*check the image root"):
+    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images do not exist, .*check the image root"):
         train.fit(tiny.config(folder, image_train=str(folder)))
     assert not (folder / "run.json").exists()
 
@@ -356,7 +356,7 @@ def test_missing_images_stop_the_run_before_it_starts(folder):
 def test_an_earlier_run_is_kept_unless_told(folder):
     train.fit(tiny.config(folder, num_epoch=2))
     before = (folder / "run-0002.params").read_bytes()
-    with pytest.raises(MxmlError, match=r"run\.json: is there already; go on with `resume`, replace it with `force`"):
+    with pytest.raises(MxmlError, match=r"run\.json: already exists; continue with `resume`, replace it with `force`"):
         train.fit(tiny.config(folder, num_epoch=1))
     assert (folder / "run-0002.params").read_bytes() == before
     train.fit(tiny.config(folder, num_epoch=1), force=True)

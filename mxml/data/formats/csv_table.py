@@ -1,4 +1,4 @@
-"""Tables of text: comma- and tab-separated files as strangers and spreadsheets write them."""
+"""Tables of text: comma- and tab-separated files as users and spreadsheets write them."""
 
 from __future__ import annotations
 

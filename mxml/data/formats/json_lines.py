@@ -31,9 +31,9 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read one object per line: ``image``, its ``labels``, and ``unknown``, the labels of which nobody knows, if any.
+    """Read one object per line: ``image``, its ``labels``, and ``unknown``, the labels that are unknown, if any.
 
-    Other keys are passed over. The images keep the file's order. Raises one ListError with every fault.
+    Other keys are skipped. The images keep the file's order. Raises one ListError with every fault.
     """
     rows = rows_of_names(path, options)
     for number, line in enumerate(read_lines(path), 1):
@@ -96,7 +96,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(text: str) -> int | float:
-    # Python refuses to make an int of thousands of digits, which a key that is passed over may hold.
+    # Python refuses to make an int of thousands of digits, which a key that is skipped may hold.
     return int(text) if len(text) < 20 else float(text)
 
 

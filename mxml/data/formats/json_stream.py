@@ -1,4 +1,4 @@
-"""Large JSON files read as a stream: the objects of named lists one by one, with no more kept than was asked for."""
+"""Large JSON files read as a stream: the objects of named lists one by one, keeping no more than was asked for."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _skip_value(events: Events) -> None:
 
 
 def _skip_rest(events: Events) -> None:
-    """Pass over what is left of the object or list whose start has just passed."""
+    """Skip what is left of the object or list whose start has just passed."""
     depth = 1
     for event, _ in events:
         if event == "number":  # nearly all that there is in a file with outlines of objects

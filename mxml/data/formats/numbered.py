@@ -57,13 +57,13 @@ def column_names(path: Path, count: int, options: FormatOptions) -> tuple[tuple[
         return options.classes, ()
     if count == 1:
         note = (
-            f"{path}: one value of 0 or 1 per image was taken as one label, absent or present; if it is a class "
+            f"{path}: one value of 0 or 1 per image was read as one label, absent or present; if it is a class "
             "number, put a labels.txt with the names of the classes beside it"
         )
     else:
         note = (
-            f"{path}: nothing names its labels, so they are class_0 to class_{count - 1}; a labels.txt beside it or "
-            "`classes_file` names them"
+            f"{path}: its labels have no names, so they are called class_0 to class_{count - 1}; name them "
+            "in a labels.txt beside it or with `classes_file`"
         )
     return tuple(f"class_{number}" for number in range(count)), (note,)
 
@@ -71,7 +71,7 @@ def column_names(path: Path, count: int, options: FormatOptions) -> tuple[tuple[
 def class_table(
     path: Path, numbers: np.ndarray, options: FormatOptions, locations: Locations
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return (N, C) int8 with one present label a row, from (N,) floats that are class numbers; and the C names.
+    """Return (N, C) int8 with one present label per row, from (N,) floats that are class numbers; and the C names.
 
     The names come from the labels.txt beside ``path``, or else ``options``, or else are class_0 to the largest number
     there is. Raises ListError for what is no class number, and for numbers beyond the names.
@@ -122,7 +122,7 @@ def without_repeats(
         faults = [
             f"{location}: {quoted(names[position])} has: {describe(images.labels[position], label_names)}; "
             f"at {first_location} it has: {describe(images.labels[earlier], label_names)}; "
-            "should be there once, or with the same labels"
+            "should appear once, or with the same labels"
             for location, first_location, position, earlier in zip(
                 locations(again[chosen]), locations(firsts[chosen]), again[chosen].tolist(), firsts[chosen].tolist()
             )

@@ -92,7 +92,7 @@ def _is_list(path: Path) -> bool:
 def _read_labels(path: Path) -> tuple[str, ...]:
     """Return the names in label.txt in the order of their numbers."""
     if not path.exists():
-        raise ListError(f"{path}: is not there, should have a number and a name for each label, such as: 0 red")
+        raise ListError(f"{path}: does not exist, should have a number and a name for each label, such as: 0 red")
     numbered: dict[int, tuple[int, str]] = {}
     faults = Faults()
     for line, text in enumerate(read_lines(path), 1):

@@ -45,7 +45,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read the labels in the records' headers, in the records' order; the images themselves are passed over.
+    """Read the labels in the records' headers, in the records' order; the images themselves are skipped.
 
     Several labels per record are columns of 1, 0 and -1, named as in a .lst; a single one is that, too, or a class
     number, as ``holds_class_numbers`` tells. The images are called as the NAME.lst beside has them by their id in its
@@ -163,7 +163,7 @@ def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, pa
     count = int((listed.images.labels[positions] != table).any(axis=1).sum())
     if not count:
         return ()
-    return (f"{listed.path}: {counted(count, 'image')} with other labels here than in {path}, which counts",)
+    return (f"{listed.path}: {counted(count, 'image')} has other labels than {path}, whose labels are used",)
 
 
 # ---- writing

@@ -30,7 +30,7 @@ def what_else(data: bytes) -> str:
         return f"unsupported format ({name}); {wanted}"
     beginning = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if beginning.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return "the file is a web page, not an image (perhaps what a failed download left)"
+        return "the file is a web page, not an image (perhaps the result of a failed download)"
     if beginning.startswith((b"<svg", b"<?xml")):
         return f"unsupported format (SVG or XML); {wanted}"
     if beginning.startswith(b"version https://git-lfs"):
