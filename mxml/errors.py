@@ -42,7 +42,7 @@ class SettingError(MxmlError):
 class ListError(MxmlError):
     """A label list, table or label-name file is wrong.
 
-    ``faults`` holds one finished message per fault, each of one line, whatever the name of a file in it holds;
+    ``faults`` holds one finished message per fault, each of one line, even if a file name in it has control characters;
     ``total`` counts them all, also those that were not kept.
     """
 
@@ -59,10 +59,10 @@ class ListError(MxmlError):
 
 
 class Faults:
-    """Gathers what is wrong with a file or a set, one message per fault, to be raised as one ListError.
+    """Collects the faults of a file or a set, one message per fault, and raises them as one ListError.
 
-    All faults count; the first ``kept`` messages are kept. A caller whose messages cost much to make asks ``has_room``
-    first and calls ``add`` without one.
+    All faults count; the first ``kept`` messages are kept. A caller whose messages are expensive to make asks
+    ``has_room`` first and calls ``add`` without one.
     """
 
     def __init__(self, kept: int = SHOWN_FAULTS):

@@ -50,11 +50,11 @@ SILENT: Progress = _Silent()
 
 
 class ConsoleProgress:
-    """Shows a task on stderr: a bar with rate and time left on a terminal, else a line now and then; notes are lines.
+    """Shows a task on stderr: a bar with rate and time left on a terminal, else a line every few seconds.
 
     With ``log_path``, notes are also added to that file with the time, from the first ``start`` on: a task that never
     starts leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
-    ``wording`` is what notes are put through. Raises StorageError for a log that cannot be written.
+    ``wording`` changes the text of notes. Raises StorageError for a log that cannot be written.
     """
 
     def __init__(self, log_path: str | None = None, wording: Callable[[str], str] = str):
@@ -121,7 +121,7 @@ class ConsoleProgress:
 
     @contextlib.contextmanager
     def bar_hidden(self) -> Iterator[None]:
-        """Take the bar away while something else is written to the terminal."""
+        """Hide the bar while something else is written to the terminal."""
         from tqdm import tqdm
 
         with tqdm.external_write_mode(file=_stream()):
@@ -134,7 +134,7 @@ class ConsoleProgress:
             self._bar = None
 
     def log(self, text: str) -> None:
-        """Add one line to the log alone."""
+        """Add one line only to the log."""
         if self._log_path is None:
             return
         self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
@@ -153,7 +153,7 @@ class ConsoleProgress:
 
 
 class _Part:
-    """Says in lines how far a part has come."""
+    """Reports the progress of a part in lines of text."""
 
     def __init__(self, what: str, total: int, done: int):
         self._what = what
@@ -162,7 +162,7 @@ class _Part:
         self._due = time.monotonic() + _FIRST_LINE
 
     def advance(self, count: int, detail: str) -> str:
-        """Return the line that is due, or an empty text."""
+        """Return the line that should be printed now, or an empty text."""
         self._done += count
         now = time.monotonic()
         if now < self._due or self._done >= self._total:

@@ -14,7 +14,7 @@ from mxml.errors import StorageError
 
 
 class Staging:
-    """A folder to write into, ``path``, and afterwards what became of each of its files.
+    """A folder to write into, ``path``, and afterwards what happened to each of its files.
 
     ``files`` holds pairs of a path in its final place and ``unchanged``, ``written`` or ``replaced``.
     """

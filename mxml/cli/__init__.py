@@ -1,4 +1,4 @@
-"""The ``mxml`` command: its subcommands, loaded when they are called, and the one place that catches errors."""
+"""The ``mxml`` command: its subcommands, imported when they are called, and the place that catches errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SURROUNDINGS = frozenset(
 
 
 class _LazyGroup(click.Group):
-    """A group whose help needs no command's module, so that it answers at once."""
+    """A group whose help does not import the commands' modules, so that it is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -133,5 +133,5 @@ def _one_line(text: str) -> str:
 
 
 def _abandon_output() -> None:
-    """Send what is still to be written nowhere: Python would report the error again while it exits."""
+    """Discard what is still to be written: Python would report the error again while it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -202,7 +202,7 @@ def _fix_lines(fix: FixedList, labels_file: str | None) -> list[str]:
 
     total = counted(fix.images + fix.left_out, "line")
     if not fix.images:
-        return [f"{fix.out}: not written, no good line among the {total} is good"]
+        return [f"{fix.out}: not written, no good line among the {total}"]
     lines = [f"{fix.out}: written without {fix.left_out:,} of {total}"]
     beside = label_names_file(fix.out)
     if fix.label_names == "written":

@@ -80,7 +80,7 @@ def threshold_option(command: Command) -> Command:
 
 
 def merged_thresholds(given: Sequence[Any]) -> Any:
-    """Return what several --threshold say together: all their pairs, or the one that is none; None for none."""
+    """Return several --threshold values as one: all their pairs, or the only value; None without any."""
     if not given:
         return None
     if all(isinstance(value, dict) for value in given):
@@ -115,7 +115,7 @@ def chosen_device(device: str | None, gpus: str | None) -> str | None:
 
 
 def model_options(command: Command) -> Command:
-    """Add what says which checkpoint to use, and what a sidecar would say where there is none."""
+    """Add the options that select a checkpoint, and that replace a missing sidecar."""
     options = (
         click.option(
             "--prefix",
@@ -169,7 +169,7 @@ def model_options(command: Command) -> Command:
 def load_classifier(
     progress: Progress, *, prefix: str, epoch: int | None, device: str | None, gpus: str | None, **given: Any
 ) -> Classifier:
-    """Load the checkpoint that ``model_options`` describe, and say what the classifier notes."""
+    """Load the checkpoint that ``model_options`` describe, and print the classifier's notes."""
     from mxml.inference.classifier import Classifier
     from mxml.runtime.devices import default_device
 

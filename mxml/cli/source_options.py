@@ -35,7 +35,7 @@ FORMAT_NAMES = (
 
 
 def source_options(command: Command) -> Command:
-    """Add what says how to read labels."""
+    """Add the options for reading labels."""
     path = click.Path(path_type=Path)
     options = (
         click.option(

@@ -93,7 +93,7 @@ def read_good_lines(
 ) -> GoodLines:
     """Read a ``.lst`` file as read_lst does, but leave out the faulty lines instead of raising them.
 
-    Raises ListError only for a file that does not exist or is no text, for a line over the limit, and where no line is
+    Raises ListError only for a file that does not exist or is not text, for a line over the limit, and where no line is
     good.
     """
     reader = LstReader(os.fspath(path), num_classes, allow_absolute, any_values, kept_faults=_MOST_KEPT_FAULTS)

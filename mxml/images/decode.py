@@ -1,4 +1,4 @@
-"""Bytes to pixels: the one decoder of training, evaluation and serving."""
+"""Bytes to pixels: the decoder of training, checking and prediction."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def read_file(path: str, limits: Limits = _DEFAULT_LIMITS) -> bytes:
             os.close(handle)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            raise  # the process is short of something; the image is not to blame
+            raise  # the process is short of something; this is not the image's fault
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise ImageError("no such file", path, "missing") from None
         raise ImageError(os.strerror(error.errno or 0), path) from None

@@ -115,7 +115,7 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Augment:
-    """How training images are varied; ``Augment()`` leaves them alone.
+    """How training images are varied; ``Augment()`` changes nothing.
 
     Parameters
     ----------

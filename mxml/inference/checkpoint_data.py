@@ -1,4 +1,4 @@
-"""What a checkpoint says about its data, and what is assumed of one that has no sidecar."""
+"""What a checkpoint says about its data, and what is assumed if it has no sidecar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def own_preprocess(model: Checkpoint) -> Preprocess:
 
 
 def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: Sequence[str]) -> tuple[str, ...]:
-    """Say what is assumed of a checkpoint without a sidecar: with another preprocessing its tags are wrong.
+    """Say what is assumed for a checkpoint without a sidecar: with wrong preprocessing its tags are wrong.
 
     ``names_assumed`` are the label names that are used where none were given.
     """

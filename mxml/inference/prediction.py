@@ -1,4 +1,4 @@
-"""What the model says of one image: which labels it gets, as text, as JSON and drawn beside the image.
+"""The prediction for one image: which labels it gets, as text, as JSON and drawn beside the image.
 
 The JSON has the keys of PaddleX's multi-label pipeline, so that programs written for one read the other.
 """
@@ -42,7 +42,7 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the model says of one image.
+    """The prediction for one image.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class Prediction:
     scores : ndarray of shape (C,)
         Probabilities in [0, 1], float32. NaN where the image could not be read.
     thresholds : float or ndarray of shape (C,), default 0.5
-        From which score on an image gets a label.
+        The lowest score at which an image gets a label.
     top_k : int, default 0
-        How many labels an image gets at most, the best; 0 for no limit.
+        The largest number of labels per image, the best ones; 0 for no limit.
     always_top_k : bool, default False
         Give the ``top_k`` best labels whatever their score. It has no effect where ``top_k`` is 0.
     error : ImageError, optional

@@ -113,7 +113,7 @@ class Choice(Kind):
 class Tuple(Kind):
     """``lengths`` (least, most) whole numbers from ``low`` to ``high`` in round or square brackets.
 
-    A number alone stands for a tuple of one. With ``optional`` ``None`` stands for no tuple at all, with ``gaps`` an
+    A single number means a tuple of one. With ``optional`` ``None`` stands for no tuple at all, with ``gaps`` an
     entry may be ``None``.
     """
 

@@ -180,7 +180,7 @@ def _fault(path: str, stamp: Stamp | None) -> str:
     if found.size != stamp.size:
         return f"{path}: is damaged or not the run's ({found.size:,} bytes, was written with {stamp.size:,})"
     if found != stamp:
-        return f"{path}: is damaged or not the run's (its content is not what was written)"
+        return f"{path}: is damaged or not the run's (its content has changed)"
     return ""
 
 

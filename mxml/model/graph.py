@@ -203,7 +203,7 @@ def draws_random_numbers(graph: Graph) -> bool:
 def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
     """Let BatchNorm layers whose gamma or beta is among ``names`` use and keep their moving statistics.
 
-    A frozen parameter alone would still let the layer's statistics drift with every batch.
+    Freezing only the parameter would still let the layer's statistics drift with every batch.
     """
     if not names:
         return symbol

@@ -18,7 +18,7 @@ logits from about -80 to 16. From 17 on float32 knows no p between 0.9999999 and
 nothing reaches z; below -85 the quotient is capped so that it cannot overflow, and what reaches z shrinks with p.
 Rebuild the head (``mxml.model.symbols``) to be free of both.
 
-Callbacks use NDArray operations alone, since waiting for a value inside one stalls MXNet's engine. An exception that
+Callbacks use only NDArray operations, since waiting for a value inside one stalls MXNet's engine. An exception that
 left a callback would hang or kill the process; so it is kept for ``raise_failure`` and the results become NaN.
 """
 
@@ -134,9 +134,9 @@ _by_op_type: dict[str, Loss] = {}
 
 
 def register(loss: Loss) -> Loss:
-    """Make a loss known: to MXNet, to the check of symbol files and to whatever reads graphs."""
+    """Register a loss: with MXNet, for the check of symbol files, and for reading graphs."""
     if loss.name in _by_name or loss.op_type in _by_op_type:
-        raise ValueError(f"a loss {loss.name!r} or an op_type {loss.op_type!r} is registered already")
+        raise ValueError(f"a loss {loss.name!r} or an op_type {loss.op_type!r} is already registered")
     mx.operator.register(loss.op_type)(_operator_description(loss))
     _by_name[loss.name] = _by_op_type[loss.op_type] = loss
     return loss

@@ -62,7 +62,7 @@ def _parse(path: str | os.PathLike[str]) -> object:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > MAX_BYTES:
-        raise ModelError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, so it is no symbol file")
+        raise ModelError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, so it is not a symbol file")
     try:
         document: object = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -71,7 +71,7 @@ def _parse(path: str | os.PathLike[str]) -> object:
 
 
 def _fault(graph: Graph) -> str:
-    """Say what is wrong with a graph that MXNet has loaded, and so completed where the file is an old one."""
+    """Say what is wrong with a graph that MXNet has loaded; loading completes the graph of an old file."""
     variables = [node.name for node in graph.nodes if node.op == "null"]
     if len(set(variables)) < len(variables):
         return "has two variables of one name"
@@ -108,7 +108,7 @@ class _Document:
         """Return the document written again, with nothing in it but what was understood."""
         nodes = document.get("nodes") if isinstance(document, dict) else None
         if not isinstance(document, dict) or not isinstance(nodes, list):
-            self.fail("is JSON, but no symbol: it has no list of nodes")
+            self.fail("is JSON, but not a symbol: it has no list of nodes")
         if not 0 < len(nodes) <= _MAX_NODES:
             self.fail(f"has {len(nodes):,} nodes; should be 1 to {_MAX_NODES:,}")
         checked = [self.node(position, node) for position, node in enumerate(nodes)]

@@ -6,7 +6,7 @@ The head that mxml builds, on a feature layer of shape (N, C) or, averaged over 
                                            └───────── logits ──────┘          └── label: softmax_label
 
 The names are the original multilabel-MXNet script's. Where the backbone itself keeps a node of such a name, the head's
-node is called ``head_fc`` and so on. Nothing here goes by names: the graph says what is what.
+node is called ``head_fc`` and so on. Nothing here depends on names, only on the graph.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def fine_tune_model(
 ) -> FineTuneModel:
     """Load ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` (of ``epoch``) and replace the head by a new one.
 
-    A multi-label network, the original script's or mxml's own, gets a new head as any other. Raises ModelError naming
+    A multi-label network, the original script's or mxml's own, gets a new head like any other. Raises ModelError naming
     the file at fault.
     """
     files = RunFiles(os.fspath(prefix))

@@ -1,4 +1,4 @@
-"""From one format of labels to another: what the other cannot hold is refused, or a note says it."""
+"""From one format of labels to another: what the other cannot hold is refused or noted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mxml.staging import staged
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written: a set, the formats that its sources had, and what became of each file.
+    """The result of a conversion: the set, the formats that its sources had, and what happened to each file.
 
     ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``; ``notes`` are lines for the user.
     """

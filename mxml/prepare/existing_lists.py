@@ -117,7 +117,7 @@ def _read_existing(folder: Path) -> ExistingLists:
 
 
 def refuse_left_over(folder: Path, subsets: int) -> None:
-    """Raise ListError where a list is in ``folder`` that lists of so many subsets would not replace."""
+    """Raise ListError if ``folder`` has a list that a split into this many subsets would not replace."""
     for subset in SUBSETS[subsets:]:
         file = folder / f"{subset}.lst"
         if file.is_file():

@@ -15,7 +15,7 @@ _CORRUPT = "Corrupt JPEG data: "
 
 
 def image_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Finding]:
-    """Yield what is wrong with each line, and with each image for itself."""
+    """Yield what is wrong with each line, and with each single image."""
     yield from _line_findings(lists)
     yield from _fault_findings(lists, scan)
     yield from _damage_findings(lists, scan)

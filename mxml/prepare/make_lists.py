@@ -33,7 +33,7 @@ _SHOWN_PAIRS = 5
 
 @dataclass(frozen=True)
 class MadeLists:
-    """What was made: a list for each subset, the label names, and what became of each file.
+    """The lists that were made: one per subset, the label names, and what happened to each file.
 
     ``sources`` are the files and folders that were read, ``formats`` what format each has. ``kept`` counts the images
     that stayed in the subset that earlier lists have them in. ``files`` holds pairs of a path and ``unchanged``,
@@ -57,7 +57,7 @@ class MadeLists:
 
     @property
     def unchanged(self) -> bool:
-        """Say whether all files were there already, with this content."""
+        """Say whether all files existed already, with this content."""
         return all(state == "unchanged" for _, state in self.files)
 
 
@@ -80,14 +80,14 @@ def make_lists(
     ``lists.json`` beside the lists remembers the root. The same images, lists and settings give the same bytes
     everywhere.
 
-    Images that a list in ``out`` has already stay in that subset, unless ``split.new``, and keep their line's place and
-    index number there; new images follow after them. Only a list that keeps every line as it was is replaced without
+    Images that are already in a list in ``out`` stay in that subset, unless ``split.new``, and keep their line and
+    index number there; new images are added at the end. Only a list that keeps every line as it was is replaced without
     ``force``. Images without a list are split by iterative stratification.
 
     The files appear together or not at all. Raises ListError for faults in a source, for images that are missing under
     the root, for lists in ``out`` whose split cannot be kept, and for a subset that would be empty; StorageError for
-    files with other content already there, unless ``force`` lets them be replaced, and for files that cannot be
-    written; SettingError and MxmlError for a ``group_by`` that is no regular expression or finds nothing.
+    existing files with other content, unless ``force``, and for files that cannot be
+    written; SettingError and MxmlError for a ``group_by`` that is not a regular expression or finds nothing.
     """
     sources = _with_default_paths(sources)
     outputs = _refuse_to_write_over_sources(sources, out)
@@ -184,7 +184,7 @@ def _refuse_empty(lists: dict[str, ContinuedList], split: Split, kept_count: int
 def _write(
     lists: dict[str, ContinuedList], labelled: LabelledImages, existing: ExistingLists, force: bool
 ) -> tuple[tuple[Path, str], ...]:
-    """Write all files or none; return what became of each."""
+    """Write all files or none; return what happened to each."""
     nothing_lost = (
         bool(existing.lists)
         and existing.label_names == labelled.label_names

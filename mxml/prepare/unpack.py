@@ -21,7 +21,7 @@ from mxml.text import quoted
 
 
 class Unpacked(NamedTuple):
-    """How many images of a file were written under ``root``, and how many were there already."""
+    """How many images of a file were written under ``root``, and how many existed already."""
 
     path: Path
     root: Path
@@ -30,7 +30,7 @@ class Unpacked(NamedTuple):
 
 
 def unpack_sources(sources: LabelSources, *, progress: Progress = SILENT) -> tuple[Unpacked, ...]:
-    """Write the images of all RecordIO files among the sources under the sources' root; return what each came to.
+    """Write the images of all RecordIO files among the sources under the sources' root; return the result for each.
 
     The labels are read once before, so that no image is written where they have a fault. Raises ListError as
     ``LabelSources.read`` and ``unpack_images`` do.
@@ -61,7 +61,7 @@ def unpack_images(path: Path, root: Path, *, progress: Progress = SILENT) -> Unp
 
 
 class _Unpacking:
-    """Writes images into a temporary folder, and moves them into place once none of them is in anything's way."""
+    """Writes images into a temporary folder, and moves them into place if none conflicts with another file."""
 
     def __init__(self, file: RecordFile, root: Path, temporary: Path):
         from mxml.images.decode import Limits
@@ -153,7 +153,7 @@ class _Unpacking:
         return ""
 
     def finish(self) -> tuple[int, int]:
-        """Move the images into place; return how many were written, and how many were there already.
+        """Move the images into place; return how many were written, and how many existed already.
 
         Where that fails, what was done is undone.
         """

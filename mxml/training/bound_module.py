@@ -102,7 +102,7 @@ class BoundModule:
         """Take one optimizer step on a batch and return its logits (B, C) float32, from before the step.
 
         Where a logit is not finite the parameters are left as they were: ``not_finite`` then tells whether the step
-        before has broken them, or this batch's images alone are the cause.
+        before has broken them, or only this batch's images are the cause.
 
         Returns as soon as the forward pass is done; the rest runs on while the caller prepares the next batch.
         """

@@ -1,4 +1,4 @@
-"""What a training run is asked to do, as one value that is checked, written to the sidecar and read back."""
+"""The settings of a training run, as one value that is checked, written to the sidecar and read back."""
 
 # No postponed annotations here: settings_of reads the types of the fields, also on Python 3.9.
 

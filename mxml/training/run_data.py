@@ -1,4 +1,4 @@
-"""What a run trains and validates on: both lists, read and checked, with the label names and how images are shown."""
+"""The data of a run: both lists, read and checked, with the label names and the preprocessing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
 
 
 def preprocess_of(config: TrainConfig) -> Preprocess:
-    """Return the preprocessing that ``config`` asks for: its preset with what it replaces."""
+    """Return the preprocessing of ``config``: its preset, with the settings that replace parts of it."""
     base = preset(config.preset, config.image_shape[1:])
     changes: dict[str, Any] = {
         name: value
@@ -73,7 +73,7 @@ def preprocess_of(config: TrainConfig) -> Preprocess:
 
 
 def augment_of(config: TrainConfig) -> Augment:
-    """Return the random changes that ``config`` asks for while training."""
+    """Return the augmentation of ``config``."""
     return Augment(
         rand_crop=config.rand_crop,
         rand_mirror=config.rand_mirror,

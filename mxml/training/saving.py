@@ -31,7 +31,7 @@ def save_pause(module: BoundModule, prefix: str) -> dict[str, Stamp]:
 
 
 def without_files(epochs: Sequence[Epoch], best_epoch: int | None, keep: str) -> tuple[Epoch, ...]:
-    """Return the epochs as the sidecar names them: with files only where ``keep`` says so, else with metrics alone."""
+    """Return the epochs as the sidecar names them: with files only where ``keep`` says so, else only with metrics."""
     if keep == "all":
         return tuple(epochs)
     kept = {best_epoch, epochs[-1].epoch}

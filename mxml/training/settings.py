@@ -18,7 +18,7 @@ from mxml.errors import SettingError
 OnResume = Literal["same", "larger", "free"]
 
 Check = Callable[[Any], str]
-"""Takes a value and returns what it should be, or an empty text where it is good."""
+"""Takes a value and returns what it should be, or an empty text if it is valid."""
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def required(self) -> bool:
-        """Say whether a value has to be given."""
+        """Say whether a value is required."""
         return self.default is dataclasses.MISSING
 
     def checked(self, value: Any) -> Any:

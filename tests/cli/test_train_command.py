@@ -114,7 +114,7 @@ USAGE = [
     (train("--save-name", "folder/"), "--save-name 'folder/': names no files"),
     (train("--device", "cpu"), "--gpus and --device say the same"),
     (train("--gpus", "one"), "--gpus one: should be numbers of GPUs"),
-    (train("--resume", "--force"), "--resume goes on with a run and --force replaces it"),
+    (train("--resume", "--force"), "--resume continues a run and --force replaces it"),
     (train("--lr", "fast"), "'--lr': 'fast' is not a valid float"),
     (train("--lr", "nan"), "--lr nan: should be a positive number"),
     (train("--image-shape", "3,32"), "'3,32' has 2 numbers, should have 3"),

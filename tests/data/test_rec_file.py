@@ -193,7 +193,7 @@ def test_the_labels_of_the_records_count(rec):
     found = read(rec([packed(5, [0, 1]), packed(6, [1, 1])], "5\t0\t1\ta.jpg\n6\t0\t0\tb.jpg\n"))
     assert found.images.labels.tolist() == [[0, 1], [1, 1]]
     assert found.notes[0].replace(str(rec([]).parent), "") == (
-        "/x.lst: 1 image with other labels here than in /x.rec, which counts"
+        "/x.lst: 1 image with other labels than in /x.rec; those in /x.rec are used"
     )
     other_kind = read(rec([packed(5, [0, 1]), packed(6, [1, 1])], "5\t3.5\ta.jpg\n6\t1\tb.jpg\n"))
     assert other_kind.images.labels.tolist() == [[0, 1], [1, 1]]

@@ -81,7 +81,7 @@ def test_a_real_tree_is_read_with_difficult_objects_unknown(tree):
     )
     assert found.notes == (
         f"{path}: read trainval.txt, not test.txt, train.txt, val.txt",
-        f"{path}: 1 label of an image with only difficult objects, taken as unknown",
+        f"{path}: 1 label of an image with only difficult objects, read as unknown",
     )
     assert read(path, difficult="present")[1][0] == ("JPEGImages/2008_000008.jpg", [0, 1, 1])
     assert read(path, difficult="absent") == (
@@ -282,7 +282,7 @@ def test_a_faulty_set_is_named(tree, train, expected):
         ({"train": "a\n", "cat_train": "a 1\nb 2\n"}, "ImageSets/Main/cat_train.txt:2: is 'b 2', should be an image's"),
         ({"train": "a\n", "cat_train": "a 1\na 0\n"}, "ImageSets/Main/cat_train.txt:2: 'a' is 0, was 1"),
         ({"train": "a\n", "_train": "a 1\n"}, "ImageSets/Main: the label name is empty"),
-        ({"x": None}, "ImageSets/Main: holds no set of images, should hold trainval.txt, or train.txt and the like"),
+        ({"x": None}, "ImageSets/Main: holds no set of images, should hold trainval.txt, or train.txt or similar"),
     ],
 )
 def test_faulty_class_files_are_named(tree, sets, expected):

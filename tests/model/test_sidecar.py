@@ -92,7 +92,7 @@ def changed(**fields):
         ({"epochs__1__epoch": -2}, r"epochs\[1\]\.epoch"),
         ({"epochs__1__epoch": 10**9}, r"epochs\[1\]\.epoch"),
         ({"epochs__1__epoch": True}, r"epochs\[1\]\.epoch"),
-        ({"epochs__1__epoch": 1}, "epochs that are out of order or there twice"),
+        ({"epochs__1__epoch": 1}, "epochs that are out of order or repeated"),
         ({"epochs__1__files__params__size": 1.5}, r"epochs\[1\]\.files"),
         ({"best_epoch": "2"}, "best_epoch"),
         ({"pause__batch": -1}, r"pause\.batch"),

@@ -771,7 +771,7 @@ def test_nothing_is_written_of_a_list_without_a_usable_image(folder):
     for path in folder.root.iterdir():
         path.unlink()
     done = folder.mxml("train.lst", "--fix", "new/fixed.lst")
-    assert done.returncode == 1 and "new/fixed.lst: not written, none of the 4 lines is good" in done.stdout
+    assert done.returncode == 1 and "new/fixed.lst: not written, no good line among the 4 lines" in done.stdout
     assert not (folder.path / "new").exists()
 
 

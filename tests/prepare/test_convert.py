@@ -282,7 +282,7 @@ def test_the_command_refuses_in_one_line(tmp_path, mxml):
     done = mxml("labels.csv", "--to", "coco", "--out", "x.csv")
     assert done.stderr == "mxml: x.csv: should end in .json, as files of the format coco do\n"
     done = mxml("labels.csv", "--to", "tags", "--out", "./labels.csv", "--force")
-    assert done.stderr == "mxml: labels.csv: is to be read, and would be written over; --out should name another file\n"
+    assert done.stderr == "mxml: labels.csv: is a source and would be overwritten; --out should name another file\n"
     assert not (tmp_path / "x.csv").exists()
     assert mxml("labels.csv", "--to", "nothing", "--out", "x").returncode == 2
     assert mxml("--to", "csv", "--out", "x").returncode == 2

@@ -156,11 +156,11 @@ def test_lists_that_lose_images_or_change_labels_need_force(place):
     table.write_text(whole.replace("9.jpg,1,1\n", "", 1))
     with pytest.raises(ListError, match=r"^images/labels.csv: lacks 1 of the images .* or `force` leaves them out$"):
         make()
-    assert "1 image of the lists that were there is not in images/labels.csv, and left out" in make(force=True).notes
+    assert "1 image of the existing lists is not in images/labels.csv, and left out" in make(force=True).notes
     table.write_text(whole)
     make()
     table.write_text("".join(line for line in whole.splitlines(keepends=True) if "5.jpg" not in line))
-    assert "3 images of the lists that were there are not in images/labels.csv, and left out" in make(force=True).notes
+    assert "3 images of the existing lists are not in images/labels.csv, and left out" in make(force=True).notes
     table.write_text(whole)
     assert make().label_names == ("red", "dress")
     assert set(subsets(place)) == {f"{i}.jpg" for i in range(30)}
@@ -177,7 +177,7 @@ def test_lists_of_other_images_are_no_subsets_to_keep(place):
     make()
     before = written(place)
     with pytest.raises(
-        ListError, match=r"^lists: has lists that name none of these images.* the `root` that they were"
+        ListError, match=r"^lists: has lists that contain none of these images.* the `root` that they were"
     ):
         table = (place / "images/labels.csv").read_text()
         (place / "labels.csv").write_text("\n".join(f"images/{line}" for line in table.splitlines()))
@@ -190,7 +190,7 @@ def test_another_split_than_the_lists_have_is_noted(place):
     made = make(shares=(0.6, 0.4))
     assert made.unchanged
     assert made.notes == (
-        "train.lst has 80.0% of the images, and 60.0% were asked for: 30 images kept their subset; "
+        "train.lst has 80.0% of the images, and 60.0% were asked for: 30 images stayed in their subset; "
         "`new` splits all of them again",
     )
 
@@ -198,7 +198,7 @@ def test_another_split_than_the_lists_have_is_noted(place):
 def test_a_list_is_not_read_and_written_at_once(place):
     make()
     before = written(place)
-    with pytest.raises(ListError, match=r"^lists/train.lst: is to be read, and would be written over; `out`"):
+    with pytest.raises(ListError, match=r"^lists/train.lst: is a source and would be overwritten; `out`"):
         make(Path("lists/train.lst"), force=True)
     assert written(place) == before
 
@@ -207,7 +207,8 @@ def test_groups_too_large_for_a_part_are_said_to_be(place):
     for i in range(30):
         write_picture(place / "images" / f"{i}.jpg", 1, quality=50 + i)
     with pytest.raises(
-        ListError, match=r"^30 images, in 1 group that stays together, are too few .* val\.lst; `ignore_duplicates`"
+        ListError,
+        match=r"^30 images, in 1 group that stays together, are too few .* val\.lst; with `ignore_duplicates`",
     ):
         make()
     with pytest.raises(
@@ -223,7 +224,7 @@ def test_a_third_part_that_no_image_is_left_for_is_said_to_be_empty(place):
     with pytest.raises(ListError) as caught:
         make(shares=(0.8, 0.1, 0.1))
     assert caught.value.faults == (
-        "test.lst would be empty, as 30 of 30 images keep their subset in the lists that are there; "
+        "test.lst would be empty, as 30 of 30 images stay in their subset in the existing lists; "
         "`new` splits all of them again",
     )
     assert len(make(shares=(0.8, 0.1, 0.1), new=True, force=True).subsets["test"]) == 3
@@ -250,7 +251,7 @@ def test_a_list_that_would_be_left_over_is_refused(place):
     make(shares=(0.6, 0.2, 0.2))
     before = written(place)
     for new_split in (False, True):
-        with pytest.raises(ListError, match=r"^lists/test.lst: is there from a split into 3, and would be left over"):
+        with pytest.raises(ListError, match=r"^lists/test.lst: is left from a split into 3, and would not belong"):
             make(force=True, new=new_split)
     assert written(place) == before
 

@@ -105,6 +105,6 @@ def test_a_run_that_diverged_later_keeps_its_epochs_and_says_where_to_start(fold
     path.write_text(json.dumps({**json.loads(path.read_text()), "diverged": 3}))
     with pytest.raises(TrainingError, match=r"in epoch 3: .*from epoch 2 of this one: `model` .*run, `epoch` 2$"):
         train.resume(folder / "run", {"num_epoch": 4}, SILENT)
-    with pytest.raises(CheckpointError, match=r"run\.json: is there already"):
+    with pytest.raises(CheckpointError, match=r"run\.json: already exists"):
         train.fit(tiny.config(folder), SILENT)
     assert checkpoint.load(str(folder / "run")).epoch in (1, 2)

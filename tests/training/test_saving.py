@@ -56,7 +56,7 @@ def test_files_that_a_killed_run_no_longer_needed_go_with_the_next_epoch(folder)
     for ending in ("params", "states"):
         shutil.copy(folder / f"run-0001.{ending}", folder / f"run-0002.{ending}")
     with pytest.raises(
-        CheckpointError, match=r"run-0002\.params: is of an epoch that the run in .* has not kept; .* 3"
+        CheckpointError, match=r"run-0002\.params: belongs to an epoch that the run in .* did not keep; .* 3"
     ):
         checkpoint.load(str(folder / "run"), 2)
     train.resume(folder / "run", {"num_epoch": 4}, SILENT)
@@ -158,4 +158,4 @@ except DeviceError as error:
 @pytest.mark.parametrize("megabytes", [400, 700])
 def test_too_little_memory_is_one_line_that_names_the_batch_size(folder, checkout, megabytes):
     done = run(NO_MEMORY, checkout / "tests", folder, megabytes)
-    assert re.fullmatch(r".*\b64 images.*; lower `batch_size`\n", done.stdout), done.stderr
+    assert re.fullmatch(r".*\b64 images.*; reduce `batch_size`\n", done.stdout), done.stderr

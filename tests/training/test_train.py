@@ -233,10 +233,10 @@ def test_a_replaced_symbol_is_noticed(folder):
     path = folder / "run-symbol.json"
     path.write_text(path.read_text().replace('"relu"', '"tanh"'))
     with pytest.raises(
-        CheckpointError, match=r"run-symbol\.json: is damaged or foreign .*put the run's own symbol back"
+        CheckpointError, match=r"run-symbol\.json: is damaged or not the run's .*put the run's own symbol back"
     ):
         checkpoint.load(str(folder / "run"))
-    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or foreign"):
+    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or not the run's"):
         train.fit(tiny.config(folder, num_epoch=2), resume=True)
 
 
@@ -372,7 +372,9 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
     damaged = bytearray(wanted)
     damaged[-300] ^= 1
     (folder / "run-0003.params").write_bytes(damaged)
-    with pytest.raises(CheckpointError, match=r"run-0003\.params: is damaged or foreign .*newest whole .*epoch 2"):
+    with pytest.raises(
+        CheckpointError, match=r"run-0003\.params: is damaged or not the run's .*newest whole .*epoch 2"
+    ):
         checkpoint.load(str(folder / "run"), 3)
     recorder = Recorder()
     train.fit(tiny.config(folder, **options), recorder, resume=True)
@@ -411,7 +413,9 @@ def test_a_run_whose_data_has_moved_is_resumed_and_remembers_where_it_is(folder)
 def test_an_epoch_that_the_run_never_finished_is_refused(folder):
     train.fit(tiny.config(folder, num_epoch=1))
     shutil.copy(folder / "run-0001.params", folder / "run-0009.params")
-    with pytest.raises(CheckpointError, match=r"run-0009\.params: is of no finished epoch .*newest whole .*epoch 1"):
+    with pytest.raises(
+        CheckpointError, match=r"run-0009\.params: does not belong to a finished epoch .*newest whole .*epoch 1"
+    ):
         checkpoint.load(str(folder / "run"), 9)
 
 

@@ -48,7 +48,7 @@ class Format(Protocol):
     """How its files end; none where it is a folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Say whether ``path``, which is there, looks like this format; reads no more than its beginning."""
+        """Say whether ``path``, which exists, looks like this format; reads no more than its beginning."""
 
     def default_root(self, path: Path) -> Path:
         """Return the image folder that is used where none is given."""
@@ -138,7 +138,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def require_there(path: Path) -> None:
-    """Raise ListError where nothing is at ``path``."""
+    """Raise ListError if ``path`` does not exist."""
     # Unlike Path.exists this is also right about a name that is longer than names may be.
     if not os.path.exists(path):
         raise ListError(f"{path}: does not exist, should be a file of labels or a folder of labelled images")

@@ -26,7 +26,7 @@ _EXAMPLE = '{"image": "a.jpg", "labels": ["red", "dress"]}'
 
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a file that calls itself JSON Lines."""
+    """Say whether ``path`` is a file with the suffix of JSON Lines."""
     return path.suffix.lower() in (".jsonl", ".ndjson") and not path.is_dir()
 
 

@@ -16,7 +16,7 @@ from mxml.errors import SHOWN_FAULTS, ListError
 from mxml.text import counted, quoted, shown
 
 MAX_CLASS_NUMBER = 100_000
-"""Largest class number where nothing names the classes: a larger one is some other number."""
+"""Largest class number where nothing names the classes: a larger number is not a class number."""
 
 Locations = Callable[[np.ndarray], list[str]]
 """Says where in its file the images at some positions of a set are; called only where there is something to say."""
@@ -74,7 +74,7 @@ def class_table(
     """Return (N, C) int8 with one present label per row, from (N,) floats that are class numbers; and the C names.
 
     The names come from the labels.txt beside ``path``, or else ``options``, or else are class_0 to the largest number
-    there is. Raises ListError for what is no class number, and for numbers beyond the names.
+    there is. Raises ListError for what is not a class number, and for numbers beyond the names.
     """
     beside = names_beside(path)
     if beside:

@@ -62,7 +62,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
 def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the list, and label.txt beside it; raise ListError for a path that would not read back."""
     if target.name == _LABELS:
-        raise ListError(f"{target.name}: is where the label names go, the list should be called train.txt or the like")
+        raise ListError(f"{target.name}: is where the label names go; give the list another name, such as train.txt")
     names = labelled.images.names()
     if len(labelled.label_names) > _MAX_LABELS:
         raise ListError(f"{target.name}: cannot hold {len(labelled.label_names):,} labels per line; coco can")

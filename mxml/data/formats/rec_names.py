@@ -41,7 +41,7 @@ class Listed:
 
 
 def read_listed(path: Path, allow_absolute: bool) -> Listed | None:
-    """Read the NAME.lst beside NAME.rec, None if there is none; raise ListError for an index that is there twice."""
+    """Read the NAME.lst beside NAME.rec, None if there is none; raise ListError for an index that appears twice."""
     file = path.with_suffix(".lst")
     if not os.path.lexists(file):
         return None

@@ -1,4 +1,4 @@
-"""What a file is that is no image, or one that is not read."""
+"""What a file is if it is not an image, or not in a format that is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHERS = (
 
 
 def what_else(data: bytes) -> str:
-    """Say what a file is that is none of FORMATS."""
+    """Say what a file is that has none of FORMATS."""
     wanted = "convert it to JPEG, PNG, WebP, BMP or TIFF"
     if not data:
         return "the file is empty"
