@@ -64,7 +64,7 @@ def write_random_start(folder: Path, seed: int) -> Path:
 
 
 def fine_tune(start: Path, prefix: Path, seed: int, num_epoch: int) -> list[dict[str, Any]]:
-    """Run `mxml train` on the sample; return each epoch's figures as the sidecar has them."""
+    """Run `mxml train` on the sample; return each epoch's metrics as the sidecar has them."""
     options = {
         "--model": start,
         "--prefix": prefix,
@@ -88,10 +88,10 @@ def fine_tune(start: Path, prefix: Path, seed: int, num_epoch: int) -> list[dict
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{start.name}, seed {seed}: exit {done.returncode}\n{done.stderr}")
-    figures = [epoch["figures"] for epoch in json.loads(Path(f"{prefix}.json").read_text())["epochs"]]
-    curve = " ".join(f"{each['val']['mAP']:.3f}" for each in figures)
+    metrics = [epoch["metrics"] for epoch in json.loads(Path(f"{prefix}.json").read_text())["epochs"]]
+    curve = " ".join(f"{each['val']['mAP']:.3f}" for each in metrics)
     print(f"seed {seed}  {start.name}: {curve}", file=sys.stderr, flush=True)
-    return figures
+    return metrics
 
 
 def summary(runs: list[list[dict[str, Any]]]) -> list[float]:

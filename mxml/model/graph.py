@@ -173,7 +173,7 @@ def _before_sigmoid(graph: Graph, entry: tuple[int, int]) -> tuple[int, int]:
     if node.op == "sigmoid" or (node.op == "Activation" and node.attrs.get("act_type") == "sigmoid"):
         return node.inputs[0]
     raise ModelError(
-        f"its output comes from {node.name!r} ({node.op}), not from a sigmoid, so it is no multi-label network; "
+        f"its output comes from {node.name!r} ({node.op}), not from a sigmoid, so it is not a multi-label network; "
         "fine-tune it first with mxml train"
     )
 

@@ -105,10 +105,10 @@ def merge_params(
     """Give a multi-label network its parameters: those of the same name and shape, and a fresh head where it has none.
 
     ``dropped`` names the parameters that may be left over, the old head's; they are not used even where the new head
-    has the same names. The new head begins at zero, where every label has probability 1/2 whatever the features'
-    scale; drawn at random, as the original script draws it, large features (SqueezeNet's) make it begin with errors so
-    sure that most of a short run goes into unlearning them. Raises ModelError listing what is missing, left over or of
-    another shape.
+    has the same names. The new head begins at zero: every label then has probability 1/2, whatever the features'
+    scale. With random weights, as in the original script, large features (SqueezeNet's) give confident mistakes, and
+    most of a short run is spent on correcting them. Raises ModelError listing what is missing, left over or of another
+    shape.
     """
     given_args = {name: value for name, value in arg_params.items() if name not in dropped}
     given_aux = {name: value for name, value in aux_params.items() if name not in dropped}

@@ -99,7 +99,7 @@ def test_of_the_other_prefixes_the_nearest_are_named(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r"no/such-symbol\.json: does not exist, and neither does its folder"):
         checkpoint.load("no/such")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match=r"nor any other PREFIX-symbol\.json in its folder"):
+    with pytest.raises(CheckpointError, match=r"has no other PREFIX-symbol\.json"):
         checkpoint.load("empty/run")
 
 

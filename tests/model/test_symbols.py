@@ -392,7 +392,9 @@ def test_outputs_that_fit_one_by_one_and_not_together_are_refused():
         DeviceError, match=r"training with 1 image at a time needs 4,024\.\d GiB for .*; there are \d+\.\d GiB"
     ):
         network.check_memory(1, training=True)
-    with pytest.raises(DeviceError, match=r"a pass with 1,000 images at a time needs 2,011\.7 GiB.*reduce `batch_size`"):
+    with pytest.raises(
+        DeviceError, match=r"a pass with 1,000 images at a time needs 2,011\.7 GiB.*reduce `batch_size`"
+    ):
         network.check_memory(1000, training=False)
     both = mx.sym.add_n(
         *[mx.sym.relu(mx.sym.tile(mx.sym.Variable("data"), reps=(1, 10, 1000, 1000))) for _ in range(2000)]
