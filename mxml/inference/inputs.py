@@ -33,7 +33,7 @@ _WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB ord
 def expand_inputs(inputs: Iterable[str], note: Callable[[str], None] = SILENT.note) -> list[str]:
     """Return image paths in the order named; a folder gives the images below it, a pattern what it matches, sorted.
 
-    A file is taken as it is, whatever its name; in folders, suffixes tell images, and hidden ones are skipped. A
+    A file is taken as it is, whatever its name; in folders, suffixes tell images, and hidden ones are passed over. A
     pattern's ``**`` stands for any folders. ``note`` is told of files in a folder that are images of another format.
     Raises MxmlError for an input that gives no image.
     """
@@ -41,7 +41,7 @@ def expand_inputs(inputs: Iterable[str], note: Callable[[str], None] = SILENT.no
     for entry in inputs:
         found = _files(entry, note)
         if found == [entry] and not os.path.exists(entry):
-            raise MxmlError(f"{entry or repr(entry)}: does not exist, should be {_NAMES}")
+            raise MxmlError(f"{entry or repr(entry)}: is not there, should be {_NAMES}")
         paths += found
     return paths
 

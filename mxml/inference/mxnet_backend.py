@@ -57,7 +57,7 @@ class MxnetBackend:
                 padded = np.zeros(self._shape, np.float32)
                 padded[:count] = data
                 data = padded
-            # A view, since MXNet marks what it is given as read-only; it is done with it once the output is there.
+            # A view, since MXNet marks what it is handed as read-only; it is done with it once the output is there.
             batch = mx.io.DataBatch([mx.nd.from_numpy(np.ascontiguousarray(data).view())])
             self._module.forward(batch, is_train=False)
             logits: np.ndarray = self._module.get_outputs()[0].asnumpy()

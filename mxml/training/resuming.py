@@ -72,17 +72,15 @@ def _trusted(
                 require_trusted_root(root, path, what, folder)
         except CheckpointError as error:
             raise CheckpointError(
-                f"{error}; set `data_{name}` to it, and `image_{name}` to its image folder"
+                f"{error}; name it as `data_{name}`, and its images' folder as `image_{name}`"
             ) from error
     if config.labels is not None and "labels" not in given:
         try:
             require_trusted(config.labels, "the run's file of label names", folder, None)
         except CheckpointError as error:
-            raise CheckpointError(f"{error}; set `labels` to it") from error
+            raise CheckpointError(f"{error}; name it as `labels`") from error
     if config.allow_absolute and "allow_absolute" not in given:
-        note(
-            "the run allowed its lists to name images anywhere; this resume allows it only if you set `allow_absolute`"
-        )
+        note("the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`")
         return dataclasses.replace(config, allow_absolute=False)
     return config
 

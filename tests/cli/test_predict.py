@@ -242,7 +242,7 @@ USAGE = [
     ((*PREDICT, "--top-k", "-1"), "-1 is not in the range"),
 ]
 FAULTS = [
-    ((*PREDICT, "none.jpg"), r"none\.jpg: does not exist"),
+    ((*PREDICT, "none.jpg"), r"none\.jpg: is not there"),
     ((*PREDICT, "empty"), "empty: holds no image"),
     ((*PREDICT, "*.gif"), r"\*\.gif: no file matches"),
     ((*PREDICT, "images/2-0.png", "--save-img", "two.txt"), r"two\.txt: cannot be made \(File exists\)"),

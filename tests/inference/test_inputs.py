@@ -48,10 +48,10 @@ def test_files_folders_and_patterns_give_images_in_the_order_named(inputs, found
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("photos/none.jpg", r"^photos/none\.jpg: does not exist, should be an image, a folder or a pattern"),
+        ("photos/none.jpg", r"^photos/none\.jpg: is not there, should be an image, a folder or a pattern"),
         ("photos/*.gif", r"^photos/\*\.gif: no file matches"),
         ("empty", r"^empty: holds no image, should hold files that end in \.bmp, "),
-        ("", r"^'': does not exist"),
+        ("", r"^'': is not there"),
     ],
 )
 def test_an_input_that_gives_no_image_is_refused(entry, message):
