@@ -30,7 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hashes", type=int, default=1_000_000)
-    parser.add_argument("--measure", choices=MEASURES, help="measure this in this process and print figures as JSON")
+    parser.add_argument(
+        "--measure", choices=MEASURES, help="measure this in this process and print the results as JSON"
+    )
     parser.add_argument("--data", type=Path, help="the folder of miml-scene")
     parser.add_argument("--workers", type=int, help="threads or processes that scan; as many as mxml takes by itself")
     arguments = parser.parse_args()

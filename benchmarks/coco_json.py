@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--reader", choices=READERS, help="read FILE in this process and print the figures as JSON")
+    parser.add_argument("--reader", choices=READERS, help="read FILE in this process and print the results as JSON")
     parser.add_argument("--file", type=Path, help="what --reader reads")
     arguments = parser.parse_args()
     if arguments.reader:

@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--reader", choices=READERS, help="read LIST in this process and print the figures as JSON")
+    parser.add_argument("--reader", choices=READERS, help="read LIST in this process and print the results as JSON")
     parser.add_argument("--list", type=Path, help="what --reader reads")
     arguments = parser.parse_args()
     if arguments.reader:

@@ -1,6 +1,6 @@
 """Multi-label image classification on Apache MXNet: fine-tune, evaluate and predict.
 
-The public names load on first use, so that ``import mxml`` costs nothing and leaves MXNet alone until it is needed.
+The public names load on first use, so that ``import mxml`` is fast and does not load MXNet until it is needed.
 A program's own ``import mxnet`` works after it, with the threads that mxml would set.
 """
 

@@ -2,8 +2,8 @@
 
 ::
 
-    MxmlError                 anything a person can mend; the command line prints it as one line and exits 1
-    ├── SettingError          a value that a setting cannot have; the command line exits 2, as for wrong usage
+    MxmlError                 anything that the user can fix; the command line prints it as one line and exits 1
+    ├── SettingError          an invalid value of a setting; the command line exits 2, as for wrong usage
     ├── ListError             a label list or label-name file; may hold many faults, each ``file:line: ...``
     ├── ImageError            an image that cannot be read; ``path``, ``reason`` and ``kind``
     ├── ModelError            a symbol or parameter file that cannot be used, or does not fit
@@ -28,11 +28,11 @@ SHOWN_FAULTS = 20
 
 
 class MxmlError(Exception):
-    """Base of every error that names its cause and its remedy in one line."""
+    """Base class of mxml's errors; the message names the cause and the remedy in one line."""
 
 
 class SettingError(MxmlError):
-    """A setting has a value that it cannot have: ``setting`` names it."""
+    """A setting has an invalid value: ``setting`` names it."""
 
     def __init__(self, setting: str, value: Any, wanted: str):
         self.setting = setting
@@ -42,7 +42,7 @@ class SettingError(MxmlError):
 class ListError(MxmlError):
     """A label list, table or label-name file is wrong.
 
-    ``faults`` holds one finished message per fault, each of one line, whatever the name of a file in it holds;
+    ``faults`` holds one finished message per fault, each of one line, even if a file name in it has control characters;
     ``total`` counts them all, also those that were not kept.
     """
 
@@ -59,10 +59,10 @@ class ListError(MxmlError):
 
 
 class Faults:
-    """Gathers what is wrong with a file or a set, one message per fault, to be raised as one ListError.
+    """Collects the faults of a file or a set, one message per fault, and raises them as one ListError.
 
-    All faults count; the first ``kept`` messages are kept. A caller whose messages cost much to make asks ``has_room``
-    first and calls ``add`` without one.
+    All faults count; the first ``kept`` messages are kept. A caller whose messages are expensive to make asks
+    ``has_room`` first and calls ``add`` without one.
     """
 
     def __init__(self, kept: int = SHOWN_FAULTS):

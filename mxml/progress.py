@@ -1,4 +1,4 @@
-"""What tells a person how a long task goes: one protocol for every long task, and what shows it on a terminal."""
+"""What shows the user how a long task goes: one protocol for every long task, and what shows it on a terminal."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _NEXT_LINES = 10.0
 
 
 class Progress(Protocol):
-    """Takes how a task goes. A task may consist of several parts, one after another; each begins with ``start``."""
+    """Receives the progress of a task, which may consist of several parts; each part begins with ``start``."""
 
     def start(self, total: int, what: str, done: int = 0) -> None:
         """Begin a part called ``what`` with ``total`` images, ``done`` of them done before; the part before it ends."""
 
     def advance(self, count: int = 1, detail: str = "") -> None:
-        """Count more images as done; ``detail`` says in a few words how it goes, such as ``loss 0.31``."""
+        """Count more images as done; ``detail`` adds a few words, such as ``loss 0.31``."""
 
     def note(self, text: str) -> None:
-        """Take one line that a person should read."""
+        """Take one line that the user should read."""
 
 
 class _Silent:
@@ -46,15 +46,15 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
-"""Takes everything and shows nothing."""
+"""Ignores everything."""
 
 
 class ConsoleProgress:
-    """Shows a task on stderr: a bar with rate and time left on a terminal, else a line now and then; notes are lines.
+    """Shows a task on stderr: a bar with rate and time left on a terminal, else a line every few seconds.
 
     With ``log_path``, notes are also added to that file with the time, from the first ``start`` on: a task that never
     starts leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
-    ``wording`` is what notes are put through. Raises StorageError for a log that cannot be written.
+    ``wording`` changes the text of notes. Raises StorageError for a log that cannot be written.
     """
 
     def __init__(self, log_path: str | None = None, wording: Callable[[str], str] = str):
@@ -121,7 +121,7 @@ class ConsoleProgress:
 
     @contextlib.contextmanager
     def bar_hidden(self) -> Iterator[None]:
-        """Take the bar away while something else is written to the terminal."""
+        """Hide the bar while something else is written to the terminal."""
         from tqdm import tqdm
 
         with tqdm.external_write_mode(file=_stream()):
@@ -134,7 +134,7 @@ class ConsoleProgress:
             self._bar = None
 
     def log(self, text: str) -> None:
-        """Add one line to the log alone."""
+        """Add one line only to the log."""
         if self._log_path is None:
             return
         self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
@@ -153,7 +153,7 @@ class ConsoleProgress:
 
 
 class _Part:
-    """Says in lines how far a part has come."""
+    """Reports the progress of a part in lines of text."""
 
     def __init__(self, what: str, total: int, done: int):
         self._what = what
@@ -162,7 +162,7 @@ class _Part:
         self._due = time.monotonic() + _FIRST_LINE
 
     def advance(self, count: int, detail: str) -> str:
-        """Return the line that is due, or an empty text."""
+        """Return the line that should be printed now, or an empty text."""
         self._done += count
         now = time.monotonic()
         if now < self._due or self._done >= self._total:

@@ -14,7 +14,7 @@ from mxml.errors import StorageError
 
 
 class Staging:
-    """A folder to write into, ``path``, and afterwards what became of each of its files.
+    """A folder to write into, ``path``, and afterwards what happened to each of its files.
 
     ``files`` holds pairs of a path in its final place and ``unchanged``, ``written`` or ``replaced``.
     """
@@ -100,14 +100,14 @@ def _state(entry: Path, final: Path) -> str:
         what = "a folder that holds something" if final.is_dir() else "a file"
         raise StorageError(f"{final}: is {what} already; nothing was written; give another name")
     if not final.is_file():
-        raise StorageError(f"{final}: is no regular file; nothing was written; give another name")
+        raise StorageError(f"{final}: is not a regular file; nothing was written; give another name")
     return "unchanged" if filecmp.cmp(entry, final, shallow=False) else "replaced"
 
 
 def _refuse_others(others: list[Path], force: bool) -> None:
     if others and not force:
         raise StorageError(
-            f"{', '.join(map(str, others))}: already there with other content; nothing was written; "
+            f"{', '.join(map(str, others))}: already exist with other content; nothing was written; "
             "`force` replaces them"
         )
 

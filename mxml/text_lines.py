@@ -1,4 +1,4 @@
-"""Text files that strangers wrote: read in pieces, with a limit on a line, and with faults that name the line."""
+"""Text files that are not trusted: read in pieces, with a limit on a line, and with faults that name the line."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _plain_text(block: bytes) -> str | None:
-    """Return lines that hold no fault as text; None where each has to be looked at for itself."""
+    """Return lines that hold no fault as text; None where each line needs a check of its own."""
     try:
         return None if b"\0" in block else block.decode("utf-8")
     except UnicodeDecodeError:

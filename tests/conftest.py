@@ -25,5 +25,5 @@ def shared(checkout: Path) -> Path:
     """The folder of real data beside the checkout; the test is skipped where it is absent."""
     folder = checkout.parent / "shared"
     if not (folder / "data").is_dir():
-        lacking(f"needs the real data in {folder}, which is not there")
+        lacking(f"needs the real data in {folder}, which does not exist")
     return folder

@@ -66,7 +66,7 @@ def test_an_own_prefix_is_not_replaced_and_can_be_resumed(clone):
     assert shell(f"sh run_train.sh {options}", clone).returncode == 0
     again = shell(f"sh run_train.sh {options}", clone)
     assert again.returncode == 1
-    assert "own/run.json: is there already" in again.stderr
+    assert "own/run.json: already exists" in again.stderr
     resumed = shell("sh run_train.sh --prefix own/run --resume", clone)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after epoch 1" in resumed.stderr

@@ -170,9 +170,9 @@ def outputs(network, layer, images):
 def mean_average_precision(features, lists):
     """Return the validation mAP of one logistic regression a label, fitted on the training list's features."""
     (train, val), (train_list, val_list) = features, lists
-    figures = []
+    precisions = []
     for label in range(8):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.03, max_iter=1000))
         model.fit(train, train_list.labels[:, label])
-        figures.append(average_precision_score(val_list.labels[:, label], model.decision_function(val)))
-    return float(np.mean(figures))
+        precisions.append(average_precision_score(val_list.labels[:, label], model.decision_function(val)))
+    return float(np.mean(precisions))

@@ -34,7 +34,7 @@ def test_files_and_folders_appear_with_what_became_of_them(tmp_path):
 
 def test_other_content_is_kept_and_nothing_else_appears(tmp_path):
     (tmp_path / "b").write_text("old")
-    with pytest.raises(StorageError, match=r"b: already there with other content; nothing .*; `force` replaces"):
+    with pytest.raises(StorageError, match=r"b: already exist with other content; nothing .*; `force` replaces"):
         write(tmp_path, {"a": "1", "b": "2"})
     assert tree(tmp_path) == {"b": "old"}
 
@@ -54,7 +54,7 @@ def test_a_folder_that_holds_something_is_never_replaced(tmp_path):
 
 def test_what_is_no_file_is_never_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(StorageError, match="pipe: is no regular file; nothing was written"):
+    with pytest.raises(StorageError, match="pipe: is not a regular file; nothing was written"):
         write(tmp_path, {"a": "1", "pipe": "2"}, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 

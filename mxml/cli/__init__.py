@@ -1,4 +1,4 @@
-"""The ``mxml`` command: its subcommands, loaded when they are called, and the one place that catches errors."""
+"""The ``mxml`` command: its subcommands, imported when they are called, and the place that catches errors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mxml.text import printable
 
 # Each command's module in this package, and the line that `mxml --help` shows without importing it.
 COMMANDS = {
-    "doctor": ("doctor", "Say what this installation can do, and what is wrong with it."),
+    "doctor": ("doctor", "Report what this installation can do, and what is wrong with it."),
     "make-lst": ("make_lst", "Turn labelled images into train and validation lists."),
-    "convert": ("convert", "Write labels in another format; what that cannot hold is refused."),
-    "check": ("check", "Say what is wrong with lists and their images, and what their labels look like."),
+    "convert": ("convert", "Write labels in another format, and refuse what it cannot hold."),
+    "check": ("check", "Report what is wrong with lists and their images, and describe their labels."),
     "train": ("train", "Fine-tune a pretrained network on multi-hot lists."),
-    "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1s, Hamming and more."),
+    "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
 }
 
@@ -35,7 +35,7 @@ _SURROUNDINGS = frozenset(
 
 
 class _LazyGroup(click.Group):
-    """A group whose help needs no command's module, so that it answers at once."""
+    """A group whose help does not import the commands' modules, so that it is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -134,5 +134,5 @@ def _one_line(text: str) -> str:
 
 
 def _abandon_output() -> None:
-    """Send what is still to be written nowhere: Python would complain once more while it exits."""
+    """Discard what is still to be written: Python would report the error again while it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,13 +35,15 @@ _LONGEST_LABEL = 40
     "--root",
     multiple=True,
     metavar="DIR",
-    help="Folder that the paths are under; once for all lists, or once for each, in their order.  "
-    "[default: what lists.json beside a list says, else images]",
+    help="Image folder. Give it once for all lists, or once per list in the same order.  "
+    "[default: as lists.json beside a list says, else images]",
 )
 @click.option(
     "--labels", metavar="FILE", help="Label names, one per line.  [default: labels.txt beside the first list]"
 )
-@click.option("--allow-absolute", is_flag=True, help="Let lists name images by absolute paths or outside the root.")
+@click.option(
+    "--allow-absolute", is_flag=True, help="Allow lists to name images by absolute paths or outside the image folder."
+)
 @click.option("--decode-threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--html", type=Text("FILE"), help="Write a page with pictures: samples, duplicates, charts.")
@@ -50,7 +52,7 @@ _LONGEST_LABEL = 40
     "fixed",
     type=Text("OUT.lst"),
     multiple=True,
-    help="Write the list without what is broken; once for each list, in their order.",
+    help="Write the list without broken lines and images. Give it once per list, in the same order.",
 )
 def command(
     lists: tuple[str, ...],
@@ -62,11 +64,11 @@ def command(
     html: str | None,
     fixed: tuple[str, ...],
 ) -> None:
-    """Say what is wrong with lists and their images, and what their labels look like.
+    """Report what is wrong with lists and their images, and describe their labels.
 
     Opens every image that the lists name. The first list is the one to train on; the others are compared with it.
-    Exits with 1 where training would stop or do without images, for faulty lines and images that cannot be read, also
-    when --fix writes lists without them; with 0 where there are at most warnings.
+    Exits with 1 if there are errors, that is faulty lines and images that cannot be read, which training would skip or
+    stop at; also when --fix writes lists without them. Exits with 0 if there are only warnings.
     """
     from mxml.prepare.check import check_lists
     from mxml.prepare.fixed_lists import require_outputs, write_fixed
@@ -113,7 +115,7 @@ def _lines(report: CheckReport, written: Sequence[FixedList], html: str | None) 
     lines += ["", *_label_table(statistics, heads), "", *_count_table(statistics, heads)]
     if len(statistics.absent_pairs):
         lines.append(
-            f"{counted(len(statistics.absent_pairs), 'pair')} of labels in no image together; --json names them"
+            f"{counted(len(statistics.absent_pairs), 'pair')} of labels in no image together; --json lists them"
         )
     lines += ["", *_guessing_table(statistics, heads)]
     for severity, findings in (("error", report.errors), ("warning", report.warnings)):
@@ -148,7 +150,7 @@ def _label_table(statistics: LabelStatistics, heads: Sequence[str]) -> list[str]
     )
     if unknown:
         lines.append(
-            "unknown labels, counted nowhere: "
+            "unknown labels (not counted): "
             + ", ".join(f"{head} {int(stats.unknown.sum()):,}" for head, stats in zip(heads, statistics.lists))
         )
     return lines
@@ -200,7 +202,7 @@ def _fix_lines(fix: FixedList, labels_file: str | None) -> list[str]:
 
     total = counted(fix.images + fix.left_out, "line")
     if not fix.images:
-        return [f"{fix.out}: not written, none of the {total} is good"]
+        return [f"{fix.out}: not written, no good line among the {total}"]
     lines = [f"{fix.out}: written without {fix.left_out:,} of {total}"]
     beside = label_names_file(fix.out)
     if fix.label_names == "written":
@@ -218,11 +220,11 @@ def _verdict(report: CheckReport, fixed: bool) -> str:
         if fixed:
             remedy = "train on what --fix wrote"
         elif any(not checked.usable.any() for checked in report.lists):
-            remedy = "mend them"
+            remedy = "correct them"
         else:
-            remedy = "mend them, or let --fix OUT.lst write each list without them"
+            remedy = "correct them, or let --fix OUT.lst write each list without them"
         return (
-            f"{counted(len(report.errors), 'error')}, {warnings}: training would stop at these or do without; {remedy}"
+            f"{counted(len(report.errors), 'error')}, {warnings}: training would stop at these or skip them; {remedy}"
         )
     if report.warnings:
         return f"no errors, {warnings}: the lists can be trained on; look at the warnings first"

@@ -19,10 +19,10 @@ from mxml.text import counted, printable
     "--out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="File, or new folder, to write."
 )
 @source_options
-@click.option("--force", is_flag=True, help="Replace files that are there with other content.")
+@click.option("--force", is_flag=True, help="Replace existing files that have other content.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json: bool, **source: Any) -> None:
-    """Write labels in another format; what that cannot hold is refused.
+    """Write labels in another format, and refuse what it cannot hold.
 
     SOURCE is a table or file of labels, or a folder; docs/formats.md shows every format. Several are read as one set.
     Index numbers of a list are kept in lst, single-lst and rec; with the other formats a note says that they are not.

@@ -12,7 +12,10 @@ import click
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
-    """Say what this installation can do, and what is wrong with it, with the remedy. Exit 1 if MXNet can't run."""
+    """Report what this installation can do, what is wrong with it, and how to fix it.
+
+    Exits with 1 if MXNet cannot run.
+    """
     from mxml.runtime import doctor
 
     facts = doctor.facts()
@@ -30,7 +33,7 @@ def command(as_json: bool) -> None:
         ("threads", f"{facts.threads} (from {facts.threads_from})"),
     ]
     for gpu in facts.gpus:
-        ability = "usable" if gpu.usable else "not usable by mxnet-cu112 1.9.1"
+        ability = "usable" if gpu.usable else "mxnet-cu112 1.9.1 cannot use it"
         rows.append(
             (f"GPU {gpu.index}", f"{gpu.name}, compute capability {'.'.join(map(str, gpu.capability))}, {ability}")
         )

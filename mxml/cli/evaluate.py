@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 @click.option(
     "--root",
     metavar="DIR",
-    help="Folder that its paths are under.  [default: the run's for its own list, else what make-lst recorded]",
+    help="Image folder of the list.  [default: the sidecar's, else as lists.json says]",
 )
 @threshold_option
-@click.option("--allow-absolute", is_flag=True, help="Let the list name images by absolute paths or outside its root.")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and name them.")
+@click.option(
+    "--allow-absolute",
+    is_flag=True,
+    help="Allow the list to name images by absolute paths or outside its image folder.",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and report them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     data: str | None,
@@ -39,7 +43,7 @@ def command(
     decode_threads: int | None,
     **model: Any,
 ) -> None:
-    """Evaluate a checkpoint on a list: mAP, F1s, Hamming, ranking metrics and each label's own."""
+    """Evaluate a checkpoint on a list: mAP, F1, Hamming loss, ranking metrics and metrics per label."""
     with ConsoleProgress(wording=with_options) as progress:
         evaluation = load_classifier(progress, **model).evaluate(
             data,

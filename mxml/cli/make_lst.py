@@ -30,19 +30,23 @@ _SHOWN_LABELS = 100
     "--split",
     "shares",
     type=Numbers(float),
-    help="Shares of train.lst, val.lst and perhaps test.lst, such as 0.8,0.1,0.1.  [default: 0.8,0.2]",
+    help="Shares of train.lst, val.lst and optionally test.lst, such as 0.8,0.1,0.1.  [default: 0.8,0.2]",
 )
-@click.option("--val-share", type=float, help="The same as --split with one minus this share, and this share.")
+@click.option("--val-share", type=float, help="Share of val.lst; the same as --split with two shares.")
 @click.option(
     "--new-split",
     "new",
     is_flag=True,
-    help="Deal out all images anew, also those in lists that are there (--force replaces these).",
+    help="Split all images again, also those in existing lists; add --force to replace these lists.",
 )
-@click.option("--group-by", metavar="REGEX", help="Keep images together in whose names this finds the same text.")
-@click.option("--ignore-duplicates", is_flag=True, help="Don't open the images to keep near-duplicates together.")
-@click.option("--seed", default=42, show_default=True, type=int, help="Decides which images go where.")
-@click.option("--force", is_flag=True, help="Replace lists that are there with other content.")
+@click.option(
+    "--group-by", metavar="REGEX", help="Keep images together if this expression finds the same text in their names."
+)
+@click.option(
+    "--ignore-duplicates", is_flag=True, help="Do not look for near-duplicates, which otherwise stay in one list."
+)
+@click.option("--seed", default=42, show_default=True, type=int, help="Seed of the random split.")
+@click.option("--force", is_flag=True, help="Replace existing lists that have other content.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def make_lst(
     sources: tuple[Path, ...],
@@ -60,10 +64,10 @@ def make_lst(
     """Write train.lst, val.lst and labels.txt from labelled images.
 
     SOURCE is a table or file of labels, or a folder; docs/formats.md shows every format. Several are read as one set.
-    Without it: labels.csv in the image folder, or else the folders in it, named by their labels (red_dress/1.jpg).
+    Default: labels.csv in the image folder, or else its subfolders, named by their labels (red_dress/1.jpg).
 
-    Images in lists that are there already keep their list and their line when others are added. To keep a split that
-    was given with the labels, mxml convert each part --to lst. The lists remember the image folder (lists.json).
+    Images that are already in lists keep their list and their line when others are added. To keep a split that came
+    with the labels, run mxml convert --to lst for each part. lists.json beside the lists records the image folder.
     """
     from mxml.prepare.make_lists import make_lists
     from mxml.prepare.subsets import Split
@@ -80,9 +84,9 @@ def _shares(shares: tuple[float, ...] | None, val_share: float | None) -> tuple[
     if val_share is None:
         return shares
     if shares is not None:
-        raise click.UsageError("--split and --val-share say the same; give one of them")
+        raise click.UsageError("--split and --val-share mean the same; give only one of them")
     if not 0 < val_share < 1:
-        raise click.UsageError(f"--val-share {val_share:g} should lie between 0 and 1")
+        raise click.UsageError(f"--val-share {val_share:g} should be between 0 and 1")
     return (1 - val_share, val_share)
 
 
@@ -139,7 +143,7 @@ def _as_text(made: MadeLists, out: Path) -> str:
     if made.unchanged:
         lines.append("The lists are unchanged.")
     elif made.kept:
-        lines.append(f"{counted(made.kept, 'image')} kept their list; --new-split deals all of them out anew.")
+        lines.append(f"{counted(made.kept, 'image')} stayed in their list; --new-split splits all of them again.")
     return "\n".join([*lines, "", *_next_commands(made, out)])
 
 

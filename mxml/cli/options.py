@@ -31,7 +31,7 @@ class Numbers(click.ParamType):
         try:
             numbers = tuple(self.kind(part) for part in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is not {'whole ' if self.kind is int else ''}numbers with commas between", param, ctx)
+            self.fail(f"{value!r} is not {'whole ' if self.kind is int else ''}numbers separated by commas", param, ctx)
         if self.count is not None and len(numbers) != self.count:
             self.fail(f"{value!r} has {len(numbers)} numbers, should have {self.count}", param, ctx)
         return numbers
@@ -45,7 +45,7 @@ class Text(click.types.StringParamType):
 
 
 class Thresholds(click.ParamType):
-    """A number, one number per label with commas between, or numbers by label name: ``black=0.1,red=0.3``."""
+    """A number, one number per label separated by commas, or numbers by label name: ``black=0.1,red=0.3``."""
 
     name = "FLOAT[,FLOAT...] | NAME=FLOAT[,...]"
     # A name may hold commas and equals signs itself; the number ends the pair.
@@ -61,7 +61,7 @@ class Thresholds(click.ParamType):
         while end < len(text):
             match = self._PAIR.match(text, end)
             if match is None:
-                self.fail(f"{text!r} should be numbers, or NAME=NUMBER with commas between", param, ctx)
+                self.fail(f"{text!r} should be numbers, or NAME=NUMBER separated by commas", param, ctx)
             pairs[match[1].strip()] = self._number(match[2], param, ctx)
             end = match.end()
         return pairs
@@ -75,12 +75,12 @@ class Thresholds(click.ParamType):
 
 def threshold_option(command: Command) -> Command:
     """Add --threshold."""
-    text = "Threshold of all labels, of each with commas between, or of some by name.  [default: the checkpoint's]"
+    text = "Threshold of all labels, of each separated by commas, or of some by name.  [default: the checkpoint's]"
     return click.option("--threshold", type=Thresholds(), multiple=True, help=text)(command)
 
 
 def merged_thresholds(given: Sequence[Any]) -> Any:
-    """Return what several --threshold say together: all their pairs, or the one that is none; None for none."""
+    """Return several --threshold values as one: all their pairs, or the only value; None without any."""
     if not given:
         return None
     if all(isinstance(value, dict) for value in given):
@@ -93,7 +93,9 @@ def merged_thresholds(given: Sequence[Any]) -> Any:
 def device_options(command: Command) -> Command:
     """Add --device and --gpus."""
     for option in (
-        click.option("--gpus", metavar="LIST", help="GPUs, such as 0,1; '' for the CPU. The original script's option."),
+        click.option(
+            "--gpus", metavar="LIST", help="GPUs, such as 0,1; '' for the CPU; option of the original script."
+        ),
         click.option("--device", metavar="NAME", help="cpu, gpu or gpu:0,1.  [default: a usable GPU, else cpu]"),
     ):
         command = option(command)
@@ -105,7 +107,7 @@ def chosen_device(device: str | None, gpus: str | None) -> str | None:
     if gpus is None:
         return device
     if device is not None:
-        raise click.UsageError("--gpus and --device say the same; give one of them")
+        raise click.UsageError("--gpus and --device mean the same; give only one of them")
     numbers = gpus.replace(" ", "")
     if not re.fullmatch(r"(\d+(,\d+)*)?", numbers):
         raise click.UsageError(f"--gpus {gpus}: should be numbers of GPUs, such as 0,1, or '' for the CPU")
@@ -113,7 +115,7 @@ def chosen_device(device: str | None, gpus: str | None) -> str | None:
 
 
 def model_options(command: Command) -> Command:
-    """Add what says which checkpoint to use, and what a sidecar would say where there is none."""
+    """Add the options that select a checkpoint, and that replace a missing sidecar."""
     options = (
         click.option(
             "--prefix",
@@ -122,10 +124,12 @@ def model_options(command: Command) -> Command:
             help="The checkpoint, as given to mxml train, or one of its files.",
         ),
         click.option(
-            "--epoch", type=click.IntRange(min=0), help="Its epoch.  [default: the best; without a sidecar the newest]"
+            "--epoch",
+            type=click.IntRange(min=0),
+            help="The checkpoint's epoch.  [default: the best; without a sidecar the newest]",
         ),
         click.option(
-            "--batch-size", type=click.IntRange(1, 65536), default=32, show_default=True, help="Images at a time."
+            "--batch-size", type=click.IntRange(1, 65536), default=32, show_default=True, help="Images per batch."
         ),
         click.option(
             "--decode-threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]"
@@ -136,7 +140,7 @@ def model_options(command: Command) -> Command:
         click.option(
             "--image-shape",
             type=Numbers(int, 3),
-            help="Channels, height and width of its input.  [default: the sidecar's, else 3,224,224]",
+            help="Channels, height and width of the network's input.  [default: the sidecar's, else 3,224,224]",
         ),
         click.option(
             "--preset",
@@ -148,7 +152,9 @@ def model_options(command: Command) -> Command:
             type=Numbers(float, 3),
             help="Channel means, 0 to 255, in the network's channel order.  [default: the preset's]",
         ),
-        click.option("--std", type=Numbers(float, 3), help="Channel deviations, 0 to 255.  [default: the preset's]"),
+        click.option(
+            "--std", type=Numbers(float, 3), help="Channel standard deviations, 0 to 255.  [default: the preset's]"
+        ),
         click.option(
             "--channels",
             type=click.Choice(["rgb", "bgr"]),
@@ -163,7 +169,7 @@ def model_options(command: Command) -> Command:
 def load_classifier(
     progress: Progress, *, prefix: str, epoch: int | None, device: str | None, gpus: str | None, **given: Any
 ) -> Classifier:
-    """Load the checkpoint that ``model_options`` describe, and say what the classifier notes."""
+    """Load the checkpoint that ``model_options`` describe, and print the classifier's notes."""
     from mxml.inference.classifier import Classifier
 
     classifier = Classifier.load(prefix, epoch, device=chosen_device(device, gpus), **given)

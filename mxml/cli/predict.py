@@ -25,8 +25,10 @@ from mxml.text import counted
     help="Best labels per image: of those over --threshold where it is given; 0 for all over the threshold.",
 )
 @threshold_option
-@click.option("--skip-bad", is_flag=True, help="Exit with 0 although images cannot be read; they are named either way.")
-@click.option("--save-img", metavar="DIR", help="Also draw each image with its labels, as DIR/NAME_res.jpg.")
+@click.option(
+    "--skip-bad", is_flag=True, help="Exit with 0 even if images cannot be read; they are reported either way."
+)
+@click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image.")
 def command(
     inputs: tuple[str, ...],
@@ -72,5 +74,5 @@ def command(
         raise MxmlError("no image could be read; the lines above say why")
     if bad and not skip_bad:
         raise MxmlError(
-            f"{counted(bad, 'image')} of {read + bad:,} cannot be read; --skip-bad exits with 0 nevertheless"
+            f"{counted(bad, 'image')} of {read + bad:,} cannot be read; with --skip-bad the exit code is still 0"
         )

@@ -35,7 +35,7 @@ FORMAT_NAMES = (
 
 
 def source_options(command: Command) -> Command:
-    """Add what says how to read labels."""
+    """Add the options for reading labels."""
     path = click.Path(path_type=Path)
     options = (
         click.option(
@@ -52,12 +52,20 @@ def source_options(command: Command) -> Command:
             metavar="DIR",
             help="Image folder.  [default: where the format keeps its images, else images]",
         ),
-        click.option("--num-classes", type=click.IntRange(1), help="How many labels there should be; checked."),
         click.option(
-            "--classes", "classes_file", type=path, metavar="FILE", help="The labels to use, one per line, in order."
+            "--num-classes", type=click.IntRange(1), help="Expected number of labels; another number is an error."
         ),
-        click.option("--ignore-unknown", is_flag=True, help="Leave labels out that --classes does not list."),
-        click.option("--separator", metavar="CHAR", help="The character between tags.  [default: found, one of | ; ,]"),
+        click.option(
+            "--classes",
+            "classes_file",
+            type=path,
+            metavar="FILE",
+            help="File of the labels to use, one per line, in order.",
+        ),
+        click.option("--ignore-unknown", is_flag=True, help="Ignore labels that are not in --classes."),
+        click.option(
+            "--separator", metavar="CHAR", help="The character between tags.  [default: detected, one of | ; ,]"
+        ),
         click.option(
             "--split-char",
             default="_",
@@ -75,11 +83,11 @@ def source_options(command: Command) -> Command:
             type=click.Choice(["unknown", "present", "absent"]),
             default="unknown",
             show_default=True,
-            help="How to take a label whose objects are all marked difficult in VOC.",
+            help="Value of a label whose objects in VOC are all marked difficult.",
         ),
-        click.option("--unpack", is_flag=True, help="First write the images of a .rec under the image folder."),
+        click.option("--unpack", is_flag=True, help="First write the images of a .rec into the image folder."),
         click.option(
-            "--allow-absolute", is_flag=True, help="Let images be named by absolute paths or outside the root."
+            "--allow-absolute", is_flag=True, help="Allow absolute paths and images outside the image folder."
         ),
     )
     for option in reversed(options):
@@ -89,7 +97,7 @@ def source_options(command: Command) -> Command:
 
 def _only_one(context: click.Context, parameter: click.Parameter, roots: tuple[Path, ...]) -> Path | None:
     if len(roots) > 1:
-        raise click.UsageError("--root is given twice; all images are named under one folder")
+        raise click.UsageError("--root is given twice; give one folder for all images")
     return roots[0] if roots else None
 
 
@@ -122,9 +130,9 @@ def _unpack(sources: LabelSources) -> None:
     with ConsoleProgress(wording=with_options) as progress:
         unpacked = unpack_sources(sources, progress=progress)
     if not unpacked:
-        raise click.UsageError("--unpack takes images out of a .rec; give one as SOURCE")
+        raise click.UsageError("--unpack writes the images of a .rec; give one as SOURCE")
     for file in unpacked:
-        there = f", {file.unchanged:,} were there" if file.unchanged else ""
+        there = f", {file.unchanged:,} already existed" if file.unchanged else ""
         warn([f"{file.path}: {counted(file.written, 'image')} written under {file.root}{there}"])
 
 

@@ -74,10 +74,14 @@ def _shown_default(known: Setting) -> str:
 @click.command(name="train")
 @_with_settings
 @device_options
-@click.option("--save-result", metavar="DIR", help="Folder of the run's files; with --save-name the same as --prefix.")
+@click.option(
+    "--save-result", metavar="DIR", help="Folder of the run's files; used with --save-name in place of --prefix."
+)
 @click.option("--save-name", metavar="NAME", help="Name of the run's files within --save-result.")
 @click.option(
-    "--resume", is_flag=True, help="Go on exactly where the run at the prefix stopped; start it if it never began."
+    "--resume",
+    is_flag=True,
+    help="Continue exactly where the run at the prefix stopped; start a new run if there is none.",
 )
 @click.option("--force", is_flag=True, help="Replace the run that is at the prefix.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -94,8 +98,8 @@ def command(
 ) -> None:
     """Fine-tune a pretrained network on multi-hot lists.
 
-    Replaces its classifier by a sigmoid head with one output per label, trains, validates after each epoch, and leaves
-    checkpoints, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; go on with --resume.
+    Replaces its classifier by a sigmoid head with one output per label, trains, validates after each epoch, and writes
+    checkpoints, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; continue with --resume.
     """
     from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles
@@ -106,7 +110,7 @@ def command(
     settings["device"] = chosen_device(device, gpus)
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     if resume and force:
-        raise click.UsageError("--resume goes on with a run and --force replaces it; give one of them")
+        raise click.UsageError("--resume continues a run and --force replaces it; give only one of them")
     config = None if resume else TrainConfig.of({**given, "prefix": prefix})
     files = RunFiles(prefix)
     with ConsoleProgress(files.log, with_options) as progress, StopRequest() as stop:
@@ -142,7 +146,7 @@ def resume_command(prefix: str) -> str:
 def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:
     if prefix is not None:
         if save_result is not None or save_name is not None:
-            raise click.UsageError("--prefix says the same as --save-result and --save-name; give one or the others")
+            raise click.UsageError("--prefix means the same as --save-result with --save-name; give only one of these")
         return _named(prefix, "--prefix")
     if save_name is None:
         raise click.UsageError("say where the run's files go: --prefix PREFIX, or --save-result DIR --save-name NAME")

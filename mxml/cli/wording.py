@@ -1,4 +1,4 @@
-"""The library's words as the command line says them: settings become options."""
+"""The library's messages as the command line prints them: settings become options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 def with_options(text: str, command: click.Command | None = None) -> str:
     """Return text with each `setting` in backquotes replaced by the option of that name, such as ``--lr``.
 
-    ``command`` is the one that runs, unless another is given. A name that is no option of it stays as it is.
+    ``command`` is the one that runs, unless another is given. A name that is not an option of it stays unchanged.
     """
     if command is None:
         context = click.get_current_context(silent=True)

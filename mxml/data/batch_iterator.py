@@ -38,7 +38,7 @@ class BadImage:
     position : int
         Its position in the list, from 0.
     path : str
-        Its path, or what else messages call it.
+        Its path, or another name for messages.
     reason : str
         Why it could not be read.
     """
@@ -108,7 +108,7 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         return tuple(self._bad[position] for position in sorted(self._bad))
 
     def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
-        """Go to a batch of an epoch; what follows is the same however one came there.
+        """Go to a batch of an epoch. The batches that follow are the same as without the jump.
 
         Parameters
         ----------
@@ -116,6 +116,11 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
             The epoch, from 0.
         first_batch : int
             The batch that ``next`` returns, from 0; ``num_batches`` for the epoch's end.
+
+        Raises
+        ------
+        ValueError
+            For an epoch below 0, or a batch that the epoch does not have.
         """
         if epoch < 0 or not 0 <= first_batch <= self._sampler.num_batches(epoch):
             count = self._sampler.num_batches(max(0, epoch))
@@ -131,14 +136,19 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
     def next(self) -> DataBatch:
         """Return the next batch.
 
+        Returns
+        -------
+        mx.io.DataBatch
+            With ``data``, ``label``, ``pad`` and ``index``, as the class describes.
+
         Raises
         ------
         StopIteration
-            After the epoch's last batch; ``reset`` goes on.
+            After the epoch's last batch; ``reset`` begins the next epoch.
         ImageError
             With ``bad_images='error'``, for the batch's first image that cannot be read.
         TrainingError
-            With ``bad_images='skip'``, once more than ``max_bad_share`` of the images cannot be read.
+            With ``bad_images='skip'``, as soon as more than ``max_bad_share`` of the images cannot be read.
         """
         if self._closed:
             raise ValueError(f"this {type(self).__name__} is closed")
@@ -169,7 +179,7 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         )
 
     def close(self) -> None:
-        """End the threads; the iterator cannot be used afterwards, batches that it returned can."""
+        """End the threads. The iterator cannot be used afterwards; batches that it returned can."""
         self._closed = True
         self._drop_jobs()
         self._pool.close()
@@ -214,7 +224,7 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         more = "; ..." if len(self._bad) > _SHOWN_BAD else ""
         return (
             f"{len(self._bad)} of {self._count} images cannot be read, more than the {self._loading.max_bad_share:.3g} "
-            f"that `max_bad_share` allows: {named}{more}; mend them or take them out of the list"
+            f"that `max_bad_share` allows: {named}{more}; repair them or take them out of the list"
         )
 
 

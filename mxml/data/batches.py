@@ -26,9 +26,9 @@ class Batches(BatchIterator):
     A batch is an ``mx.io.DataBatch``: ``data`` is (batch_size, 3, height, width) float32, ``label`` is
     (batch_size, C) float32, ``pad`` is the number of rows at its end that only fill it up, and ``index`` is each row's
     position in the source, (batch_size,) int64. It never changes once it is returned. Rows that are to count for
-    nothing, because they fill a batch up or their image cannot be read, have the label -1 throughout.
+    nothing, because they fill a batch up or their image cannot be read, have only labels of -1.
 
-    Shuffling and augmentation depend on ``seed``, the epoch and an image's position alone, not on threads or workers.
+    Shuffling and augmentation depend on ``seed``, the epoch and an image's position only, not on threads or workers.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Batches(BatchIterator):
     preprocess : Preprocess
         How an image becomes network input.
     batch_size : int
-        Rows of a batch.
+        Rows per batch.
     labels : numpy.ndarray, optional
         Labels of shape (N, C), one row for each image of the source: 1, 0, or -1 where it is not known. Without them
         batches have no labels.
@@ -46,19 +46,19 @@ class Batches(BatchIterator):
     shuffle : bool
         Visit the images of every epoch in another order.
     seed : int
-        What all random numbers come from.
+        Seed of all random numbers.
     part_index, num_parts : int
         Which of how many workers this is. Each visits its share of the epoch's common order.
     last_batch : str
-        What becomes of images that do not fill an epoch's last batch: ``pad`` fills it with images of the epoch's
+        What happens to images that do not fill an epoch's last batch: ``pad`` fills it with images of the epoch's
         beginning, ``discard`` leaves them out, ``roll_over`` gives them to the next epoch.
     threads : int, optional
         How many threads decode; by default one for each physical core.
     prefetch : int
-        How many batches are made ahead of the one that is asked for.
+        How many batches are prepared ahead of the one that is asked for.
     bad_images : str
         What an unreadable image does: ``skip`` shows another image of the batch in its row, ``error`` raises its
-        ImageError, ``report`` leaves zeros. ``bad`` lists those met.
+        ImageError, ``report`` leaves zeros. ``bad`` lists these images.
     max_bad_share : float
         With ``skip``, which share of the images may be unreadable, from 0 to 1.
     cache_bytes : int
@@ -66,7 +66,7 @@ class Batches(BatchIterator):
     limits : Limits, optional
         How large single images may be.
     data_name, label_name : str
-        What the network calls its inputs.
+        Names of the network's inputs.
 
     Raises
     ------

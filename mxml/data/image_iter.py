@@ -29,26 +29,27 @@ _LABEL_TYPES = ("float32", "int32", "int64", "float64")
 
 
 class ImageIter(BatchIterator):
-    """Iterate over batches of images as ``mx.image.ImageIter`` of MXNet 1.9.1 does, several times as fast.
+    """Iterate over batches of images as ``mx.image.ImageIter`` of MXNet 1.9.1 does, but faster without ``aug_list``.
 
-    The arguments up to ``last_batch_handle`` are MXNet's, those up to ``inter_method`` are CreateAugmenter's, and they
-    mean the same. A program that uses ``mx.image.ImageIter`` goes on by importing this one; only one that overrides
-    its methods, such as ``next_sample``, does not. ``Batches`` is what new programs should use.
+    The arguments up to ``last_batch_handle`` are those of ``mx.image.ImageIter``, the ones up to ``inter_method`` are
+    those of ``mx.image.CreateAugmenter``, with the same meaning. A program that uses ``mx.image.ImageIter`` works with
+    this class once its import is changed, unless it overrides methods such as ``next_sample``. New programs should use
+    ``Batches``.
 
-    Batches are as MXNet's: ``data`` (batch_size, 3, height, width) float32, and ``label`` (batch_size,) with one label
-    per image, else (batch_size, label_width), of ``dtype``. Each row has the label of the image that it shows, also
-    where it only fills the batch up. ``index`` has each row's position in the list. A batch never changes once it is
-    returned.
+    Batches are like MXNet's: ``data`` (batch_size, 3, height, width) float32, and ``label`` (batch_size,) with one
+    label per image, else (batch_size, label_width), of ``dtype``. Each row has the label of the image that it shows,
+    also where it only fills the batch up. ``index`` has each row's position in the list. A batch never changes once it
+    is returned.
 
-    What is better than MXNet's: images are decoded by threads ahead of their use, from ones reduced by the decoder
-    where they are much too large; ``shuffle`` and augmentation depend on ``seed``, the epoch and an image's position
-    alone; an image that cannot be read does not end the run; of ``num_parts`` workers, which share every epoch's
-    common order, all have as many batches; and ``shuffle`` and ``num_parts`` need no ``path_imgidx``.
+    Differences from MXNet's: threads decode images ahead of their use, and the decoder reduces images that are much too
+    large; ``shuffle`` and augmentation depend only on ``seed``, the epoch and an image's position; an image that cannot
+    be read does not end the run; all of ``num_parts`` workers have the same number of batches; and ``shuffle`` and
+    ``num_parts`` need no ``path_imgidx``.
 
     Parameters
     ----------
     batch_size : int
-        Rows of a batch.
+        Rows per batch.
     data_shape : sequence of int
         (3, height, width).
     label_width : int, optional
@@ -56,8 +57,8 @@ class ImageIter(BatchIterator):
     path_imgrec, path_imgidx : str, optional
         A RecordIO file, read in place, and its index file. The whole structure of the record file is checked first.
     path_imglist, path_root : str, optional
-        A list of image files, and the folder that they are under. Beside ``path_imgrec`` and ``path_imgidx``, the list
-        gives the labels alone.
+        A list of image files, and the folder that they are under. With ``path_imgrec`` and ``path_imgidx``, the list
+        gives only the labels.
     shuffle : bool
         Visit the images of every epoch in another order.
     part_index, num_parts : int
@@ -69,11 +70,11 @@ class ImageIter(BatchIterator):
     imglist : list, optional
         Rows of (label, ..., path) or (labels, path).
     data_name, label_name : str
-        What the network calls its inputs.
+        Names of the network's inputs.
     dtype : str
-        Of the labels: float32, int32, int64 or float64.
+        Type of the labels: float32, int32, int64 or float64.
     last_batch_handle : str
-        What becomes of images that do not fill an epoch's last batch: ``pad`` fills it with the epoch's first images,
+        What happens to images that do not fill an epoch's last batch: ``pad`` fills it with the epoch's first images,
         ``discard`` leaves them out, ``roll_over`` puts them at the beginning of the next epoch. As in MXNet, ``pad`` of
         the batch that they begin counts the rows behind them.
     resize, rand_crop, rand_resize, rand_mirror, mean, std, brightness, contrast, saturation, hue, pca_noise, rand_gray

@@ -35,7 +35,7 @@ class ImageList:
     name_bytes : bytes
         The names as UTF-8, one after the other.
     name_offsets : (N + 1,) int64
-        The i-th name lies from ``name_offsets[i]`` to ``name_offsets[i + 1]``.
+        The i-th name takes the bytes from ``name_offsets[i]`` to ``name_offsets[i + 1]``.
 
     See Also
     --------
@@ -104,19 +104,44 @@ class ImageList:
 
     @property
     def num_classes(self) -> int:
-        """Return the number of labels of an image."""
+        """Return the number of labels per image, C."""
         return self.labels.shape[1]
 
     def name(self, i: int) -> str:
-        """Return the path of the i-th image as the list has it."""
+        """Return the path of one image as the list has it.
+
+        Parameters
+        ----------
+        i : int
+            The image's position, from 0.
+
+        Returns
+        -------
+        str
+        """
         return _decode(self.name_bytes[self.name_offsets[i] : self.name_offsets[i + 1]])
 
     def path(self, i: int) -> str:
-        """Return the path of the i-th image joined to the root; an absolute name stands for itself."""
+        """Return the path of one image joined to the root; an absolute name stays as it is.
+
+        Parameters
+        ----------
+        i : int
+            The image's position, from 0.
+
+        Returns
+        -------
+        str
+        """
         return os.path.join(self.root, self.name(i))
 
     def names(self) -> list[str]:
-        """Return all names, as the list has them."""
+        """Return the paths of all images, as the list has them.
+
+        Returns
+        -------
+        list of str
+        """
         return [_decode(name) for name in self._encoded_names()]
 
     def select(self, positions: ArrayLike) -> ImageList:

@@ -47,11 +47,38 @@ class ImageFiles:
         return len(self._images)
 
     def name(self, position: int) -> str:
-        """Return the path."""
+        """Return the path of one image.
+
+        Parameters
+        ----------
+        position : int
+            The image's position in the list, from 0.
+
+        Returns
+        -------
+        str
+        """
         return self._images.path(position)
 
     def read(self, position: int, limits: Limits) -> bytes:
-        """Return the file's content."""
+        """Return the content of one image file.
+
+        Parameters
+        ----------
+        position : int
+            The image's position in the list, from 0.
+        limits : Limits
+            How large the file may be.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        ImageError
+            If the file is missing, too large or not a regular file.
+        """
         return read_file(self._images.path(position), limits)
 
 

@@ -1,4 +1,4 @@
-"""Images of which nobody knows how many there are, as batches of network input, in their order."""
+"""Images whose number is not known in advance, as batches of network input, in their order."""
 
 from __future__ import annotations
 

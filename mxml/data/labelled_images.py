@@ -19,7 +19,7 @@ MAX_CELLS = 2 << 30
 class LabelledImages:
     """An image list, the names of its labels, one for each column, and what its reader wants said about it.
 
-    Each of ``notes`` is one line for a person: what was left out, merged or taken in one of several ways.
+    Each of ``notes`` is one line for the user: what was left out, merged or taken in one of several ways.
     """
 
     images: ImageList

@@ -1,9 +1,9 @@
 """Where the images of a list are: ``lists.json`` beside the lists remembers the image folder that they were made with.
 
 A list names its images relative to an image folder and does not say which one that is. ``lists.json`` says it, relative
-to its own folder, so that lists and images can be moved together. Lists come from strangers too, and so may this file.
-It is therefore followed only to the folder that the lists' folder is in, and what is below: there it leads to what came
-with the lists. Any other place has to be named by the person at the keyboard. Paths are compared by their text, as the
+to its own folder, so that lists and images can be moved together. Lists may come from an untrusted source, and so may
+this file. It is therefore followed only to the folder that the lists' folder is in, and what is below: there it leads
+to what came with the lists. Any other folder has to be named by the user. Paths are compared by their text, as the
 names in a list are; links are followed.
 """
 

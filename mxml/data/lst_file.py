@@ -43,10 +43,10 @@ def read_lst(
     num_classes : int, optional
         How many labels each line has; as many as the first line unless given.
     allow_absolute : bool, optional
-        Let images be named by absolute paths, or outside of ``root``. Paths are judged by their text alone; links are
+        Allow absolute paths and images outside of ``root``. Only the text of a path is checked; links are
         not followed.
     any_values : bool, optional
-        Take any finite numbers as labels, as float32, and not 0, 1 and -1 (unknown) alone.
+        Take any finite numbers as labels, as float32, and not only 0, 1 and -1 (unknown).
 
     Returns
     -------
@@ -93,7 +93,7 @@ def read_good_lines(
 ) -> GoodLines:
     """Read a ``.lst`` file as read_lst does, but leave out the faulty lines instead of raising them.
 
-    Raises ListError only for a file that is not there or is no text, for a line over the limit, and where no line is
+    Raises ListError only for a file that does not exist or is not text, for a line over the limit, and where no line is
     good.
     """
     reader = LstReader(os.fspath(path), num_classes, allow_absolute, any_values, kept_faults=_MOST_KEPT_FAULTS)
@@ -139,7 +139,7 @@ def write_lst(path: str | os.PathLike[str], images: ImageList) -> None:
     Parameters
     ----------
     path : path
-        The file, which is replaced if it is there.
+        The file, which is replaced if it exists.
     images : ImageList
         What to write; ``index`` becomes the first column.
 

@@ -204,7 +204,7 @@ class LstReader:
 
 
 def _holds_no_odd_name(block: bytes) -> bool:
-    """Say, by a few searches through all lines at once, that no name in them needs to be looked at for itself."""
+    """Say, by a few searches through all lines at once, that no name in them needs a check of its own."""
     return (
         block.isascii()
         and len(block.translate(None, _CONTROL)) == len(block)

@@ -83,7 +83,7 @@ class AugmenterLoader:
     """Decodes in threads, and calls a list of augmenters in the thread that asks for a batch.
 
     They are called as MXNet calls them: each with what the one before returned, the first with an image as an NDArray
-    (H, W, 3) uint8 in RGB; the last returns (height, width, 3). MXNet is driven from one thread alone. That costs: the
+    (H, W, 3) uint8 in RGB; the last returns (height, width, 3). MXNet is called from one thread only. The cost: the
     images are decoded and kept at their full size, and the augmenters run at MXNet's own speed.
     """
 

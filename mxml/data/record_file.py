@@ -121,7 +121,7 @@ class RecordFile:
                 number,
                 start,
                 f"{part}begins with 0x{magic:08x}, should begin with 0x{_MAGIC:08x}: "
-                "the file is no RecordIO file, or is damaged here or just before",
+                "the file is not a RecordIO file, or is damaged here or just before",
             )
         kind, length = kind_and_length >> 29, kind_and_length & (1 << 29) - 1
         wanted = (_MIDDLE, _LAST) if before else (_WHOLE, _FIRST)

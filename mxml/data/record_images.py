@@ -151,7 +151,7 @@ def _label_fault(header: ImageHeader, width: int) -> str:
     if len(header.labels) != width:
         return f"has {counted(len(header.labels) // 4, 'label')}, should be {width // 4} like the first record"
     if not np.isfinite(np.frombuffer(header.labels, "<f4")).all():
-        return "has a label that is no finite number"
+        return "has a label that is not a finite number"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Which images an epoch visits in what order, how workers share them, and the random numbers each one gets.
+"""Which images an epoch visits and in what order, how workers share them, and the random numbers each one gets.
 
 Every number comes from a hash of (seed, epoch, position, column), so that it depends on nothing else: not on threads,
 batches, workers, or what was drawn before.

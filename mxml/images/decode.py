@@ -1,4 +1,4 @@
-"""Bytes to pixels: the one decoder of training, evaluation and serving."""
+"""Bytes to pixels: the decoder of training, checking and prediction."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ def read_file(path: str, limits: Limits = _DEFAULT_LIMITS) -> bytes:
             os.close(handle)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            raise  # the process is short of something; the image is not to blame
+            raise  # the process is short of something; this is not the image's fault
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise ImageError("no such file", path, "missing") from None
         raise ImageError(os.strerror(error.errno or 0), path) from None
     except ValueError as error:
-        raise ImageError(f"is no possible file name: {error}", path) from None
+        raise ImageError(f"is not a valid file name: {error}", path) from None
 
 
 def decode(
@@ -219,7 +219,7 @@ def _decode_bgr(data: bytes, header: Header, path: str) -> np.ndarray:
         data = picture_of_png(data)
     if not _is_converted(header):
         return imdecode(data, cv2.IMREAD_COLOR, header, path)
-    # libtiff hands colours out multiplied by their alpha
+    # libtiff returns colours multiplied by their alpha
     return _plain_bgr(imdecode(data, cv2.IMREAD_UNCHANGED, header, path), header.format == "TIFF")
 
 

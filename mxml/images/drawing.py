@@ -83,7 +83,7 @@ def _draw_row(row: Row, pen: ImageDraw.ImageDraw, top: int, width: int, height: 
         room -= round(font.getlength(score)) + padding
     text = printable(row.text)
     if _font_file(frozenset(text)) is None:
-        # Boxes or question marks in place of a name would say nothing.
+        # Boxes or question marks in place of a name would be useless.
         text = row.replacement
     font = _font(text, font_size)
     pen.text((padding, (top + bottom) // 2), _shortened(text, font, room), fill=_INK, font=font, anchor="lm")

@@ -1,6 +1,6 @@
 """JPEG bytes to pixels, by TurboJPEG where it gives OpenCV's pixels, else by OpenCV.
 
-TurboJPEG (through simplejpeg) is the newer one here and 1.1 to 3 times as fast; it also hands on libjpeg's warnings,
+TurboJPEG (through simplejpeg) is the newer one here and 1.1 to 3 times as fast; it also reports libjpeg's warnings,
 which OpenCV only prints. Both leave Python's lock while they decode.
 """
 

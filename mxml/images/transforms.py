@@ -20,7 +20,7 @@ INTERPOLATIONS = ("nearest", "linear", "cubic", "area", "lanczos")
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What a network's input is made like, the same in training, evaluation and serving.
+    """How a network's input is made from an image, the same in training, evaluation and serving.
 
     Parameters
     ----------
@@ -74,12 +74,33 @@ class Preprocess:
         return (3, *self.size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the value as JSON holds it."""
+        """Return the fields as JSON holds them.
+
+        Returns
+        -------
+        dict
+            The fields by name; tuples are lists.
+        """
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
-        """Read what ``to_dict`` returned; raises MxmlError for an unknown name, one that is missing, a wrong value."""
+        """Read what ``to_dict`` returned.
+
+        Parameters
+        ----------
+        values : mapping
+            The fields by name, all of them.
+
+        Returns
+        -------
+        Preprocess
+
+        Raises
+        ------
+        MxmlError
+            For a name that is unknown or missing, and for a wrong value.
+        """
         if not isinstance(values, Mapping):
             raise MxmlError(f"preprocess is {values!r}; it should hold names and values")
         known = [field.name for field in fields(cls)]
@@ -94,17 +115,17 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Augment:
-    """How training images are varied; ``Augment()`` leaves them alone.
+    """How training images are varied; ``Augment()`` changes nothing.
 
     Parameters
     ----------
     rand_crop : bool
-        Whether the crop is taken at a random place instead of the centre.
+        Whether the crop is taken at a random position instead of the centre.
     rand_resized_crop : float or None
         The smallest share of the area, above 0 and at most 1, of a random crop with an aspect ratio of 3:4 to 4:3
         (Szegedy et al., CVPR 2015, section 6). It overrides ``rand_crop``.
     rand_mirror : bool
-        Whether left and right are swapped every other time.
+        Whether left and right are swapped, with probability 1/2.
     brightness, contrast, saturation : float
         The largest relative change, from 0 to 1.
     hue : float

@@ -1,4 +1,4 @@
-"""What runs a network: a batch of inputs to logits."""
+"""The interface to what runs a network: a batch of inputs to logits."""
 
 from __future__ import annotations
 

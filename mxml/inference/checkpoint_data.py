@@ -1,4 +1,4 @@
-"""What a checkpoint says about its data, and what is assumed of one that has no sidecar."""
+"""What a checkpoint says about its data, and what is assumed if it has no sidecar."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def own_preprocess(model: Checkpoint) -> Preprocess:
 
 
 def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: Sequence[str]) -> tuple[str, ...]:
-    """Say what is assumed of a checkpoint without a sidecar: with another preprocessing its tags are wrong.
+    """Say what is assumed for a checkpoint without a sidecar: with wrong preprocessing its tags are wrong.
 
-    ``names_assumed`` are the label names that stand in for those that nobody gave.
+    ``names_assumed`` are the label names that are used where none were given.
     """
     if model.sidecar is not None:
         return ()
@@ -37,7 +37,7 @@ def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: S
     if not assumed:
         return ()
     return (
-        f"{RunFiles(model.prefix).sidecar}: is not there, so mxml assumes {' and '.join(assumed)}; "
+        f"{RunFiles(model.prefix).sidecar}: does not exist, so mxml assumes {' and '.join(assumed)}; "
         f"copy that file beside the checkpoint, or set {', '.join(settings)}",
     )
 
@@ -57,7 +57,7 @@ def validation_list(
     """Return the list that the model's run validated on, with its image root or the one given, once both may be used.
 
     Raises SettingError, saying that ``setting`` should be what is ``wanted``, for a checkpoint that names no list, and
-    CheckpointError, with the ``remedy``, for a list that is not there or that a stranger may have named.
+    CheckpointError, with the ``remedy``, for a list that does not exist or may not be trusted.
     """
     used = model.sidecar.data.get("val") if model.sidecar else None
     if used is None:

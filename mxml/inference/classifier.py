@@ -54,7 +54,7 @@ class Classifier:
     label_names : sequence of str, optional
         C names; by default the sidecar's, else ``class_0``, ``class_1``, ...
     bind : callable, optional
-        What makes the backend that runs the network, for a Preprocess and a batch size; by default MXNet in float32.
+        Makes the backend for a Preprocess and a batch size; by default MXNet in float32.
 
     Attributes
     ----------
@@ -65,18 +65,18 @@ class Classifier:
     preprocess : Preprocess
         What is done to an image before the network sees it.
     thresholds : ndarray of shape (C,)
-        From which score on an image gets each label, float64.
+        The lowest score at which an image gets each label, float64.
     notes : tuple of str
-        Lines that a person should read, such as what was assumed where the sidecar is missing.
+        Lines that the user should read, such as what was assumed where the sidecar is missing.
 
     Raises
     ------
     ModelError
-        If the symbol is no multi-label network.
+        If the symbol is not a multi-label network.
     CheckpointError
         If the names are not as many as the network's labels.
     DeviceError
-        If the device is not there or cannot be used.
+        If the device does not exist or cannot be used.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Classifier:
         CheckpointError, ModelError
             If files are missing or damaged, or do not fit each other.
         SettingError
-            If an argument has a value that it cannot have.
+            If an argument has an invalid value.
         """
         model = checkpoint.load(os.fspath(prefix), epoch)
         given = {"image_shape": image_shape, "preset": preset, "mean": mean, "std": std, "channels": channels}
@@ -184,23 +184,23 @@ class Classifier:
         keep_pixels: bool = False,
         progress: Progress = SILENT,
     ) -> Iterator[Prediction]:
-        """Tag images, one after the other, as they are asked for.
+        """Tag images, one after the other, when their predictions are asked for.
 
-        However many images there are, the memory stays the same: they are read a few batches ahead. Every image gives a
-        prediction, in the order of ``inputs``; that of an image that cannot be read carries an ``error``.
+        The memory does not grow with the number of images: they are read a few batches ahead. Every image gives a
+        prediction, in the order of ``inputs``; an image that cannot be read gives one with an ``error``.
 
         Parameters
         ----------
         inputs : str, path-like, bytes, ndarray, PIL image, ImageList, or iterable of these, optional
             Files, folders (the images below them) and patterns such as ``photos/*.jpg``; an image file's content;
-            pixels (H, W, 3) uint8 in RGB order; images of Pillow; and any list or generator of them, nested as deep as
-            one likes. By default the images of the run's validation list.
+            pixels (H, W, 3) uint8 in RGB order; images of Pillow; and any list or generator of them, nested to any
+            depth. By default the images of the run's validation list.
         threshold : float, sequence of float, or mapping of str to float, optional
-            From which score on an image gets a label: for all, for each, or by name, which leaves the other labels at
-            the checkpoint's. By default the checkpoint's.
+            The lowest score at which an image gets a label: for all labels, for each, or by name; labels that are not
+            named keep the checkpoint's. By default the checkpoint's.
         top_k : int, default 0
-            How many labels an image gets at most, the best. 0 is for all that reach their threshold. Of k, those that
-            reach it where ``threshold`` is given; without it the k best, whatever they score.
+            The largest number of labels per image, the best ones; 0 gives all that reach their threshold. If
+            ``threshold`` is given, only labels that reach it count; otherwise scores do not matter.
         batch_size : int, default 32
             Images that the network computes at a time.
         threads : int, optional
@@ -208,7 +208,7 @@ class Classifier:
         keep_pixels : bool, default False
             Let each prediction keep its image, for ``draw``.
         progress : Progress, optional
-            Is told how many images are done.
+            Receives the number of finished images.
 
         Returns
         -------
@@ -217,13 +217,13 @@ class Classifier:
         Raises
         ------
         SettingError
-            If a threshold is not from 0 to 1, or names a label that is not there.
+            If a threshold is not from 0 to 1, or names a label that does not exist.
         MxmlError
             If a folder or a pattern gives no image, or the validation list cannot be used.
         ModelError
             If a score is not finite.
         DeviceError
-            If the memory is not enough; a smaller ``batch_size`` needs less.
+            If there is not enough memory; a smaller ``batch_size`` needs less.
         """
         _check_counts(batch_size, top_k, threads)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
@@ -243,7 +243,7 @@ class Classifier:
         allow_absolute: bool = False,
         progress: Progress = SILENT,
     ) -> Evaluation:
-        """Compare what the model says of a list's images with their labels.
+        """Evaluate the model on a list: compare its predictions with the labels.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class Classifier:
         allow_absolute : bool, default False
             Let the list name images by absolute paths or outside of ``root``.
         progress : Progress, optional
-            Is told how many images are done.
+            Receives the number of finished images.
 
         Returns
         -------
@@ -276,9 +276,9 @@ class Classifier:
         ImageError
             If an image cannot be read, unless ``skip_bad``.
         SettingError
-            If a threshold cannot be, or ``data`` is missing.
+            If a threshold is not valid, or ``data`` is missing.
         CheckpointError
-            If the run's own list is not there, or may not be used because a stranger may have named it.
+            If the run's own list does not exist, or may not be used because the sidecar is not trusted.
         ModelError, DeviceError
             As for ``predict``.
         """
@@ -345,9 +345,7 @@ class Classifier:
             try:
                 return collect(backend, batches, len(images), self.num_classes, progress.advance)
             except ImageError as error:
-                raise ImageError(
-                    f"{error.reason}; `skip_bad` goes on past such images", error.path, error.kind
-                ) from error
+                raise ImageError(f"{error.reason}; `skip_bad` skips such images", error.path, error.kind) from error
 
     def _predictions(
         self,

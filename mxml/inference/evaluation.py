@@ -12,12 +12,12 @@ from mxml.inference.metrics import ClassMetrics, Metrics
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How a checkpoint does on a list.
+    """The result of evaluating a checkpoint on a list.
 
     Parameters
     ----------
     prefix : str
-        The checkpoint's.
+        The checkpoint's prefix.
     epoch : int
         The epoch that was evaluated.
     data : str
@@ -25,7 +25,7 @@ class Evaluation:
     label_names : tuple of str
         The C names, in the model's order.
     metrics : Metrics
-        Every metric of ``mxml.inference.metrics``; NaN where nothing defines one.
+        Every metric of ``mxml.inference.metrics``; NaN where a metric is undefined.
     bad : tuple of BadImage
         The images that were left out, as they could not be read, each with ``position``, ``path`` and ``reason``.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OneInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, "Image"]
 """A file, folder or pattern; an image file's bytes; RGB pixels (H, W, 3) uint8; an image of Pillow."""
 Inputs = Union[OneInput, ImageList, Iterable["Inputs"]]
-"""One input, a list, or any iterable of these, nested as deep as one likes."""
+"""One input, a list, or any iterable of these, nested to any depth."""
 
 _NAMES = "an image, a folder or a pattern such as 'photos/*.jpg'"
 _WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB order, or images of Pillow"
@@ -109,7 +109,7 @@ def _files(entry: str, note: Callable[[str], None]) -> list[str]:
         if passed_over:
             problem += f"; {passed_over} files are of formats that are not read"
             if found:
-                note(f"{entry}: {passed_over} files are passed over: their formats are not read")
+                note(f"{entry}: {passed_over} files are skipped: their formats are not read")
     elif glob.has_magic(entry) and not os.path.exists(entry):
         found = sorted(path for path in glob.glob(entry, recursive=True) if os.path.isfile(path))
         problem = f"no file matches, should be {_NAMES}"

@@ -21,7 +21,7 @@ A label of -1 is unknown and takes part in nothing: it is no decision, holds no 
 sample without known labels is no sample. A class without a known positive has no AP, precision, recall or F1 (NaN,
 ``null`` in JSON) and is left out of mAP, CP and CR; its false alarms still count in the micro averages.
 
-scikit-learn computes every metric that it has. It knows no unknown labels, so it is given the known ones alone, or the
+scikit-learn computes every metric that it has. It knows no unknown labels, so it is given only the known ones, or the
 unknown ones as absent, not predicted and scored below every probability, where they add no count and shift no rank.
 """
 
@@ -60,7 +60,19 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The metrics of one evaluation, each defined in this module's docstring; NaN where nothing defines one."""
+    """The metrics of one evaluation; NaN where a metric is undefined.
+
+    Attributes
+    ----------
+    samples : int
+        How many images have a known label.
+    known : int
+        How many labels are known, over all images.
+    per_class : tuple of ClassMetrics
+        The metrics of each class, in the order of the columns.
+    mAP, CP, CR, CF1, OP, OR, OF1, hamming, element_accuracy, subset_accuracy, ranking_loss, coverage, lrap, loss
+        Floats; the module's docstring defines each of them.
+    """
 
     samples: int
     known: int
@@ -184,7 +196,7 @@ def _rankings(scores: np.ndarray, present: np.ndarray, known: np.ndarray) -> dic
 
     truth = _widen(present)
     ranked = _widen(np.where(known, scores, -1.0), -1.0)
-    # The ranking loss alone divides by the number of absent labels; the weights put the known ones in their place.
+    # Only the ranking loss divides by the number of absent labels; the weights put the known ones in their place.
     absent = known.sum(axis=1) - present.sum(axis=1)
     weights = (~truth).sum(axis=1) / np.maximum(absent, 1)
     return {

@@ -23,7 +23,7 @@ class MxnetBackend:
 
     ``data_shape`` is that of one input, (3, H, W). The symbol is cut at its logits, so that no loss and no custom
     operator runs. Raises ModelError where the parameters do not fit the symbol or the symbol does not take such inputs,
-    and DeviceError where the memory does not suffice.
+    and DeviceError where the memory is not enough.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ def fixed_batch(data: np.ndarray | NDArray, batch_size: int) -> NDArray:
 
 @contextlib.contextmanager
 def _errors_named(batch_size: int) -> Iterator[None]:
-    """Turn what MXNet raises into a ModelError of one line, or a DeviceError where memory lacks."""
+    """Turn what MXNet raises into a ModelError of one line, or a DeviceError where memory is missing."""
     try:
         with memory_checked(batch_size):
             yield

@@ -1,4 +1,4 @@
-"""What the model says of one image: which labels it gets, as text, as JSON and drawn beside the image.
+"""The prediction for one image: which labels it gets, as text, as JSON and drawn beside the image.
 
 The JSON has the keys of PaddleX's multi-label pipeline, so that programs written for one read the other.
 """
@@ -23,7 +23,17 @@ MOST_ROWS = 20
 
 
 class Label(NamedTuple):
-    """A label given to an image."""
+    """A label given to an image.
+
+    Attributes
+    ----------
+    class_id : int
+        Its column, from 0.
+    name : str
+        Its name.
+    score : float
+        Its probability, from 0 to 1.
+    """
 
     class_id: int
     name: str
@@ -32,7 +42,7 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the model says of one image.
+    """The prediction for one image.
 
     Parameters
     ----------
@@ -43,11 +53,11 @@ class Prediction:
     scores : ndarray of shape (C,)
         Probabilities in [0, 1], float32. NaN where the image could not be read.
     thresholds : float or ndarray of shape (C,), default 0.5
-        From which score on an image gets a label.
+        The lowest score at which an image gets a label.
     top_k : int, default 0
-        How many labels an image gets at most, the best; 0 for no limit.
+        The largest number of labels per image, the best ones; 0 for no limit.
     always_top_k : bool, default False
-        Give the ``top_k`` best labels whatever they score. It has no effect where ``top_k`` is 0.
+        Give the ``top_k`` best labels whatever their score. It has no effect where ``top_k`` is 0.
     error : ImageError, optional
         Why the image could not be read. It then has no labels.
     pixels : ndarray of shape (H, W, 3), optional
@@ -99,8 +109,8 @@ class Prediction:
         -------
         dict
             ``input_path``, ``page_index`` (None), ``class_ids``, ``scores`` (rounded to 5 decimals) and
-            ``label_names``, the last three in step, best first. For an image that could not be read ``input_path`` and
-            ``error``, which says why.
+            ``label_names``, the last three in the same order, best first. For an image that could not be read only
+            ``input_path`` and ``error``, which says why.
         """
         path = os.fsencode(self.path).decode("utf-8", "replace")
         if self.error is not None:

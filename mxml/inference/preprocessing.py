@@ -1,4 +1,4 @@
-"""What a person may say about preprocessing where the sidecar is silent, or wrong for them."""
+"""What the user may say about preprocessing where the sidecar has nothing, or something else."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mxml.inference.backend import Backend
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """A model's answer for each image of a list.
+    """A model's scores for each image of a list.
 
     ``probabilities`` and ``logits`` are (N, C) float32; the rows of images in ``bad``, which could not be read, hold
     NaN.

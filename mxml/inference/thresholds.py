@@ -1,4 +1,4 @@
-"""From which score on an image gets a label: one threshold per label."""
+"""The lowest score at which an image gets a label: one threshold per label."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the attributes of a symbol file may hold: kinds of text, read by one strict grammar.
 
 MXNet parses attributes leniently (``+5``, blanks, ``0x10``), and a parser that differs from the one that checked is a
-hole. So a kind accepts a narrow form of text, and ``canonical`` writes it anew for MXNet.
+hole. So a kind accepts a narrow form of text, and ``canonical`` writes it again for MXNet.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Kind:
         raise NotImplementedError
 
     def canonical(self, text: str) -> str:
-        """Return the text in the one form that is handed to MXNet."""
+        """Return the text in the one form that is passed to MXNet."""
         return str(self.parse(text))
 
 
@@ -113,7 +113,7 @@ class Choice(Kind):
 class Tuple(Kind):
     """``lengths`` (least, most) whole numbers from ``low`` to ``high`` in round or square brackets.
 
-    A number alone stands for a tuple of one. With ``optional`` ``None`` stands for no tuple at all, with ``gaps`` an
+    A single number means a tuple of one. With ``optional`` ``None`` stands for no tuple at all, with ``gaps`` an
     entry may be ``None``.
     """
 

@@ -91,41 +91,42 @@ def load_symbol(prefix: str, sidecar: Sidecar | None) -> Symbol:
 def find_epoch(prefix: str, epoch: int | None = None) -> int:
     """Return ``epoch``, or the newest on disk, once its files are found there.
 
-    Raises CheckpointError that names the file which is missing and what is there in its place.
+    Raises CheckpointError that names the missing file and what exists instead.
     """
     files = RunFiles(prefix)
     if not os.path.exists(files.symbol):
         raise CheckpointError(_no_such_checkpoint(prefix))
     on_disk = files.epochs_on_disk()
     if not on_disk:
-        raise CheckpointError(f"{files.params(0)}: is not there, and no PREFIX-NNNN.params beside {files.symbol} is")
+        raise CheckpointError(
+            f"{files.params(0)}: does not exist; no PREFIX-NNNN.params was found beside {files.symbol}"
+        )
     if epoch is None:
         return on_disk[-1]
     if epoch not in on_disk:
-        raise CheckpointError(f"{files.params(epoch)}: is not there; epochs that are: {_numbers(on_disk)}")
+        raise CheckpointError(f"{files.params(epoch)}: does not exist; existing epochs: {_numbers(on_disk)}")
     return epoch
 
 
 def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tuple[str, ...]) -> None:
-    """Hold an epoch's files against their stamps; raises CheckpointError that offers the newest whole epoch.
+    """Compare an epoch's files with their stamps; raises CheckpointError that offers the newest whole epoch.
 
-    An epoch that the sidecar does not name is refused: it was never finished, or is another run's.
+    An epoch that the sidecar does not name is refused: it was never finished, or belongs to another run.
     """
     if sidecar is None:
         return
     record = next((record for record in sidecar.epochs if record.epoch == epoch), None)
+    files = RunFiles(prefix)
     if record is None:
-        fault = f"{RunFiles(prefix).params(epoch)}: is of no finished epoch of the run in {RunFiles(prefix).sidecar}"
+        fault = f"{files.params(epoch)}: does not belong to a finished epoch of the run in {files.sidecar}"
     elif not record.files:
-        fault = (
-            f"{RunFiles(prefix).params(epoch)}: is of an epoch that the run in {RunFiles(prefix).sidecar} has not kept"
-        )
+        fault = f"{files.params(epoch)}: belongs to an epoch that the run in {files.sidecar} did not keep"
     else:
         fault = _first_fault(prefix, record, suffixes)
     if fault:
         kept = (other for other in sidecar.epochs if other.files)
         whole = [other.epoch for other in kept if not _first_fault(prefix, other, suffixes)]
-        offer = "none is whole"
+        offer = "no checkpoint is whole"
         if whole:
             others = f"; also whole: {_numbers(whole[:-1])}" if len(whole) > 1 else ""
             offer = f"the newest whole checkpoint is of epoch {whole[-1]}{others}"
@@ -135,7 +136,7 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
 def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
     """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones.
 
-    Epochs that the run has not kept are passed over.
+    Epochs that the run has not kept are skipped.
     """
     faults: list[str] = []
     for record in reversed(sidecar.epochs):
@@ -161,7 +162,9 @@ def _first_fault(prefix: str, record: Epoch, suffixes: tuple[str, ...]) -> str:
 
 def _first_of(paths: Mapping[str, str], stamps: Mapping[str, Stamp]) -> str:
     for suffix, path in paths.items():
-        fault = _fault(path, stamps[suffix]) if suffix in stamps else f"{path}: is none of the files that the run kept"
+        fault = (
+            _fault(path, stamps[suffix]) if suffix in stamps else f"{path}: is not one of the files that the run kept"
+        )
         if fault:
             return fault
     return ""
@@ -175,16 +178,16 @@ def _fault(path: str, stamp: Stamp | None) -> str:
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror})"
     if found.size != stamp.size:
-        return f"{path}: is damaged or foreign ({found.size:,} bytes, was written with {stamp.size:,})"
+        return f"{path}: is damaged or not the run's ({found.size:,} bytes, was written with {stamp.size:,})"
     if found != stamp:
-        return f"{path}: is damaged or foreign (its content is not what was written)"
+        return f"{path}: is damaged or not the run's (its content has changed)"
     return ""
 
 
 def _no_such_checkpoint(prefix: str) -> str:
     folder, name = os.path.split(prefix)
     suffix = "-symbol.json"
-    missing = f"{RunFiles(prefix).symbol}: is not there"
+    missing = f"{RunFiles(prefix).symbol}: does not exist"
     typed, epoch = RunFiles.parse(prefix)
     if typed.prefix != prefix and os.path.exists(typed.symbol):
         return f"{missing}; the prefix of that file is {typed.prefix}" + (
@@ -193,14 +196,12 @@ def _no_such_checkpoint(prefix: str) -> str:
     try:
         others = [entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix)]
     except OSError:
-        return f"{missing}, nor is its folder"
+        return f"{missing}, and neither does its folder"
     # The nearest first; of equally near ones the first by name.
     others.sort(key=lambda other: (-difflib.SequenceMatcher(None, name, other).ratio(), other))
     found = ", ".join(os.path.join(folder, other) for other in others[:_SUGGESTED])
     return (
-        f"{missing}; the nearest prefixes that are: {found}"
-        if others
-        else f"{missing}, nor any other PREFIX{suffix} in its folder"
+        f"{missing}; similar prefixes: {found}" if others else f"{missing}, and its folder has no other PREFIX{suffix}"
     )
 
 

@@ -173,7 +173,7 @@ def _before_sigmoid(graph: Graph, entry: tuple[int, int]) -> tuple[int, int]:
     if node.op == "sigmoid" or (node.op == "Activation" and node.attrs.get("act_type") == "sigmoid"):
         return node.inputs[0]
     raise ModelError(
-        f"its output comes from {node.name!r} ({node.op}), not from a sigmoid, so it is no multi-label network; "
+        f"its output comes from {node.name!r} ({node.op}), not from a sigmoid, so it is not a multi-label network; "
         "fine-tune it first with mxml train"
     )
 
@@ -203,7 +203,7 @@ def draws_random_numbers(graph: Graph) -> bool:
 def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
     """Let BatchNorm layers whose gamma or beta is among ``names`` use and keep their moving statistics.
 
-    A frozen parameter alone would still let the layer's statistics drift with every batch.
+    Freezing only the parameter would still let the layer's statistics drift with every batch.
     """
     if not names:
         return symbol

@@ -1,4 +1,4 @@
-"""Where a network can be cut: the feature layer that its classifier works on, found by the graph and by shapes."""
+"""Where a network can be cut: the input of its classifier, found by the graph and by shapes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Network:
                 self._refuse(f"the shape of {self.graph.nodes[position].name!r} does not follow from it")
 
     def _check_reshapes(self) -> None:
-        # MXNet infers the output of a reshape to fixed numbers from those numbers alone, and fails when it runs.
+        # MXNet infers the output of a reshape to fixed numbers only from those numbers, and fails when it runs.
         for position, node in enumerate(self.graph.nodes):
             if node.op in RESHAPING and node.inputs:
                 before, after = self.shapes[node.inputs[0]], self.shapes[(position, 0)]
@@ -127,7 +127,7 @@ class Network:
             raise DeviceError(
                 f"{'training' if training else 'a pass'} with {counted(batch_size, 'image')} at a time needs "
                 f"{needed / 2**30:,.1f} GiB for parameters and layers' outputs; there are {present / 2**30:,.1f} GiB"
-                + ("; lower `batch_size`" if batch_size > 1 else "")
+                + ("; reduce `batch_size`" if batch_size > 1 else "")
             )
 
     def memory(self, batch_size: int, *, training: bool) -> int:
@@ -188,8 +188,8 @@ class Network:
         """Return the entry of the feature layer, or of the one that ``layer`` names, with or without ``_output``.
 
         The feature layer is what the classifier works on: its last fully connected layer's input, or that of a last
-        1x1 convolution; a network without a classifier is taken whole. Raises ModelError for a name that is not there,
-        listing the likely ones, and for a network without a recognisable classifier.
+        1x1 convolution; a network without a classifier is taken whole. Raises ModelError for an unknown name, listing
+        the likely ones, and for a network without a recognisable classifier.
         """
         if layer is None:
             try:

@@ -1,4 +1,4 @@
-"""What is minimised: a registry of losses, each a custom operator at the end of a network.
+"""A registry of losses, which training minimises, each a custom operator at the end of a network.
 
 A ``Loss`` is written in two formulas, its value and its gradient at the logits, for one entry of an image and a class.
 The rest is the same for all of them: for probabilities p = sigmoid(z), logits z and labels y of one shape (N, C),
@@ -8,7 +8,7 @@ The rest is the same for all of them: for probabilities p = sigmoid(z), logits z
   (between 0 and 1). An entry whose label is negative (-1, unknown) adds nothing. The operator ends the graph:
   gradients from behind it are ignored.
 
-``Custom(data=p, label=y, logits=z, with_logits=True)`` is the form that mxml builds. The gradient is handed to z
+``Custom(data=p, label=y, logits=z, with_logits=True)`` is the form that mxml builds. The gradient is passed to z
 directly, while p receives zero. Nothing is divided, so it stays exact to float32's rounding at any logit.
 
 ``Custom(data=p, label=y)`` is the form of the original multilabel-MXNet checkpoints, for losses with
@@ -18,7 +18,7 @@ logits from about -80 to 16. From 17 on float32 knows no p between 0.9999999 and
 nothing reaches z; below -85 the quotient is capped so that it cannot overflow, and what reaches z shrinks with p.
 Rebuild the head (``mxml.model.symbols``) to be free of both.
 
-Callbacks use NDArray operations alone, since waiting for a value inside one stalls MXNet's engine. An exception that
+Callbacks use only NDArray operations, since waiting for a value inside one stalls MXNet's engine. An exception that
 left a callback would hang or kill the process; so it is kept for ``raise_failure`` and the results become NaN.
 """
 
@@ -134,9 +134,9 @@ _by_op_type: dict[str, Loss] = {}
 
 
 def register(loss: Loss) -> Loss:
-    """Make a loss known: to MXNet, to the check of symbol files and to whatever reads graphs."""
+    """Register a loss: with MXNet, for the check of symbol files, and for reading graphs."""
     if loss.name in _by_name or loss.op_type in _by_op_type:
-        raise ValueError(f"a loss {loss.name!r} or an op_type {loss.op_type!r} is registered already")
+        raise ValueError(f"a loss {loss.name!r} or an op_type {loss.op_type!r} is already registered")
     mx.operator.register(loss.op_type)(_operator_description(loss))
     _by_name[loss.name] = _by_op_type[loss.op_type] = loss
     return loss
@@ -179,7 +179,7 @@ class _LossOperator(_CustomOp):
     def forward(
         self, is_train: bool, req: list[str], in_data: list[NDArray], out_data: list[NDArray], aux: list[NDArray]
     ) -> None:
-        """Hand the probabilities on; NaN where that fails."""
+        """Return the probabilities unchanged; NaN where that fails."""
         self._fill("forward", req, out_data, lambda: in_data[:1])
 
     def backward(
@@ -223,7 +223,7 @@ def _operator_description(loss: Loss) -> type:
         """The operator's inputs and outputs; attributes arrive as text."""
 
         def __init__(self, **attributes: str):
-            # MXNet hands over every attribute of the node, and an exception here would end the process. So what is
+            # MXNet passes every attribute of the node, and an exception here would end the process. So what is
             # unknown or wrong is ignored; mxml.model.symbol_file refuses a file that holds such a thing.
             super().__init__(need_top_grad=False)
             self.with_logits = loss.inputs(attributes) == 3

@@ -1,7 +1,7 @@
 """The operators that a symbol file may hold: how many inputs each has, and what its attributes may be.
 
 MXNet believes a symbol file. Some operators read files, call addresses or run a part of the graph by positions that
-the file gives; others divide by an attribute or count in 32 bits, and end the process for a value that nobody would
+the file gives; others divide by an attribute or count in 32 bits, and end the process for a value that no one would
 write. So only the operators below are let through, those that image classifiers of MXNet 0.8 to 1.9 are made of, with
 attributes inside the bounds given here. To allow another one, add a line.
 """

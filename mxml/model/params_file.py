@@ -37,7 +37,7 @@ mx = load_mxnet()
 
 LIST_MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
-# By MXNet's type number. NumPy knows no bfloat16: MXNet hands it over as a record of uint16.
+# By MXNet's type number. NumPy knows no bfloat16: MXNet returns it as a record of uint16.
 _DTYPES: dict[int, np.dtype[Any]] = {
     0: np.dtype(np.float32),
     1: np.dtype(np.float64),
@@ -182,7 +182,7 @@ class _Structure:
     def arrays(self) -> dict[str, _Array]:
         """Return where each array lies, by name, in the file's order."""
         if self.size < 8 or self.take("<Q")[0] != LIST_MAGIC:
-            self.fail("is no MXNet parameter file (its first bytes are others)")
+            self.fail("is not an MXNet parameter file (its first bytes are different)")
         self.take("<Q")
         count = self.take("<Q")[0]
         if count > _MAX_ARRAYS:

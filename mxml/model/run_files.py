@@ -1,4 +1,4 @@
-"""What the files of a run are called: everything that a training run leaves lies under its prefix."""
+"""The names of a run's files: everything that a training run writes is under its prefix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunFiles:
 
     @classmethod
     def parse(cls, text: str) -> tuple[RunFiles, int | None]:
-        """Take a prefix, or one of its files as people type it by habit, and return the run and the epoch named.
+        """Take a prefix, or one of its files, and return the run and the epoch that it names.
 
         ``model-symbol.json`` and ``model.json`` stand for ``model``, ``model-0018.params`` for its epoch 18. A prefix
         that has a symbol is taken as it is, whatever it ends in.
@@ -87,7 +87,7 @@ class RunFiles:
         return sorted(int(match.group(1)) for match in map(pattern.fullmatch, entries) if match)
 
     def leftovers(self) -> list[str]:
-        """List the temporary files that a process killed while it wrote has left."""
+        """List the temporary files that a killed process has left."""
         ending = r"(-symbol\.json|\.json|-(\d{4,}|paused)\.(params|states)|-history\.csv|-curves\.png)"
         pattern = re.compile(rf"\.{re.escape(os.path.basename(self.prefix))}{ending}\.\w+\.tmp")
         entries = filter(pattern.fullmatch, os.listdir(self.folder or "."))

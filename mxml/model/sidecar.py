@@ -34,7 +34,7 @@ Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\
 
 @dataclass(frozen=True)
 class Stamp:
-    """The size in bytes and the SHA-256 sum of one file, to know it again."""
+    """The size in bytes and the SHA-256 sum of one file, to recognise it."""
 
     size: Number
     sha256: Digest
@@ -170,7 +170,7 @@ class _Stored(msgspec.Struct):
     diverged: _EpochOrNone = None
 
     def check(self) -> None:
-        """Raise CheckpointError where fields that are right by themselves do not go together."""
+        """Raise CheckpointError where fields that are valid by themselves contradict each other."""
         if not self.label_names or len(self.thresholds) != len(self.label_names):
             raise CheckpointError(
                 f"has {len(self.label_names)} label names and {len(self.thresholds)} thresholds; should be one each"
@@ -179,7 +179,7 @@ class _Stored(msgspec.Struct):
             raise CheckpointError(f"label_names, number {position}: {fault}")
         numbers = [epoch.epoch for epoch in self.epochs]
         if numbers != sorted(set(numbers)):
-            raise CheckpointError("has epochs that are out of order or there twice")
+            raise CheckpointError("has epochs that are out of order or repeated")
 
 
 def _joined(used: UsedList, folder: str) -> UsedList:
@@ -188,4 +188,4 @@ def _joined(used: UsedList, folder: str) -> UsedList:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

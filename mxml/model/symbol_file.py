@@ -1,7 +1,7 @@
 """Symbol files (``-symbol.json``), checked before MXNet may read them.
 
 MXNet trusts a symbol file, and its operators trust their attributes and inputs. So a file is parsed here and held
-against the table in ``mxml.model.operators``; MXNet gets a document that is written anew from what was understood.
+against the table in ``mxml.model.operators``; MXNet gets a document that is written again from what was understood.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def load_symbol(path: str | os.PathLike[str]) -> Symbol:
     """Load a ``-symbol.json`` file of MXNet 0.8 to 1.9, checked first.
 
     Raises ModelError, naming the file, where it is larger than 16 MiB, is not a symbol, refers to nodes or outputs
-    that are not there, or holds an operator or an attribute that mxml does not know.
+    that do not exist, or holds an operator or an attribute that mxml does not know.
     """
     checked = _Document(path).checked(_parse(path))
     try:
@@ -62,16 +62,16 @@ def _parse(path: str | os.PathLike[str]) -> object:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > MAX_BYTES:
-        raise ModelError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, so it is no symbol file")
+        raise ModelError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, so it is not a symbol file")
     try:
         document: object = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: is no symbol file: not JSON ({error})") from error
+        raise ModelError(f"{path}: is not a symbol file: not JSON ({error})") from error
     return document
 
 
 def _fault(graph: Graph) -> str:
-    """Say what is wrong with a graph that MXNet has loaded, and so completed where the file is an old one."""
+    """Say what is wrong with a graph that MXNet has loaded; loading completes the graph of an old file."""
     variables = [node.name for node in graph.nodes if node.op == "null"]
     if len(set(variables)) < len(variables):
         return "has two variables of one name"
@@ -105,10 +105,10 @@ class _Document:
         self.path = path
 
     def checked(self, document: object) -> dict[str, object]:
-        """Return the document written anew, with nothing in it but what was understood."""
+        """Return the document written again, with nothing in it but what was understood."""
         nodes = document.get("nodes") if isinstance(document, dict) else None
         if not isinstance(document, dict) or not isinstance(nodes, list):
-            self.fail("is JSON, but no symbol: it has no list of nodes")
+            self.fail("is JSON, but not a symbol: it has no list of nodes")
         if not 0 < len(nodes) <= _MAX_NODES:
             self.fail(f"has {len(nodes):,} nodes; should be 1 to {_MAX_NODES:,}")
         checked = [self.node(position, node) for position, node in enumerate(nodes)]
@@ -175,7 +175,7 @@ class _Document:
 
     def entry(self, entry: object, before: int, where: str) -> list[int]:
         if not (isinstance(entry, list) and 2 <= len(entry) <= 3 and all(_is_count(number) for number in entry)):
-            self.fail(f"{where}: {json.dumps(entry)[:60]} is no reference to a node's output")
+            self.fail(f"{where}: {json.dumps(entry)[:60]} is not a reference to a node's output")
         if entry[0] >= before:
             self.fail(f"{where}: refers to node {entry[0]}, which does not come before it")
         return entry

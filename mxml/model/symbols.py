@@ -6,7 +6,7 @@ The head that mxml builds, on a feature layer of shape (N, C) or, averaged over 
                                            └───────── logits ──────┘          └── label: softmax_label
 
 The names are the original multilabel-MXNet script's. Where the backbone itself keeps a node of such a name, the head's
-node is called ``head_fc`` and so on. Nothing here goes by names: the graph says what is what.
+node is called ``head_fc`` and so on. Nothing here depends on names, only on the graph.
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ def merge_params(
     """Give a multi-label network its parameters: those of the same name and shape, and a fresh head where it has none.
 
     ``dropped`` names the parameters that may be left over, the old head's; they are not used even where the new head
-    has the same names. The new head begins at zero, where every label has probability 1/2 whatever the features'
-    scale; drawn at random, as the original script draws it, large features (SqueezeNet's) make it begin with errors so
-    sure that most of a short run goes into unlearning them. Raises ModelError listing what is missing, left over or of
-    another shape.
+    has the same names. The new head begins at zero: every label then has probability 1/2, whatever the features'
+    scale. With random weights, as in the original script, large features (SqueezeNet's) give confident mistakes, and
+    most of a short run is spent on correcting them. Raises ModelError listing what is missing, left over or of another
+    shape.
     """
     given_args = {name: value for name, value in arg_params.items() if name not in dropped}
     given_aux = {name: value for name, value in aux_params.items() if name not in dropped}
@@ -139,7 +139,7 @@ def fine_tune_model(
 ) -> FineTuneModel:
     """Load ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` (of ``epoch``) and replace the head by a new one.
 
-    A multi-label network, the original script's or mxml's own, gets a new head as any other. Raises ModelError naming
+    A multi-label network, the original script's or mxml's own, gets a new head like any other. Raises ModelError naming
     the file at fault.
     """
     files = RunFiles(os.fspath(prefix))

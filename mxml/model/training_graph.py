@@ -1,7 +1,7 @@
 """The same network in a form that trains faster on CPUs, with the same inputs, outputs and parameters.
 
 - Concatenations that convolutions can do without are not made. oneDNN computes in a blocked memory layout, but MXNet's
-  Concat hands its gradients back in the plain one, so that every layer before it converts to and fro. A convolution of
+  Concat returns its gradients in the plain one, so that every layer before it converts to and fro. A convolution of
   joined channels is the sum of the convolutions of the parts, each with its slice of the weight, and a pooling works
   channel by channel. Results differ by float32's rounding.
 - A ReLU whose output only a max pooling reads comes after it, where there is less to do: both keep the order of
@@ -127,7 +127,7 @@ def _is_global(node: Node) -> bool:
 
 
 class _Rewriting:
-    """Writes a symbol's JSON anew, node by node; ``parts`` are the pieces of what is no longer joined."""
+    """Writes a symbol's JSON again, node by node; ``parts`` are the pieces of what is no longer joined."""
 
     def __init__(self, document: dict[str, Any], network: Network, avoided: set[int]):
         self.document = document

@@ -1,8 +1,8 @@
-"""Which of the paths in a sidecar may be opened: a stranger may have written them.
+"""Which of the paths in a sidecar may be opened: the sidecar may come from someone who is not trusted.
 
-A checkpoint is often somebody else's. Its sidecar names the lists of its run, and what a command says about a list
-shows lines of it: a sidecar that names ``../../.ssh/id_rsa`` would bring that file's lines onto the screen, and from
-there into a report that goes back to the stranger. So a path from a sidecar is used in two cases only:
+A checkpoint often comes from somebody else. Its sidecar names the lists of its run, and messages about a list show
+lines of it: a sidecar that names ``../../.ssh/id_rsa`` would bring that file's lines onto the screen, and from
+there into a report that goes back to its author. So a path from a sidecar is used in two cases only:
 
 - It lies in the sidecar's own folder or below it, all links followed. Then whoever sent the folder sent this, too.
 - Its content has the SHA-256 sum that the sidecar records. It is compared before anything of it is parsed or shown.
@@ -11,7 +11,7 @@ there into a report that goes back to the stranger. So a path from a sidecar is 
 An image root has no content to compare. It is used outside of the folder only together with a list outside of it, which
 is then the reader's own: the run was made here. Of files below a root nothing but decoded images is used, and what
 comes out are their tags, and which names of the list lead nowhere; never bytes of a file that is no image. A list
-inside the folder with a root outside, such as ``/home/somebody``, would let a stranger choose both, so the reader has
+inside the folder with a root outside, such as ``/home/somebody``, would let its author choose both, so the reader has
 to name the root. A sidecar's ``allow_absolute`` would undo all this and is never obeyed.
 """
 
@@ -39,7 +39,7 @@ def require_trusted(path: str, what: str, folder: str, sha256: str | None) -> No
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        reason = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise CheckpointError(f"{path}: {what} {reason}") from error
     if not stat.S_ISREG(mode):
         raise CheckpointError(f"{path}: {what} is not a regular file")

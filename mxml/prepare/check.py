@@ -31,12 +31,12 @@ from mxml.progress import SILENT, Progress
 
 @dataclass(frozen=True, eq=False)
 class CheckReport:
-    """All that was found in some lists, of which the first is the one to train on.
+    """The result of checking some lists; the first is the one to train on.
 
     ``labels_file`` is the file that the names of the labels are from; None where they are only numbered. ``scan`` has
     one row for each different path that the lists name; image i of list k is row ``lists[k].rows[i]``.
     ``statistics`` count all good lines, whether their images can be read or not. ``duplicates`` groups different
-    files; one file that is named twice is a finding only. ``findings`` stand in the order of
+    files; a file that is named twice is only a finding. ``findings`` are in the order of
     ``findings.ERRORS`` and ``findings.WARNINGS``.
     """
 

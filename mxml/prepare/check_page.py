@@ -1,9 +1,9 @@
-"""What a check found, as one HTML page that needs nothing beside itself.
+"""The result of a check, as one HTML page that needs no other files.
 
 The page fetches nothing: its style and its script are inside, images are data: URIs, and a content security policy
-forbids the rest. Label and file names are hostile text; the template escapes every value, and the policy lets only the
-one style sheet and the one script run whose hashes it names. The script adds sorting and filtering; without it the page
-says the same.
+forbids the rest. Label and file names are not trusted; the template escapes every value, and the policy allows only
+the style sheet and the script whose hashes it names. The script adds sorting and filtering; without it the page shows
+the same data.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def _other_than_list(path: str | os.PathLike[str]) -> str | None:
         what = _OTHER_FORMATS.get(Path(path).suffix.lower())
         if what is None:
             binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
-            return "no text file, should be an image list" if binary else None
+            return "not a text file, should be an image list" if binary else None
     return f"{what}, should be an image list; mxml make-lst or mxml convert makes lists of labels in other formats"
 
 
@@ -155,7 +155,7 @@ def distinct_images(lists: Sequence[ImageList]) -> tuple[ImageList, list[np.ndar
             folder, file = os.path.split(path)
             real = folders.get(folder)
             if real is None:
-                # Of a folder that is not there, realpath would take back the steps that lead nowhere.
+                # Of a folder that does not exist, realpath would take back the steps that lead nowhere.
                 real = folders[folder] = os.path.realpath(folder) if os.path.isdir(folder or ".") else folder
             row = its_rows[position] = known.setdefault(os.path.join(real, file), len(paths))
             if row == len(paths):

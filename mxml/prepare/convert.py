@@ -1,4 +1,4 @@
-"""From one format of labels to another: what the other cannot hold is refused, or a note says it."""
+"""From one format of labels to another: what the other cannot hold is refused or noted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mxml.staging import staged
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written: a set, the formats that its sources had, and what became of each file.
+    """The result of a conversion: the set, the formats that its sources had, and what happened to each file.
 
-    ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``; ``notes`` are lines for a person.
+    ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``; ``notes`` are lines for the user.
     """
 
     labelled: LabelledImages
@@ -41,14 +41,14 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
     format = by_name(to)
     labelled, formats = sources.read()
     if out.name in ("", ".", ".."):
-        raise ListError(f"{out}: is no name of a file or folder to write")
+        raise ListError(f"{out}: is not the name of a file or folder to write")
     if out.name.lower() == LABEL_NAMES_FILE:
-        raise ListError(f"{out}: is where the label names go, should be called otherwise")
+        raise ListError(f"{out}: is where the label names go, should have another name")
     suffixes = format.SUFFIXES
     if suffixes and out.suffix.lower() not in suffixes:
         raise ListError(f"{out}: should end in {' or '.join(suffixes)}, as files of the format {to} do")
     if os.path.realpath(out) in map(os.path.realpath, sources.paths):
-        raise ListError(f"{out}: is to be read, and would be written over; `out` should name another file")
+        raise ListError(f"{out}: is a source and would be overwritten; `out` should name another file")
     with staged(out.parent, force) as staging:
         format.write(labelled, staging.path / out.name, sources.options)
         _refuse_other_names(label_names_file(staging.path), out)

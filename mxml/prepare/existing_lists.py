@@ -98,7 +98,7 @@ def read_existing(folder: Path) -> ExistingLists:
     try:
         return _read_existing(folder)
     except ListError as error:
-        raise ListError(f"{error.faults[0]}; mend what is there, or `new` splits anew") from error
+        raise ListError(f"{error.faults[0]}; correct the list, or use `new` to split again") from error
 
 
 def _read_existing(folder: Path) -> ExistingLists:
@@ -117,11 +117,11 @@ def _read_existing(folder: Path) -> ExistingLists:
 
 
 def refuse_left_over(folder: Path, subsets: int) -> None:
-    """Raise ListError where a list is in ``folder`` that lists of so many subsets would not replace."""
+    """Raise ListError if ``folder`` has a list that a split into this many subsets would not replace."""
     for subset in SUBSETS[subsets:]:
         file = folder / f"{subset}.lst"
         if file.is_file():
             raise ListError(
-                f"{file}: is there from a split into {len(SUBSETS)}, and would be left over from this one into "
+                f"{file}: is left from a split into {len(SUBSETS)}, and would not belong to this one into "
                 f"{subsets}; remove it, or give as many shares"
             )

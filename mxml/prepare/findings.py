@@ -20,21 +20,21 @@ EXAMPLES = 5
 
 ERRORS = {
     "faulty-line": "lines that cannot be read",
-    "missing": "images that are not there",
+    "missing": "images that do not exist",
     "unreadable": "images that cannot be decoded",
     "truncated": "images that are cut short",
-    "empty": "images without a single byte",
+    "empty": "images with empty files",
     "too-large": "images over the size limit",
     "no-image-left": "lists without a usable image",
 }
 """The kinds of findings that training would stop at or do without, and what they are about."""
 WARNINGS = {
     "labels-disagree": "images that occur more than once, with different labels",
-    "labels-look-alike": "labels that may be one, spelt in two ways",
-    "in-several-lists": "images in more than one list: metrics on them tell nothing",
+    "labels-look-alike": "labels that may be the same, spelt in two ways",
+    "in-several-lists": "images in more than one list: metrics on them mean nothing",
     "exact-duplicates-across-lists": "the same file under other names in more than one list",
     "near-duplicates-across-lists": "images that look alike in more than one list",
-    "damaged": "images that decode with damage",
+    "damaged": "images that are damaged but can be decoded",
     "named-twice": "images named more than once in one list",
     "exact-duplicates": "the same file under other names within a list",
     "near-duplicates": "images that look alike within a list",
@@ -46,10 +46,10 @@ WARNINGS = {
     "label-always-occurs": "labels that every image of a list has",
     "share-differs": "labels with another share than in the first list",
     "images-without-label": "images with no label at all",
-    "animated": "images of several frames or pages, of which only the first is used",
+    "animated": "images with several frames or pages; only the first is used",
     "too-small": f"images with a side under {SMALLEST_SIDE} pixels",
     "larger-than-needed": f"images of more than {MOST_PIXELS // 1_000_000} million pixels: slow to decode",
-    "elongated": f"images more than {MOST_ELONGATED} times as long as wide: a crop shows little of them",
+    "elongated": f"images more than {MOST_ELONGATED} times as long as wide: a crop shows only a small part",
 }
 """The kinds of the other findings, and what they are about, the most harmful first."""
 

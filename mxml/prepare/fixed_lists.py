@@ -19,7 +19,7 @@ from mxml.prepare.checked_lists import CheckedList
 
 @dataclass(frozen=True)
 class FixedList:
-    """What became of the list at ``path``: ``images`` were written to ``out``, and ``left_out`` lines were not.
+    """What happened to the list at ``path``: ``images`` were written to ``out``, and ``left_out`` lines were not.
 
     Nothing is written where no image is left. ``label_names`` says of labels.txt beside ``out`` that it was
     ``written``, is ``there`` with these names or has ``others``; None where the labels have no names.

@@ -1,4 +1,4 @@
-"""Which images belong together, so that a split does not part them."""
+"""Which images belong together, so that a split does not separate them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mxml.text import counted, quoted
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Which of N images stay together: ``numbers`` (N,) int64 are the same for these; None where none has to.
+    """Which of N images stay together: these have the same number in ``numbers`` (N,) int64; None if there are none.
 
-    Each of ``notes`` is one line for a person.
+    Each of ``notes`` is one line for the user.
     """
 
     numbers: np.ndarray | None
@@ -45,16 +45,16 @@ def group_by_pattern(names: Sequence[str], pattern: str) -> np.ndarray:
     """Return (N,) int64: one number for all names in which a regular expression finds the same text.
 
     The text is what the expression's groups match, or all of the match where it has none. A name without a match is
-    a group of its own. Raises SettingError for what is no regular expression, and MxmlError for one that finds nothing
-    in any name.
+    a group of its own. Raises SettingError for an invalid regular expression, and MxmlError for one that finds
+    nothing in any name.
     """
     try:
         with warnings.catch_warnings():
-            # What a later Python may read otherwise is no matter for the person at the command line.
+            # Python warns of what a later version may read differently; that does not concern the user.
             warnings.simplefilter("ignore", FutureWarning)
             expression = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise SettingError("group_by", pattern, f"a regular expression, and is none: {error}") from None
+        raise SettingError("group_by", pattern, f"a regular expression: {error}") from None
     numbers: dict[object, int] = {}
     found = np.empty(len(names), np.int64)
     matches = 0
@@ -90,7 +90,7 @@ def _duplicates(images: ImageList, progress: Progress) -> Groups:
     if scan.faults:
         first = scan.faults[0]
         notes.append(
-            f"{len(scan.faults):,} of {counted(len(images), 'image')} cannot be used, such as "
+            f"{len(scan.faults):,} of {counted(len(images), 'image')} cannot be read, such as "
             f"{quoted(images.name(first.position))} ({first.reason}); mxml check lists them all"
         )
     duplicates = find_duplicates(scan)

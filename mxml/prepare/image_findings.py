@@ -15,7 +15,7 @@ _CORRUPT = "Corrupt JPEG data: "
 
 
 def image_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Finding]:
-    """Yield what is wrong with each line, and with each image for itself."""
+    """Yield what is wrong with each line, and with each single image."""
     yield from _line_findings(lists)
     yield from _fault_findings(lists, scan)
     yield from _damage_findings(lists, scan)
@@ -28,7 +28,7 @@ def _line_findings(lists: Sequence[CheckedList]) -> Iterator[Finding]:
             yield finding("faulty-line", fault)
         hidden = checked.line_fault_count - len(checked.line_faults)
         if hidden:
-            yield finding("faulty-line", f"{checked.path}: {hidden:,} more lines are faulty like these")
+            yield finding("faulty-line", f"{checked.path}: {hidden:,} more lines are faulty")
 
 
 def _fault_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _size_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[Fi
         width, height = scan.width[checked.rows].astype(np.int64), scan.height[checked.rows].astype(np.int64)
         short, long = np.minimum(width, height), np.maximum(width, height)
         for kind, found, what in (
-            ("animated", scan.animated[checked.rows], "has several frames or pages, of which only the first is used"),
+            ("animated", scan.animated[checked.rows], "has several frames or pages; only the first is used"),
             ("too-small", short < SMALLEST_SIDE, "has {} x {} pixels"),
             ("larger-than-needed", width * height > MOST_PIXELS, "has {:,} x {:,} pixels"),
             ("elongated", (long > MOST_ELONGATED * short) & (short >= SMALLEST_SIDE), "has {} x {} pixels"),

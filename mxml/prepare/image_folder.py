@@ -1,4 +1,4 @@
-"""What a set of images names, against what is in the image folder."""
+"""Compares the images that a set names with those in the image folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mxml.text import quoted
 
 
 def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
-    """Return the images under the root that a set does not name, sorted; refuse a set with images that are not there.
+    """Return the images under the root that a set does not name, sorted; refuse a set with images that do not exist.
 
     ``origin`` is where the set comes from, for messages; these guess where a missing image is.
     """
     root = Path(images.root)
     if not root.is_dir():
-        raise ListError(f"{root}: is no folder, should be the folder with the images; `root` names another")
+        raise ListError(f"{root}: is not a folder, should be the folder with the images; `root` names another")
     found = set(find_images(root))
     names = images.names()
     missing = [name for name in names if name not in found and not os.path.isfile(root / name)]
@@ -28,9 +28,9 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
         where = _Guess(root, found)
         if len(missing) == len(names) > 1:
             hint = where.of(missing[0], all_missing=True) or "; `root` names the folder that the paths are under"
-            raise ListError(f"{origin}: none of its {len(names):,} images is there, such as {root / missing[0]}{hint}")
+            raise ListError(f"{origin}: none of its {len(names):,} images exists, such as {root / missing[0]}{hint}")
         faults = [
-            f"{origin}: names {quoted(name)}, but {root / name} is not there{where.of(name)}"
+            f"{origin}: names {quoted(name)}, but {root / name} does not exist{where.of(name)}"
             for name in missing[:SHOWN_FAULTS]
         ]
         raise ListError(faults, len(missing))
@@ -41,7 +41,7 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
 
 
 class _Guess:
-    """Says where an image is that was looked for in vain, from how people go wrong."""
+    """Guesses where a missing image is, from common mistakes."""
 
     def __init__(self, root: Path, found: Iterable[str]):
         self._root = root
@@ -64,12 +64,12 @@ class _Guess:
         if first == self._root.resolve().name and os.path.isfile(above / name):
             return f"; the paths begin with {first}/, so `root` should be {above}"
         if name.casefold() in self._by_path:
-            return f"; {quoted(self._by_path[name.casefold()])} is there"
+            return f"; {quoted(self._by_path[name.casefold()])} exists"
         like = self._by_file.get(posixpath.basename(name), [])
         if len(like) != 1:
             return ""
         if not name.lower().endswith(IMAGE_SUFFIXES):
-            return f"; {quoted(like[0])} is there, and paths need their suffix"
+            return f"; {quoted(like[0])} exists, and paths need their suffix"
         if all_missing and like[0].endswith(f"/{name}"):
-            return f"; {quoted(like[0])} is there, so `root` should be {self._root / like[0][: -len(name) - 1]}"
-        return f"; {quoted(like[0])} is there"
+            return f"; {quoted(like[0])} exists, so `root` should be {self._root / like[0][: -len(name) - 1]}"
+        return f"; {quoted(like[0])} exists"

@@ -1,4 +1,4 @@
-"""What all images of a list are: which can be read, their sizes, and hashes that tell copies."""
+"""The images of a list: which can be read, their sizes, and hashes that find copies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DEFAULT_LIMITS = Limits()
 
 
 class ImageFault(NamedTuple):
-    """What is wrong with an image: its position in the list, ``ImageError``'s kind of fault or ``damaged``, and why."""
+    """A fault of an image: its position in the list, ``ImageError``'s kind of fault or ``damaged``, and why."""
 
     position: int
     kind: str
@@ -39,10 +39,10 @@ class ImageFault(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageScan:
-    """What the N images of a list are, held column by column, a row an image, in the list's order.
+    """The N images of a list, column by column, one row per image, in the list's order.
 
-    ``readable`` (N,) bool says which images training can read; ``faults`` says of the others, by position, why not.
-    ``damages`` names those that decode although their data are damaged.
+    ``readable`` (N,) bool says which images training can read; ``faults`` says why the others cannot be read.
+    ``damages`` names images that can be decoded although their data are damaged.
     ``width`` and ``height`` (N,) int32 are pixels as shown, 0 where unreadable. ``animated`` (N,) bool marks those of
     which only the first of several frames or pages is used.
     ``size`` (N,) int64 is the length of the file in bytes, 0 where it could not be opened. ``digest`` (N, 16) uint8 is
@@ -89,7 +89,7 @@ def scan_images(
 
     ``threads`` (default: physical cores) work at once; no decoded image is kept. ``limits`` bounds single images.
     ``progress`` is told from this thread, a few dozen images at a time.
-    An image that cannot be read is no error but one of ``faults``; a JPEG that is damaged inside decodes with its
+    An image that cannot be read is not an error but one of ``faults``; a JPEG that is damaged inside decodes with its
     damage, as it does in training, and is one of ``damages``.
     """
     first_rows = _first_rows(images)

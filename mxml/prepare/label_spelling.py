@@ -74,7 +74,7 @@ def _one_letter_apart(names: Sequence[str]) -> Iterator[tuple[int, int]]:
         same = {names[number]: number for number in numbers}
         run = {number: _word_lengths(names[number]) for number in numbers}
         for position in range(length):
-            # One position at a time, so that what is remembered grows with the number of names alone.
+            # One position at a time, so that what is remembered grows only with the number of names.
             without: dict[str, int] = {}
             for number in numbers:
                 name = names[number]

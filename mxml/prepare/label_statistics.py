@@ -1,6 +1,6 @@
-"""What the labels of some lists look like, and what guessing by how often each occurs would score.
+"""Statistics of the labels of some lists, and the metrics of guessing by each label's frequency.
 
-A label of -1 is unknown and is stats neither as present nor as absent.
+A label of -1 is unknown, and is counted neither as present nor as absent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLOCK_ROWS = 1 << 16
 
 @dataclass(frozen=True)
 class Guessing:
-    """What a model scores that gives every image the training list's share of each label; NaN where undefined.
+    """Metrics of a model that gives every image the training list's share of each label; NaN where undefined.
 
     Constant scores put all images into one tie, so a label's average precision is its share among the known ones, and
     ``mAP`` the mean over the labels that occur. A label is predicted, for all images or none, where its training share

@@ -33,12 +33,12 @@ _SHOWN_PAIRS = 5
 
 @dataclass(frozen=True)
 class MadeLists:
-    """What was made: a list for each subset, the label names, and what became of each file.
+    """The lists that were made: one per subset, the label names, and what happened to each file.
 
     ``sources`` are the files and folders that were read, ``formats`` what format each has. ``kept`` counts the images
     that stayed in the subset that earlier lists have them in. ``files`` holds pairs of a path and ``unchanged``,
     ``written`` or ``replaced``; ``unlisted`` names the images under the root that the sources do not mention; each of
-    ``notes`` is one line for a person.
+    ``notes`` is one line for the user.
     """
 
     sources: tuple[Path, ...]
@@ -57,7 +57,7 @@ class MadeLists:
 
     @property
     def unchanged(self) -> bool:
-        """Say whether all files were there already, with this content."""
+        """Say whether all files existed already, with this content."""
         return all(state == "unchanged" for _, state in self.files)
 
 
@@ -80,14 +80,14 @@ def make_lists(
     ``lists.json`` beside the lists remembers the root. The same images, lists and settings give the same bytes
     everywhere.
 
-    Images that a list in ``out`` has already stay in that subset, unless ``split.new``, and keep their line's place and
-    index number there; new images follow after them. Only a list that keeps every line as it was is replaced without
-    ``force``. Images without a list are dealt out by iterative stratification.
+    Images that are already in a list in ``out`` stay in that subset, unless ``split.new``, and keep their line and
+    index number there; new images are added at the end. Only a list that keeps every line as it was is replaced without
+    ``force``. Images without a list are split by iterative stratification.
 
     The files appear together or not at all. Raises ListError for faults in a source, for images that are missing under
     the root, for lists in ``out`` whose split cannot be kept, and for a subset that would be empty; StorageError for
-    files with other content already there, unless ``force`` lets them be replaced, and for files that cannot be
-    written; SettingError and MxmlError for a ``group_by`` that is no regular expression or finds nothing.
+    existing files with other content, unless ``force``, and for files that cannot be
+    written; SettingError and MxmlError for a ``group_by`` that is not a regular expression or finds nothing.
     """
     sources = _with_default_paths(sources)
     outputs = _refuse_to_write_over_sources(sources, out)
@@ -134,7 +134,7 @@ def _refuse_to_write_over_sources(sources: LabelSources, out: Path) -> set[str]:
     outputs = {os.path.realpath(out / name) for name in names}
     for path in sources.paths:
         if os.path.realpath(path) in outputs:
-            raise ListError(f"{path}: is to be read, and would be written over; `out` should name another folder")
+            raise ListError(f"{path}: is a source and would be overwritten; `out` should name another folder")
     return outputs
 
 
@@ -149,7 +149,7 @@ def _kept_subsets(
     kept = existing.subset_numbers(names)
     if existing.lists and not (kept >= 0).any():
         raise ListError(
-            f"{existing.folder}: has lists that name none of these images, so that no subset can be kept; give the "
+            f"{existing.folder}: has lists that contain none of these images, so no subset can be kept; give the "
             "sources of those images as well to add to them, or the `root` that they were made with; `new` replaces "
             "them"
         )
@@ -169,24 +169,22 @@ def _refuse_empty(lists: dict[str, ContinuedList], split: Split, kept_count: int
             continue
         if kept_count:
             raise ListError(
-                f"{subset}.lst would be empty, as {kept_count:,} of {counted(count, 'image')} keep their subset in the "
-                "lists that are there; `new` deals all of them out anew"
+                f"{subset}.lst would be empty, as {kept_count:,} of {counted(count, 'image')} stay in their subset in "
+                "the existing lists; `new` splits all of them again"
             )
         apart = count if groups.numbers is None else len(np.unique(groups.numbers))
         what, remedy = counted(count, "image"), ""
         if apart < count:
             what += f", in {counted(apart, 'group')} that {'stay' if apart > 1 else 'stays'} together,"
             remedy += "; another `group_by` finds smaller groups" * (split.group_by is not None)
-            remedy += "; `ignore_duplicates` takes images that look alike for different ones" * (
-                not split.ignore_duplicates
-            )
+            remedy += "; with `ignore_duplicates` similar images may be separated" * (not split.ignore_duplicates)
         raise ListError(f"{what} are too few for a share of {share:g} in {subset}.lst{remedy}")
 
 
 def _write(
     lists: dict[str, ContinuedList], labelled: LabelledImages, existing: ExistingLists, force: bool
 ) -> tuple[tuple[Path, str], ...]:
-    """Write all files or none; return what became of each."""
+    """Write all files or none; return what happened to each."""
     nothing_lost = (
         bool(existing.lists)
         and existing.label_names == labelled.label_names
@@ -211,27 +209,27 @@ def _misspelt(labelled: LabelledImages) -> list[str]:
         return []
     shown_pairs = ", ".join(f"{quoted(rarer)} and {quoted(commoner)}" for rarer, commoner in pairs[:_SHOWN_PAIRS])
     more = f" and {len(pairs) - _SHOWN_PAIRS:,} more" if len(pairs) > _SHOWN_PAIRS else ""
-    return [f"labels that look alike, perhaps one label each: {shown_pairs}{more}"]
+    return [f"labels that look alike and may be the same: {shown_pairs}{more}"]
 
 
 def _notes_on_kept(
     gone: int, count: int, sources: LabelSources, positions: Sequence[np.ndarray], split: Split, kept_count: int
 ) -> list[str]:
-    """Return notes on where the lists that were there make the new ones other than a person might expect."""
+    """Return notes on where the lists that were there make the new ones different from what the user might expect."""
     notes = []
     if gone:
         verb = "is" if gone == 1 else "are"
-        notes.append(f"{counted(gone, 'image')} of the lists that were there {verb} not in {sources}, and left out")
+        notes.append(f"{counted(gone, 'image')} of the existing lists {verb} not in {sources}, and left out")
     for subset, chosen, asked in zip(SUBSETS, positions, split.shares):
         share = len(chosen) / count
         if abs(share - asked) > max(_NOTABLE_SHARE, 2 / count):
             notes.append(
                 f"{subset}.lst has {share:.1%} of the images, and {asked:.1%} were asked for: "
-                f"{counted(kept_count, 'image')} kept their subset; `new` deals all of them out anew"
+                f"{counted(kept_count, 'image')} stayed in their subset; `new` splits all of them again"
             )
             break
     if split.seed != _DEFAULT_SPLIT.seed:
-        notes.append("`seed` deals out only images that are in none of these lists yet; `new` deals out all")
+        notes.append("`seed` applies only to images that are not in these lists yet; with `new` it applies to all")
     return notes
 
 
@@ -244,4 +242,4 @@ def _parted_groups(groups: Groups, positions: Sequence[np.ndarray]) -> list[str]
     if not parted:
         return []
     what = f"{counted(parted, 'group')} of images {'is' if parted == 1 else 'are'}"
-    return [f"{what} in several subsets, as in the lists that were there; `new` brings each into one"]
+    return [f"{what} in several subsets, as in the existing lists; `new` puts each into one subset"]

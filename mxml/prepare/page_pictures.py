@@ -31,7 +31,7 @@ THUMBNAIL_QUALITY = 80
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture as a data: URI, or why there is none."""
+    """A small picture as a data: URI, or the reason why there is none."""
 
     uri: str
     width: int
@@ -92,7 +92,7 @@ def _telling_first(groups: Iterable[DuplicateGroup]) -> list[DuplicateGroup]:
 
 
 def duplicate_groups(report: CheckReport, list_names: Sequence[str]) -> list[tuple[DuplicateGroup, list[Card]]]:
-    """Choose the groups that tell most, and images of each."""
+    """Choose the most informative groups, and images of each."""
     return [(group, _group_cards(report, group, list_names)) for group in _telling_first(report.duplicates)[:GROUPS]]
 
 

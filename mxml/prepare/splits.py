@@ -26,7 +26,7 @@ def stratified_split(
 
     ``labels`` is (N, C); an image has a label where it is 1, so unknown (-1) counts as absent. ``shares`` are the
     P parts' sizes in proportion. ``groups`` is (N,) int64: images with the same number stay in one part. ``kept`` is
-    (N,) int64: the part, from 0, that an image is in already and never leaves, or -1. The others are dealt out to what
+    (N,) int64: the part, from 0, that an image is in already and never leaves, or -1. The others are given to what
     the parts then still want, and so make up for what is uneven. A group with kept images follows most of them, on a
     tie to the first part; where they were in several parts, they stay so.
 
@@ -34,10 +34,10 @@ def stratified_split(
     arithmetic here, and what decides is summed in a fixed order. Other images or shares give other parts, unless
     ``kept`` holds what there was before.
 
-    The labels are dealt out one by one, the one with the fewest images left first. Each of its images goes to the part
+    The labels are handled one by one, the one with the fewest images left first. Each of its images goes to the part
     that still wants most of this label; on a tie, to the one that wants most images; on a further tie, at random.
     Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011, algorithm 1. In three
-    things this goes beyond the paper. Having no label is dealt out as a label. Groups of several images are dealt out
+    things this goes beyond the paper. Having no label is handled as a label. Groups of several images are placed
     before the single images, those that hold most of the set first, each so that chi-squared of what is wanted becomes
     least. And at the end images and groups change parts while that lessens chi-squared, in which the parts' sizes then
     count as much as all labels together.

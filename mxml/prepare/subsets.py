@@ -14,7 +14,7 @@ SUBSETS = ("train", "val", "test")
 class Split:
     """How to split images into train, val and, with three ``shares``, test.
 
-    Images that lists have already stay in their subset, unless ``new`` deals all of them out anew. Images in whose
+    Images that lists have already stay in their subset, unless ``new`` splits all of them again. Images in whose
     names the regular expression ``group_by`` finds the same text stay together; near-duplicate images do as well,
     unless ``ignore_duplicates`` is set. ``seed`` decides which images go where. Raises SettingError for ``shares`` that
     no lists can have.

@@ -21,7 +21,7 @@ from mxml.text import quoted
 
 
 class Unpacked(NamedTuple):
-    """How many images of a file were written under ``root``, and how many were there already."""
+    """How many images of a file were written under ``root``, and how many existed already."""
 
     path: Path
     root: Path
@@ -30,7 +30,7 @@ class Unpacked(NamedTuple):
 
 
 def unpack_sources(sources: LabelSources, *, progress: Progress = SILENT) -> tuple[Unpacked, ...]:
-    """Write the images of all RecordIO files among the sources under the sources' root; return what each came to.
+    """Write the images of all RecordIO files among the sources under the sources' root; return the result for each.
 
     The labels are read once before, so that no image is written where they have a fault. Raises ListError as
     ``LabelSources.read`` and ``unpack_images`` do.
@@ -61,7 +61,7 @@ def unpack_images(path: Path, root: Path, *, progress: Progress = SILENT) -> Unp
 
 
 class _Unpacking:
-    """Writes images into a temporary folder, and moves them into place once none of them is in anything's way."""
+    """Writes images into a temporary folder, and moves them into place if none conflicts with another file."""
 
     def __init__(self, file: RecordFile, root: Path, temporary: Path):
         from mxml.images.decode import Limits
@@ -148,14 +148,14 @@ class _Unpacking:
         if not self._is_inside(target) or not target.is_file():
             return f"{target} is in the way, should be a file under {self._root}"
         if target.stat().st_size != size or target.read_bytes() != image:
-            return f"{target} is there with other content; move it away, or give another `root`"
+            return f"{target} already exists with other content; move it away, or give another `root`"
         self._unchanged += 1
         return ""
 
     def finish(self) -> tuple[int, int]:
-        """Move the images into place; return how many were written, and how many were there already.
+        """Move the images into place; return how many were written, and how many existed already.
 
-        Where that fails, what was done is taken back.
+        Where that fails, what was done is undone.
         """
         os.sync()
         made: list[Path] = []
@@ -166,9 +166,7 @@ class _Unpacking:
             for name, image in self._staged.items():
                 target = self._root / name
                 if os.path.lexists(target):
-                    raise ListError(
-                        f"{target}: has appeared, perhaps as another image whose name differs in case alone"
-                    )
+                    raise ListError(f"{target}: has appeared, perhaps as another image whose name differs only in case")
                 os.replace(image, target)
                 moved.append(target)
         except BaseException:

@@ -1,4 +1,4 @@
-"""The devices that a person names, as MXNet's contexts."""
+"""The devices that the user names, as MXNet's contexts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mxml.runtime.imports import load_mxnet
 
 
 def parse_devices(text: str) -> list[Any]:
-    """Turn ``cpu``, ``cpu:0,1``, ``gpu`` or ``gpu:0,1`` into MXNet contexts, one a device.
+    """Turn ``cpu``, ``cpu:0,1``, ``gpu`` or ``gpu:0,1`` into MXNet contexts, one per device.
 
     Several ``cpu:i`` behave as several devices that share the processors: for tests of what several GPUs would do.
     Raises DeviceError for another form, and for a GPU that is absent or that this MXNet cannot drive.
@@ -43,7 +43,7 @@ def _check_gpus(numbers: list[int], mx: Any) -> None:
     for number in numbers:
         if number not in gpus:
             found = ", ".join(str(index) for index in gpus) or "none"
-            raise DeviceError(f"GPU {number} is not there (GPUs found: {found}); set `device` to cpu")
+            raise DeviceError(f"GPU {number} does not exist (GPUs found: {found}); set `device` to cpu")
         if not gpus[number].usable:
             raise DeviceError(refusal(gpus[number]) + "; set `device` to cpu")
     if mx.context.num_gpus() <= max(numbers):

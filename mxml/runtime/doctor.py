@@ -50,7 +50,7 @@ def facts() -> Facts:
     count, source = threads()
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked and source != "OMP_NUM_THREADS":
-        problems.append((f"OMP_NUM_THREADS={asked!r} is no number", "unset it, or set it to the physical cores"))
+        problems.append((f"OMP_NUM_THREADS={asked!r} is not a number", "unset it, or set it to the physical cores"))
     mxnet_version, features, mxnet_gpus = None, (), 0
     try:
         mx = load_mxnet()

@@ -1,6 +1,6 @@
 """The GPUs that the NVIDIA driver names, and which build of MXNet this machine can use.
 
-It imports the standard library alone, so that ``run_train.sh`` can ask it before anything is installed.
+It imports only the standard library, so that ``run_train.sh`` can ask it before anything is installed.
 """
 
 from __future__ import annotations

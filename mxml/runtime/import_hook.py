@@ -1,4 +1,4 @@
-"""Lets ``import mxnet`` work after ``import mxml``, which alone imports nothing.
+"""Lets ``import mxnet`` work after ``import mxml``, which itself imports nothing.
 
 MXNet 1.9.1 asks NumPy for a name that is gone, and reads its environment once. A program that imports mxnet by itself
 gets what ``imports.load_mxnet`` sets, if it imported mxml before.
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class _BeforeMxnet:
-    """Prepares the process when mxnet is asked for, and leaves finding it to others."""
+    """Prepares the process when mxnet is imported; other finders then find it."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         if name == "mxnet":

@@ -38,7 +38,7 @@ MAX_ITEMS = 2**31 - 1
 
 @functools.cache
 def load_cv2() -> Any:
-    """Import OpenCV with its own threads off: mxml decodes many images at once, one a thread."""
+    """Import OpenCV with its own threads off: mxml decodes many images at once, one per thread."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -79,7 +79,7 @@ def load_mxnet() -> Any:
             "make a fresh environment, and in mxml's checkout: pip install '.[cpu]'"
         ) from error
     # MXNet tells SciPy's sparse arrays by a name that warns since SciPy 1.8 and is to leave; without SciPy it asks
-    # nothing, and mxml hands it no sparse arrays.
+    # nothing, and mxml gives it no sparse arrays.
     mxnet.ndarray.utils.spsp = None
     return mxnet
 

@@ -1,4 +1,4 @@
-"""MXNet's errors that a person can mend, as mxml's own."""
+"""MXNet's errors that the user can fix, as mxml's own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _NO_MEMORY = ("failed to allocate", "out of memory", "bad_alloc", "out_of_memory
 
 @contextlib.contextmanager
 def memory_checked(batch_size: int) -> Iterator[None]:
-    """Turn the errors that mean that memory ran out into one DeviceError, which says what to lower."""
+    """Turn errors that mean that memory ran out into one DeviceError, which says what to reduce."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # MXNetError is a RuntimeError
         text = str(error).lower()
         if not isinstance(error, MemoryError) and not any(sign in text for sign in _NO_MEMORY):
             raise
-        raise DeviceError(f"not enough memory for batches of {batch_size} images; lower `batch_size`") from error
+        raise DeviceError(f"not enough memory for batches of {batch_size} images; reduce `batch_size`") from error

@@ -1,6 +1,6 @@
-"""What MXNet's libmxnet.so needs of the system and its wheel does not bring.
+"""Libraries that MXNet's libmxnet.so needs, and that its wheel does not contain.
 
-It imports the standard library alone, so that ``run_train.sh`` can ask it before anything is installed.
+It imports only the standard library, so that ``run_train.sh`` can ask it before anything is installed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DEBIAN_PACKAGES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0
 
 
 def machine_fault(system: str = sys.platform, machine: str = platform.machine()) -> str | None:
-    """Say why no MXNet can be had for a machine, and what works there; None where one can."""
+    """Say why MXNet cannot be installed on a machine, and what works there; None if it can."""
     if system.startswith("linux") and machine == "x86_64":
         return None
     jetson = system.startswith("linux") and machine == "aarch64"

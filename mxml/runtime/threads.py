@@ -1,4 +1,4 @@
-"""How many threads MXNet computes with."""
+"""The number of threads that MXNet computes with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _cgroup_cpus() -> int:
 def threads() -> tuple[int, str]:
     """Return how many threads MXNet computes with, and where that number comes from.
 
-    MXNet alone takes half of the processors that it sees, which is right only with hyper-threading.
+    By default MXNet takes half of the processors that it sees, which is right only with hyper-threading.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if re.fullmatch(r"[1-9]\d*", asked):

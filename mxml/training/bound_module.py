@@ -103,12 +103,12 @@ class BoundModule:
         """Take one optimizer step on a batch and return its logits (B, C) float32, from before the step.
 
         Where a logit is not finite the parameters are left as they were: ``not_finite`` then tells whether the step
-        before has broken them, or this batch's images alone are the cause.
+        before has broken them, or only this batch's images are the cause.
 
         Returns as soon as the forward pass is done; the rest runs on while the caller prepares the next batch.
         """
         if self._seed is not None:
-            # One seed a step, so that dropout after a resume goes on as it would have.
+            # One seed per step, so that dropout after a resume goes on as it would have.
             mx.random.seed(int(np.random.SeedSequence([self._seed, self.num_update]).generate_state(1)[0] >> 1))
         self._optimizer.set_learning_rate(lr)
         with memory_checked(self.batch_size):
@@ -136,7 +136,7 @@ class BoundModule:
     def sync(self) -> None:
         """Wait until all steps have ended, and give every device the mean of BatchNorm's moving statistics.
 
-        So validation judges what is saved, and a run that goes on and one that is resumed from here hold the same.
+        So validation evaluates what is saved, and a run resumed from here holds the same values as one that continues.
         """
         self._wait()
         for arrays in self._aux.values():
@@ -187,7 +187,7 @@ class BoundModule:
     def restore(self, states: Mapping[str, NDArray], path: str) -> None:
         """Take over what ``states`` gave, and ``statistics`` where it is among it, before the first step.
 
-        Statistics of another number of devices are passed over: their mean came with the parameters. Raises
+        Statistics of another number of devices are skipped: their mean came with the parameters. Raises
         CheckpointError, which names ``path``, where the states are another optimizer's.
         """
         statistics = {name: array for name, array in states.items() if name.startswith(_STATISTICS)}

@@ -1,4 +1,4 @@
-"""What a training run is asked to do, as one value that is checked, written to the sidecar and read back."""
+"""The settings of a training run, as one value that is checked, written to the sidecar and read back."""
 
 # No postponed annotations here: settings_of reads the types of the fields, also on Python 3.9.
 
@@ -49,7 +49,7 @@ def _one_machine(value: str) -> str:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of one training run. Names are the original script's where it has them.
+    """The settings of one training run, named as in the original script where it has them.
 
     Each field's metadata holds its help, its bounds, and whether a resumed run may change it; ``mxml train --help``
     shows them all.
@@ -57,7 +57,7 @@ class TrainConfig:
     Parameters
     ----------
     prefix : str
-        Where the run's files go: ``PREFIX-0001.params`` and so on.
+        Path prefix of the run's files: ``PREFIX-0001.params`` and so on.
     model, epoch : str, int
         Prefix and epoch of the pretrained network. Epochs ``epoch + 1`` to ``num_epoch`` are run.
     data_train, data_val, image_train, image_val : str
@@ -66,21 +66,23 @@ class TrainConfig:
     image_shape : tuple of int
         (channels, height, width) of the network's input.
     mean, std : tuple of float, optional
-        Three numbers each on the scale 0 to 255, which replace the preset's.
+        Three numbers each, from 0 to 255, which replace the preset's.
     lr_steps, warmup_epochs : tuple of int, float
-        Count epochs from the run's first.
+        Numbers of epochs, counted from the beginning of the run.
     device : str, optional
         ``cpu``, ``gpu`` or ``gpu:0,1``; None takes a usable GPU, else the CPU.
     **settings
-        The others are the options of ``mxml train``, with ``_`` for ``-``.
+        All other settings: the options of ``mxml train``, with ``_`` for ``-``.
 
     Raises
     ------
     SettingError
-        A setting has a value that makes no sense; names the setting and its bounds.
+        A setting has an invalid value; the message names the setting and its bounds.
     """
 
-    prefix: str = setting(help="Where the run's files go: PREFIX-0001.params and so on.", metavar="PREFIX", path=True)
+    prefix: str = setting(
+        help="Path prefix of the run's files: PREFIX-0001.params and so on.", metavar="PREFIX", path=True
+    )
     model: str = setting(
         help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.", metavar="PREFIX", path=True
     )
@@ -88,15 +90,15 @@ class TrainConfig:
     data_val: str = setting(help="List of the validation images.", metavar="LST", path=True)
     image_train: Optional[str] = setting(
         None,
-        help="Folder that the training list's paths are under.",
-        default_help="what make-lst recorded beside the list, else images",
+        help="Image folder of the training list.",
+        default_help="as lists.json beside the list says, else images",
         metavar="DIR",
         path=True,
     )
     image_val: Optional[str] = setting(
         None,
-        help="Folder that the validation list's paths are under.",
-        default_help="what make-lst recorded beside the list, else images",
+        help="Image folder of the validation list.",
+        default_help="as lists.json beside the list says, else images",
         metavar="DIR",
         path=True,
     )
@@ -115,7 +117,7 @@ class TrainConfig:
         path=True,
     )
     num_epoch: int = setting(
-        10, help="The last epoch's number, counted on from `epoch`.", check=at_least(1), on_resume="larger"
+        10, help="Number of the last epoch; the first is `epoch` + 1.", check=at_least(1), on_resume="larger"
     )
     batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, 65536))
     image_shape: tuple[int, int, int] = setting(
@@ -131,15 +133,15 @@ class TrainConfig:
         check=_three_numbers,
     )
     std: Optional[tuple[float, float, float]] = setting(
-        None, help="Channel deviations, 0 to 255.", default_help="the preset's", check=_three_positive
+        None, help="Channel standard deviations, 0 to 255.", default_help="the preset's", check=_three_positive
     )
     channels: Optional[str] = setting(
         None, help="The network's channel order.", default_help="the preset's", choices=("rgb", "bgr")
     )
-    rand_crop: bool = setting(True, help="Crop at a random place.")
+    rand_crop: bool = setting(True, help="Crop at a random position.")
     rand_mirror: bool = setting(True, help="Mirror half of the images.")
     min_area: Optional[float] = setting(
-        None, help="Crop a random part of at least this share of the image's area, and scale it.", check=share
+        None, help="Crop a random region of at least this share of the image's area, and resize it.", check=share
     )
     jitter: float = setting(
         0.0, help="Change brightness, contrast and saturation by up to this share.", check=below_one
@@ -149,34 +151,36 @@ class TrainConfig:
     )
     freeze: tuple[str, ...] = setting(
         (),
-        help="Leave parameters whose names match, such as 'conv0_*', as they are; may be repeated.",
+        help="Do not train parameters whose names match, such as 'conv0_*'; may be repeated.",
         metavar="PATTERN",
     )
     optimizer: str = setting("sgd", help="Optimizer.", choices=OPTIMIZERS)
     lr: float = setting(0.01, help="Learning rate.", check=positive)
-    head_lr_mult: float = setting(10.0, help="Multiplies the learning rate of the new head.", check=at_least(0))
+    head_lr_mult: float = setting(10.0, help="Factor on the learning rate of the new head.", check=at_least(0))
     lr_schedule: str = setting("cosine", help="How the learning rate falls.", choices=SCHEDULES)
     lr_steps: tuple[int, ...] = setting(
         (5, 10), help="Epochs after which the step schedule lowers the learning rate.", check=_epochs
     )
-    lr_factor: float = setting(0.1, help="What the step schedule multiplies the learning rate by.", check=positive)
+    lr_factor: float = setting(
+        0.1, help="Factor by which the step schedule multiplies the learning rate.", check=positive
+    )
     warmup_epochs: float = setting(0.0, help="Epochs over which the learning rate rises to `lr`.", check=at_least(0))
     mom: float = setting(0.9, help="Momentum of sgd and nag.", check=below_one)
-    wd: float = setting(0.0001, help="Weight decay; biases and BatchNorm are spared.", check=at_least(0))
+    wd: float = setting(0.0001, help="Weight decay; not applied to biases and BatchNorm.", check=at_least(0))
     clip_gradient: Optional[float] = setting(
         None, help="Clip each gradient element to this absolute value.", default_help="no clipping", check=positive
     )
     best_by: str = setting("mAP", help="Validation metric that picks the best epoch.", choices=BEST_BY)
     patience: Optional[int] = setting(
         None,
-        help="Stop after so many epochs without a better one.",
+        help="Stop after this many epochs without a better one.",
         default_help="never",
         check=at_least(1),
         on_resume="free",
     )
     keep: str = setting(
         "best,last",
-        help="Epochs whose parameters and optimizer states stay on disk; the metrics of all of them stay.",
+        help="Epochs whose parameters and optimizer states are kept; metrics are kept for all epochs.",
         choices=KEEP,
         on_resume="free",
     )
@@ -199,7 +203,7 @@ class TrainConfig:
     )
     cache_mb: int = setting(
         0,
-        help="Megabytes of memory to keep decoded images of both lists in.",
+        help="Megabytes of memory for decoded images of both lists.",
         check=at_least(0),
         on_resume="free",
     )
@@ -208,13 +212,15 @@ class TrainConfig:
     )
     num_examples: Optional[int] = setting(
         None,
-        help="Accepted for the original script's sake; the list tells the number.",
+        help="Accepted for compatibility with the original script; the number comes from the list.",
         on_resume="free",
     )
-    allow_absolute: bool = setting(False, help="Let lists name images by absolute paths or outside their root.")
+    allow_absolute: bool = setting(
+        False, help="Allow lists to name images by absolute paths or outside their image folder."
+    )
 
     def __post_init__(self) -> None:
-        """Raise SettingError with the setting and its bounds where a value makes no sense."""
+        """Raise SettingError with the setting and its bounds where a value is invalid."""
         for name, known in train_settings().items():
             object.__setattr__(self, name, known.checked(getattr(self, name)))
         if self.num_epoch <= self.epoch:
@@ -225,7 +231,19 @@ class TrainConfig:
     def of(cls, given: Mapping[str, Any]) -> "TrainConfig":
         """Return a configuration from settings by name.
 
-        Raises SettingError for a wrong value, and one that names all settings that are missing.
+        Parameters
+        ----------
+        given : mapping of str to object
+            The settings; those without a default have to be among them.
+
+        Returns
+        -------
+        TrainConfig
+
+        Raises
+        ------
+        SettingError
+            For a wrong value, and for missing settings, all of which the message names.
         """
         missing = [name for name, known in train_settings().items() if known.required and name not in given]
         if missing:
@@ -233,12 +251,24 @@ class TrainConfig:
         return cls(**given)
 
     def given(self) -> dict[str, Any]:
-        """Return all settings by name; without a device where it is left to the run."""
+        """Return all settings by name.
+
+        Returns
+        -------
+        dict
+            Without ``device`` where it is None.
+        """
         values = {name: getattr(self, name) for name in train_settings()}
         return {name: value for name, value in values.items() if (name, value) != ("device", None)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON holds them, with paths relative to the prefix's folder."""
+        """Return the settings as JSON holds them.
+
+        Returns
+        -------
+        dict
+            The settings by name; paths are relative to the prefix's folder.
+        """
         values = _with_paths(self.given(), lambda path: os.path.relpath(path, self.folder or "."))
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -249,9 +279,23 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any], folder: str) -> "TrainConfig":
-        """Read ``to_dict``'s value; ``folder`` is where the prefix is now.
+        """Read what ``to_dict`` returned.
 
-        Raises CheckpointError naming the first setting that is unknown, missing or wrong.
+        Parameters
+        ----------
+        value : mapping of str to object
+            The settings by name.
+        folder : str
+            The folder that the prefix is in now; paths are relative to it.
+
+        Returns
+        -------
+        TrainConfig
+
+        Raises
+        ------
+        CheckpointError
+            Names the first setting that is unknown, missing or wrong.
         """
         value = _with_paths(value, lambda path: os.path.normpath(os.path.join(folder, path)))
         unknown = sorted(set(value) - set(train_settings()))
@@ -279,7 +323,7 @@ def train_settings() -> dict[str, Setting]:
 
 
 def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
-    """Return ``saved`` with what ``given`` may change: a resumed run goes on exactly as it was configured.
+    """Return ``saved`` with what ``given`` may change: a resumed run continues exactly as it was configured.
 
     What is not given keeps the run's own value. Raises MxmlError that names a setting which differs and may not.
     """
@@ -289,7 +333,7 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
         value = known.checked(value)
         if (known.on_resume == "same" and value != before) or (known.on_resume == "larger" and value < before):
             raise MxmlError(
-                f"`{name}` {_shown(value)}: the run to resume has {_shown(before)}, and goes on exactly as it began; "
+                f"`{name}` {_shown(value)}: the run to resume has {_shown(before)}, and has to continue with it; "
                 "leave it out, or start a new run under another `prefix`"
             )
         changes[name] = value

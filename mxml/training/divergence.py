@@ -1,4 +1,4 @@
-"""A loss that is no longer finite: one text for it, wherever it is found."""
+"""A loss that is not finite: the error message for all places that find one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning as one call: a new run, or one that goes on where it stopped."""
+"""Fine-tuning as one call: a new run, or one that continues where it stopped."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def fit(
     config : TrainConfig
         What to train on what, and how.
     progress : Progress, optional
-        Takes how it goes. By default stderr shows it, and ``train.log`` beside the run's files keeps it;
+        Receives the progress. By default stderr shows it, and ``train.log`` beside the run's files keeps it;
         ``mxml.progress.SILENT`` shows nothing.
     callbacks : sequence of callable
         Each is called with the metrics of every epoch, once it is saved: a row of the history by column.
     resume : bool
-        Go on exactly where the run at the prefix stopped; start it if it never began. A setting that differs from the
-        run's own, and changes what is computed, is refused.
+        Continue exactly where the run at the prefix stopped; start a new run if there is none. A setting that
+        differs from the run's own, and changes what is computed, is refused.
     force : bool
         Replace the run that is at the prefix.
     stop : StopRequest, optional
@@ -63,7 +63,7 @@ def fit(
         ``stop`` noted a signal, and the run has been saved.
     """
     if resume and force:
-        raise SettingError("force", True, "left out where `resume` goes on with the run")
+        raise SettingError("force", True, "left out with `resume`, which continues the run")
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
         return _fit(config, config.given(), told, callbacks, resume, force, stop)
@@ -77,7 +77,7 @@ def resume(
     callbacks: Sequence[Callback] = (),
     stop: StopRequest | None = None,
 ) -> TrainResult:
-    """Go on exactly where the run at ``prefix`` stopped, with the settings that it has.
+    """Continue exactly where the run at ``prefix`` stopped, with its own settings.
 
     Parameters
     ----------
@@ -87,17 +87,17 @@ def resume(
         Settings by name. ``num_epoch`` may be raised; paths, device, threads and cache may differ. Where no run is at
         the prefix, one begins, and ``changes`` has to hold all settings without a default.
     progress, callbacks, stop
-        As of ``fit``.
+        As for ``fit``.
 
     Returns
     -------
     TrainResult
-        As of ``fit``.
+        As for ``fit``.
 
     Raises
     ------
     MxmlError
-        As of ``fit``; also for a setting that differs from the run's own and changes what is computed.
+        As for ``fit``; also for a setting that differs from the run's own and changes what is computed.
     """
     prefix = os.fspath(prefix)
     given = {**(changes or {}), "prefix": prefix}

@@ -60,7 +60,7 @@ def history_rows(epochs: Sequence[Epoch]) -> list[dict[str, Any]]:
 
 
 def epoch_line(row: Mapping[str, Any], last_epoch: int, best: bool) -> str:
-    """Return one row as the line that a person reads."""
+    """Return one row as the line that the user reads."""
     shown = ", ".join(f"{label} {_number(row[name])}" for name, label in _SHOWN.items())
     rate = f"{row['images_per_second']:.0f} img/s"
     return f"epoch {row['epoch']}/{last_epoch}: {shown}, {rate}" + (", best so far" if best else "")

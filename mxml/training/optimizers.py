@@ -66,7 +66,7 @@ class Nag(_Optimizer):
     def update(self, index: int, weight: NDArray, grad: NDArray, state: NDArray) -> None:
         """Update ``weight`` in place."""
         self._update_count(index)
-        # The operator reads the weight once more after it has written its output. MXNet's own NAG gives the weight
+        # The operator reads the weight again after it has written its output. MXNet's own NAG gives the weight
         # itself as the output, so that its momentum decays the new weight, except where a forward pass without
         # training has left a convolution's weight in another memory layout and MXNet works on copies.
         updated = mx.nd.nag_mom_update(
@@ -147,7 +147,7 @@ _CLASSES = {"sgd": mx.optimizer.SGD, "nag": Nag, "adam": mx.optimizer.Adam, "ada
 def create_optimizer(
     settings: OptimizerSettings, *, batch_size: int, num_update: int, index_to_name: Mapping[int, str]
 ) -> Optimizer:
-    """Return an MXNet optimizer that goes on after ``num_update`` updates; its learning rate is set before each.
+    """Return an MXNet optimizer that continues after ``num_update`` updates; its learning rate is set before each.
 
     Gradients are divided by ``batch_size``. Only parameters named ``*_weight`` decay: biases and BatchNorm's gamma and
     beta don't (He et al. 2019, Bag of Tricks, section 3.1).

@@ -1,4 +1,4 @@
-"""What is at a run's prefix, and room for a new run there."""
+"""What exists at a run's prefix, and how a new run may replace it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from mxml.training.config import TrainConfig
 
 
 def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool, resume: bool) -> None:
-    """Refuse to write over what is at the prefix of a new run.
+    """Refuse to overwrite what exists at the prefix of a new run.
 
     ``force`` lets a run be replaced; one that finished no epoch holds nothing to lose, and needs no force. ``resume``
-    lets a symbol alone be replaced: a run that was killed as it began leaves it.
+    allows a run's symbol to be replaced if nothing else exists: a run that was killed as it began leaves it.
     """
     files = RunFiles(config.prefix)
     if os.path.abspath(config.prefix) == os.path.abspath(config.model):
-        raise SettingError("prefix", config.prefix, "another one than the pretrained model's, which is there")
+        raise SettingError("prefix", config.prefix, "another prefix than the pretrained model's")
     taken = [path for path in (files.sidecar, files.symbol) if os.path.exists(path)]
     if not taken or force:
         return
     if resume:
         if files.epochs_on_disk():
             raise CheckpointError(
-                f"{taken[0]}: has no sidecar of mxml beside it, so there is nothing to resume exactly; "
+                f"{taken[0]}: has no sidecar of mxml beside it, so the run cannot be resumed; "
                 "start from it with `model`, under another `prefix`"
             )
         return
     if _has_no_checkpoint(config.prefix):
-        note(f"{files.sidecar}: is of a run that finished no epoch; the new run replaces it")
+        note(f"{files.sidecar}: belongs to a run that finished no epoch; the new run replaces it")
         return
     raise CheckpointError(
-        f"{taken[0]}: is there already; go on with `resume`, replace it with `force`, or choose another `prefix`"
+        f"{taken[0]}: already exists; continue with `resume`, replace it with `force`, or choose another `prefix`"
     )
 
 
 def make_room(prefix: str) -> None:
     """Remove the run that a new one replaces, and make the prefix's folder.
 
-    The last thing before a run begins: what keeps it from beginning should leave everything as it was.
+    Called last before a run begins: an earlier error should leave everything as it was.
     """
     files = RunFiles(prefix)
     if os.path.exists(files.sidecar):

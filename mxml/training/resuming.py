@@ -1,4 +1,4 @@
-"""What has to be as it was for a run to go on exactly, and what a person is told of the rest."""
+"""What must not have changed for a run to be resumed exactly, and what the user isld of the rest."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
     for name, before in {**sidecar.versions, "device": saved.device}.items():
         if name in ("mxnet", "threads", "device") and before != now[name]:
             note(
-                f"the run began with {name} {before} and goes on with {name} {now[name]}: its parameters will differ "
+                f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ "
                 "by rounding"
             )
     return config

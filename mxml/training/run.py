@@ -43,7 +43,7 @@ Callback = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of a training run.
+    """The result of a training run.
 
     Attributes
     ----------
@@ -298,7 +298,7 @@ class Run:
         checkpoint.save_sidecar(self.config.prefix, dataclasses.replace(self.sidecar, pause=pause))
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
-            "go on with `resume`",
+            "continue with `resume`",
             number,
         )
 

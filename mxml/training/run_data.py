@@ -1,4 +1,4 @@
-"""What a run trains and validates on: both lists, read and checked, with the label names and how images are shown."""
+"""The data of a run: both lists, read and checked, with the label names and the preprocessing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def open_data(
 
 
 def preprocess_of(config: TrainConfig) -> Preprocess:
-    """Return the preprocessing that ``config`` asks for: its preset with what it replaces."""
+    """Return the preprocessing of ``config``: its preset, with the settings that replace parts of it."""
     base = preset(config.preset, config.image_shape[1:])
     changes: dict[str, Any] = {
         name: value
@@ -78,7 +78,7 @@ def preprocess_of(config: TrainConfig) -> Preprocess:
 
 
 def augment_of(config: TrainConfig) -> Augment:
-    """Return the random changes that ``config`` asks for while training."""
+    """Return the augmentation of ``config``."""
     return Augment(
         rand_crop=config.rand_crop,
         rand_mirror=config.rand_mirror,
@@ -128,7 +128,7 @@ def _check_images_are_there(
     first = images.path(missing[0])
     if len(missing) > max_bad_share * len(images):
         raise ListError(
-            f"{list_path}: {len(missing):,} of {len(images):,} images are not there, such as {first}; "
+            f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}; "
             "check the image root"
         )
-    note(f"{list_path}: {len(missing):,} of {len(images):,} images are not there, such as {first}")
+    note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")

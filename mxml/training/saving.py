@@ -31,7 +31,7 @@ def save_pause(module: BoundModule, prefix: str) -> dict[str, Stamp]:
 
 
 def without_files(epochs: Sequence[Epoch], best_epoch: int | None, keep: str) -> tuple[Epoch, ...]:
-    """Return the epochs as the sidecar names them: with files only where ``keep`` says so, else with metrics alone."""
+    """Return the epochs as the sidecar names them: with files only where ``keep`` says so, else only with metrics."""
     if keep == "all":
         return tuple(epochs)
     kept = {best_epoch, epochs[-1].epoch}
@@ -58,7 +58,7 @@ def _save(module: BoundModule, params_to: str, states_to: str, statistics: dict[
         if not reason:
             raise
         raise StorageError(
-            f"{params_to}: cannot be written: {reason}; nothing that was saved before is lost: make room, then go on "
+            f"{params_to}: cannot be written: {reason}; everything saved before is kept: make room, then go on "
             "with `resume`"
         ) from error
 

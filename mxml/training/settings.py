@@ -1,6 +1,6 @@
 """A setting, written once: a dataclass field with its help, its bounds, and what a resumed run may do with it.
 
-The command line makes an option of it, the configuration checks it, the sidecar stores it, and resuming obeys it.
+The command line makes an option of it, the configuration checks it, the sidecar stores it, and resuming follows it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mxml.errors import SettingError
 OnResume = Literal["same", "larger", "free"]
 
 Check = Callable[[Any], str]
-"""Takes a value and returns what it should be, or an empty text where it is good."""
+"""Takes a value and returns what it should be, or an empty text if it is valid."""
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def required(self) -> bool:
-        """Say whether a value has to be given."""
+        """Say whether a value is required."""
         return self.default is dataclasses.MISSING
 
     def checked(self, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that a run looks at between two steps."""
+"""Ctrl-C and SIGTERM as a request that a run checks between two steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Handler = Union[Callable[[int, "FrameType | None"], object], int, None]
 
 
 class StopRequest:
-    """While entered, turns the first SIGINT or SIGTERM into ``number``; a second one acts as it would without this.
+    """While entered, turns the first SIGINT or SIGTERM into ``number``; a second one has its usual effect.
 
     Use it as a context manager in the main thread.
     """

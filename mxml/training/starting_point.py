@@ -1,4 +1,4 @@
-"""Where a run begins or goes on: a network with its parameters, and how far its training has come."""
+"""Where a run begins or continues: a network with its parameters, and how far its training has come."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_a_bad_image_ends_the_evaluation_unless_told(folder, mxml):
     assert mxml(*EVALUATE, "--json") == (
         1,
         "",
-        "mxml: images/2-3.png: the file is empty; --skip-bad goes on past such images\n",
+        "mxml: images/2-3.png: the file is empty; --skip-bad skips such images\n",
     )
     code, out, err = mxml(*EVALUATE, "--json", "--skip-bad")
     assert code == 0
@@ -99,9 +99,9 @@ USAGE = [
 ]
 FAULTS = [
     (("evaluate", "--prefix", "hurt"), r"hurt\.json: is not JSON .*move it away"),
-    (("evaluate", "--prefix", "net"), r"net-symbol\.json: .* is no multi-label network; fine-tune it first"),
-    (("evaluate", "--prefix", "saved/mutli"), r"saved/mutli-symbol\.json: is not there; .* that are: saved/multi$"),
-    ((*EVALUATE, "--epoch", "9"), r"multi-0009\.params: is not there; epochs that are: 1, 2"),
+    (("evaluate", "--prefix", "net"), r"net-symbol\.json: .* is not a multi-label network; fine-tune it first"),
+    (("evaluate", "--prefix", "saved/mutli"), r"saved/mutli-symbol\.json: does not exist; .* prefixes: saved/multi$"),
+    ((*EVALUATE, "--epoch", "9"), r"multi-0009\.params: does not exist; existing epochs: 1, 2"),
     ((*EVALUATE, "--data", "lists/wide.lst", "--root", "images"), "every line has 4 labels, should be 3"),
     ((*EVALUATE, "--root", "lists"), r"lists/2-0\.png: no such file"),
     ((*EVALUATE, "--labels", "two.txt"), r"two\.txt: has 2 labels, should be 3"),

@@ -96,7 +96,7 @@ def test_one_bad_image_does_not_keep_the_rest_from_being_tagged(folder, mxml):
     assert [line.partition(": ")[0] for line in out.splitlines()] == ["some/a.png", "some/c.png"]
     first, last = err.splitlines()
     assert first.startswith("left out, cannot be read: some/b.jpg: not an image in a known format")
-    assert last == "mxml: 1 image of 3 cannot be read; --skip-bad exits with 0 nevertheless"
+    assert last == "mxml: 1 image of 3 cannot be read; with --skip-bad the exit code is still 0"
     code, out, err = mxml(*PREDICT, "--skip-bad", "--json", "some")
     assert code == 0
     assert [record["input_path"] for record in records(out)] == ["some/a.png", "some/b.jpg", "some/c.png"]
@@ -140,7 +140,7 @@ def test_a_checkpoint_without_its_sidecar_says_what_is_assumed(folder, mxml):
     code, _, err = mxml(*PREDICT, *image)
     assert code == 0
     assert err == (
-        "note: saved/multi.json: is not there, so mxml assumes the label names class_0, class_1, class_2; "
+        "note: saved/multi.json: does not exist, so mxml assumes the label names class_0, class_1, class_2; "
         "copy that file beside the checkpoint, or set --labels\n"
     )
     code, _out, err = mxml(*PREDICT, "--labels", "lists/labels.txt", "images/2-0.png")
@@ -219,7 +219,7 @@ def test_a_checkpoint_that_was_moved_without_its_list_asks_for_images(folder, mx
     code, out, err = mxml("predict", "--prefix", "moved/deep/saved/multi")
     assert (code, out) == (1, "")
     assert err == (
-        "mxml: moved/deep/lists/val.lst: the run's validation list is not there; name images, folders or patterns\n"
+        "mxml: moved/deep/lists/val.lst: the run's validation list does not exist; name images, folders or patterns\n"
     )
     assert mxml("predict", "--prefix", "moved/deep/saved/multi", "images/2-0.png")[0] == 0
 

@@ -189,7 +189,7 @@ BROKEN: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     ("voc", "long line"): ({"tree/ImageSets/Main/trainval.txt": "x" * LONG}, "trainval.txt:1: is longer than"),
     ("voc", "old line ends"): ({"tree/ImageSets/Main/trainval.txt": "é\rb\r"}, "trainval.txt:1: the path"),
     ("text-files", "binary"): ({"texts/b.jpg.txt": BINARY}, "b.jpg.txt:1: is not UTF-8 text"),
-    ("text-files", "missing column"): ({"texts/c.txt": "red\n"}, "texts/c.txt: is no image's text"),
+    ("text-files", "missing column"): ({"texts/c.txt": "red\n"}, "texts/c.txt: belongs to no image"),
     ("text-files", "unknown label"): (
         {"texts/labels.txt": "red\n"},
         "b.jpg.txt: the label 'hat' is not in",
@@ -317,7 +317,7 @@ def test_a_pipe_among_the_files_is_not_waited_for(format, pipe, place, refused):
     source, files = GOOD[format]
     lay_out(place, {name: content for name, content in files.items() if name != pipe})
     os.mkfifo(place / pipe)
-    assert f"{pipe}: is no regular file" in refused(format, source)
+    assert f"{pipe}: is not a regular file" in refused(format, source)
 
 
 def test_a_line_end_in_a_file_name_is_one_line(place, refused):
@@ -332,7 +332,7 @@ def test_an_image_name_that_no_disk_holds_is_one_line(place, monkeypatch, capsys
     with pytest.raises(SystemExit) as done:
         main()
     printed = capsys.readouterr().err
-    assert (done.value.code, printed.count("\n"), "is not there" in printed) == (1, 1, True)
+    assert (done.value.code, printed.count("\n"), "does not exist" in printed) == (1, 1, True)
 
 
 @pytest.mark.parametrize("extra", [[], ["--num-classes", "3"]])
@@ -370,4 +370,4 @@ def test_a_folder_in_place_of_a_file_or_the_reverse_is_one_line(format, place, r
 
 @pytest.mark.parametrize("format", FORMAT_NAMES)
 def test_a_source_that_is_not_there_is_one_line(format, refused):
-    assert "is not there" in refused(format, GOOD[format][0])
+    assert "does not exist" in refused(format, GOOD[format][0])

@@ -95,7 +95,7 @@ def test_an_image_listed_twice_counts_once_where_its_labels_agree(file):
     assert labelled.notes == (f"{path}: 1 image named again with the same labels, kept once",)
     assert faults(file(instances([(1, "a.jpg"), (2, "a.jpg")], [(1, 1, 2)]))) == [
         "a.json: image 2: 'a.jpg' has: no label; in a.json: image 1 it has: dress; "
-        "should be there once, or with the same labels"
+        "should appear once, or with the same labels"
     ]
 
 
@@ -127,9 +127,12 @@ def test_what_is_written_is_what_coco_s_own_tools_expect(tmp_path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"annotations": [{"id": 17, "image_id": 4, "category_id": 1}]}, "annotation 17: refers to image 4, which is"),
+        (
+            {"annotations": [{"id": 17, "image_id": 4, "category_id": 1}]},
+            "annotation 17: refers to image 4, which does",
+        ),
         ({"annotations": [{"id": 17, "image_id": 1, "category_id": 3}]}, "annotation 17: refers to category 3, which"),
-        ({"annotations": [{"image_id": 1, "category_id": -1}]}, "annotation 1: refers to category -1, which is not"),
+        ({"annotations": [{"image_id": 1, "category_id": -1}]}, "annotation 1: refers to category -1, which does"),
         ({"annotations": [{"id": 17, "image_id": 1}]}, 'annotation 17: has no "category_id"'),
         (
             {"annotations": [{"id": 17, "image_id": True, "category_id": 1}]},
@@ -145,14 +148,14 @@ def test_what_is_written_is_what_coco_s_own_tools_expect(tmp_path):
         ({"images": [{"id": 1, "file_name": "/a.jpg"}]}, "image 1: the path '/a.jpg' is absolute"),
         ({"images": [{"id": 1, "file_name": "a\0.jpg"}]}, "image 1: the path 'a\\x00.jpg' holds a line end or a NUL"),
         ({"images": [{"id": 1, "file_name": "a" * 9000}]}, "image 1: the path is 9,000 bytes long"),
-        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "image 1: is there more than once"),
+        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "image 1: appears more than once"),
         (
             {"images": [{"id": 1, "file_name": "a", "unknown_category_ids": "x"}]},
             'image 1: "unknown_category_ids" should be a list of category ids',
         ),
         (
             {"images": [{"id": 1, "file_name": "a", "unknown_category_ids": [4]}]},
-            "image 1: refers to category 4, which is not there",
+            "image 1: refers to category 4, which does not exist",
         ),
         (
             {
@@ -161,7 +164,7 @@ def test_what_is_written_is_what_coco_s_own_tools_expect(tmp_path):
             },
             "image 1: the label 'dress' of 'a' is both present and unknown",
         ),
-        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "category 1: is there more than once"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "category 1: appears more than once"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 5, "name": "a"}]}, "category 5: the label name 'a' is already"),
         ({"categories": [{"id": 5, "name": ""}]}, "category 5: the label name is empty"),
         ({"categories": [{"id": 5, "name": 5}]}, 'category 5: "name" is 5, should be a text'),
@@ -189,7 +192,7 @@ def test_members_that_are_not_there_are_named(file):
 
 def test_all_faults_are_counted(file):
     found = faults(file(instances(annotations=[(i, 9, 1) for i in range(50)])))
-    assert found[0] == "a.json: annotation 0: refers to image 9, which is not there"
+    assert found[0] == "a.json: annotation 0: refers to image 9, which does not exist"
     assert found[-1] == "... and 30 more faults like these"
 
 

@@ -155,7 +155,7 @@ def test_absolute_paths_are_read_where_they_are_allowed(table):
         ('image,red\n"a\nb.jpg",1\n', "labels.csv:2: the path 'a\\nb.jpg' holds a line end or a NUL"),
         (
             "image,red\na.jpg,1\nb.jpg,0\na.jpg,0\n",
-            "labels.csv:4: 'a.jpg' has: no label; on line 2 it has: red; should be there once, or with the same labels",
+            "labels.csv:4: 'a.jpg' has: no label; on line 2 it has: red; should appear once, or with the same labels",
         ),
         ('image,red\na.jpg,1\nb.jpg,"1\nc.jpg,0\n', "labels.csv:3: is not CSV from here on"),
         ('image,red\na.jpg,"1"0\n', "labels.csv:2: is not CSV from here on"),

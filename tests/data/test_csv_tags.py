@@ -193,7 +193,7 @@ def test_other_files_are_not_recognised(table, tmp_path):
         ("image,tags\n../a.jpg,red\n", "tags.csv:2: the path '../a.jpg' leaves the image root"),
         (
             "image,tags\na.jpg,red\nb.jpg,hat\na.jpg,red|hat\n",
-            "tags.csv:4: 'a.jpg' has: red, hat; on line 2 it has: red; should be there once, or with the same labels",
+            "tags.csv:4: 'a.jpg' has: red, hat; on line 2 it has: red; should appear once, or with the same labels",
         ),
         ("image,tags,unknown\na.jpg,red,red\n", "tags.csv:2: the label 'red' of 'a.jpg' is both present and unknown"),
         ('image,tags\na.jpg,"red\n', "tags.csv:2: is not CSV from here on"),

@@ -94,8 +94,8 @@ def test_labels_txt_in_the_folder_fixes_the_labels_unless_classes_are_given(tmp_
 def test_images_in_no_folder_are_named(tmp_path):
     touch(tmp_path, "loose.jpg", "red/a.jpg", "__/b.jpg", "other.png")
     assert faults(read, tmp_path) == [
-        f"{tmp_path}: holds 2 images in no labelled folder, such as 'loose.jpg', should be in one like red_dress; "
-        "if a table or file has the labels, give that as the source"
+        f"{tmp_path}: holds 2 images in no labelled folder, such as 'loose.jpg', should be in a folder such as "
+        "red_dress; if a table or file has the labels, give that as the source"
     ]
 
 
@@ -216,15 +216,21 @@ LONG = "x" * 130
 @pytest.mark.parametrize(
     ("images", "labels", "rows", "options", "fault"),
     [
-        (["a.jpg"], ["red"], [[-1]], {}, "'a.jpg' has unknown labels, which no folder's name says; csv, jsonl and"),
+        (
+            ["a.jpg"],
+            ["red"],
+            [[-1]],
+            {},
+            "'a.jpg' has unknown labels, which a folder's name cannot hold; csv, jsonl and",
+        ),
         (
             ["a.jpg"],
             ["dark_red"],
             [[1]],
             {},
-            "the label 'dark_red' of 'a.jpg' holds '_', which divides labels unless `split_char` is another; csv",
+            "the label 'dark_red' of 'a.jpg' holds '_', which separates labels unless `split_char` is another; csv",
         ),
-        (["a.jpg"], ["red/hat"], [[1]], {}, "the label 'red/hat' of 'a.jpg' holds '/', which divides labels; csv"),
+        (["a.jpg"], ["red/hat"], [[1]], {}, "the label 'red/hat' of 'a.jpg' holds '/', which separates labels; csv"),
         (["a.jpg"], [".net"], [[1]], {}, "the path '.net/a.jpg' has an empty or a hidden part, which no folder is"),
         (["a.jpg"], [LONG, LONG + "y"], [[1, 1]], {}, "the name 'xxxxxxxxxxxx"),
         (["a.jpg"], ["red", "hat"], [[1, 1]], {"split_char": ""}, "'a.jpg' has 2 labels, should have 1 where nothing"),
@@ -232,7 +238,7 @@ LONG = "x" * 130
         (["b/a.jpg"], ["red"], [[1]], {"nested": True}, "the labels of 'b/a.jpg' would be read as b, red, given"),
         (["a.jpg"], ["x_", "y"], [[1, 1]], {"split_char": "__"}, "the labels of 'a.jpg' would be read as x, _y, given"),
         (["red/a.jpg", "a.jpg"], ["red"], [[1], [1]], {}, "'red/a.jpg' and 'a.jpg' would both be 'red/a.jpg'; rename"),
-        (["a.jpg"], ["labels.txt"], [[1]], {}, "'labels.txt' would be a file where others need a folder; csv"),
+        (["a.jpg"], ["labels.txt"], [[1]], {}, "'labels.txt' would be a file where other images need a folder; csv"),
         (["a.gif"], ["red"], [[1]], {}, "the name 'a.gif' does not end as an image's does: .bmp, .jpeg, .jpg, "),
         ([".a.jpg"], ["red"], [[1]], {}, "the path '.a.jpg' has an empty or a hidden part, which no folder is read"),
         (["b//a.jpg"], ["red"], [[1]], {}, "the path 'b//a.jpg' has an empty or a hidden part"),
@@ -255,7 +261,7 @@ def test_missing_images_are_named_before_anything_is_made(tmp_path):
     touch(tmp_path, "images/b.jpg")
     written = labelled(["a.jpg", "b.jpg", "c.jpg"], ["red"], [[1], [1], [0]], tmp_path / "images")
     assert faults(folder_names.write, written, tmp_path / "tree", OPTIONS) == [
-        f"{tmp_path}/images/{name}: is not there, should be an image to put into its labels' folder"
+        f"{tmp_path}/images/{name}: does not exist, should be an image to put into its labels' folder"
         for name in ("a.jpg", "c.jpg")
     ]
     assert not (tmp_path / "tree").exists()
@@ -266,10 +272,10 @@ def test_images_in_formats_that_nothing_reads_are_counted(tmp_path):
     found = folder_names.read(tmp_path, tmp_path, OPTIONS)
     assert found.images.names() == ["hat/1.jpg"]
     assert found.notes == (
-        f"{tmp_path}: 1 .gif, 2 .heic files are passed over: images end in .bmp .jpeg .jpg .png .tif .tiff .webp",
+        f"{tmp_path}: 1 .gif, 2 .heic files are skipped: images end in .bmp .jpeg .jpg .png .tif .tiff .webp",
     )
     (tmp_path / "hat/1.jpg").unlink()
     assert faults(folder_names.read, tmp_path, tmp_path, OPTIONS) == [
-        f"{tmp_path}: holds no images but 1 .gif, 2 .heic files, which are passed over; should hold folders of images "
+        f"{tmp_path}: holds no images but 1 .gif, 2 .heic files, which are skipped; should hold folders of images "
         "named by their labels, or labels.csv"
     ]

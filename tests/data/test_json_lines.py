@@ -149,7 +149,7 @@ GOOD = '{"image": "a.jpg", "labels": ["red"]}\n'
         ('{"image": "a.jpg", "labels": [""]}\n', "labels.jsonl:1: the label name is empty"),
         (
             GOOD + '{"image": "a.jpg", "labels": []}\n',
-            "labels.jsonl:2: 'a.jpg' has: no label; on line 1 it has: red; should be there once, or with the same",
+            "labels.jsonl:2: 'a.jpg' has: no label; on line 1 it has: red; should appear once, or with the same",
         ),
         (GOOD.encode() + b'{"image": "caf\xe9.jpg"}\n', "labels.jsonl:2: is not UTF-8 text (byte 0xe9 in column 15)"),
         (GOOD.encode() + b"\0\n", "labels.jsonl:2: holds a NUL byte"),

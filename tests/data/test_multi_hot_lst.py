@@ -77,15 +77,15 @@ def test_the_same_image_with_the_same_labels_counts_once(lst):
     found = read(lst("7\t1\t0\ta\n\n8\t0\t1\tb\n9\t1\t0\ta\n10\t1\t0\ta\n"))
     assert said(found)[1] == [("a", [1, 0]), ("b", [0, 1])]
     assert found.images.index.tolist() == [7, 8]
-    assert "train.lst: nothing names its labels, so they are class_0 to class_1;" in found.notes[0]
+    assert "train.lst: its labels have no names, so they are called class_0 to class_1;" in found.notes[0]
     assert found.notes[1].endswith("train.lst: 2 images named again with the same labels, kept once")
 
 
 def test_the_same_image_with_other_labels_is_a_fault_that_shows_both_lines(lst):
     assert faults(lst("0\t1\t0\ta\n\n1\t0\t1\tb\n2\t0\t-1\ta\n3\t1\t0\ta\n4\t1\t1\tb\n", ["red", "hat"])) == [
         "train.lst:4: 'a' has: no label, not known: hat; at train.lst:1 it has: red; "
-        "should be there once, or with the same labels",
-        "train.lst:6: 'b' has: red, hat; at train.lst:3 it has: hat; should be there once, or with the same labels",
+        "should appear once, or with the same labels",
+        "train.lst:6: 'b' has: red, hat; at train.lst:3 it has: hat; should appear once, or with the same labels",
     ]
 
 

@@ -110,7 +110,7 @@ def test_what_a_line_cannot_hold_is_refused_before_anything_is_written(tmp_path,
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        (None, "label.txt: is not there, should have a number and a name for each label, such as: 0 red"),
+        (None, "label.txt: does not exist, should have a number and a name for each label, such as: 0 red"),
         ("", "label.txt: holds no labels"),
         ("red\n", "label.txt:1: is 'red', should be a number, a blank and a name, such as: 0 red"),
         ("0 red\n-1 blue\n", "label.txt:2: is '-1 blue', should be a number"),

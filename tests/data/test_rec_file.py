@@ -186,14 +186,14 @@ def test_lines_and_records_without_each_other_are_faults(rec):
         ),
     ]
     path = rec([packed(5, [0, 1])], "5\t0\t1\ta.jpg\n\n5\t0\t1\tb.jpg\n")
-    assert faults(path) == ["x.lst:1: the index 5 is there again further down, should be an id of one record in x.rec"]
+    assert faults(path) == ["x.lst:1: the index 5 appears again further down, should be an id of one record in x.rec"]
 
 
 def test_the_labels_of_the_records_count(rec):
     found = read(rec([packed(5, [0, 1]), packed(6, [1, 1])], "5\t0\t1\ta.jpg\n6\t0\t0\tb.jpg\n"))
     assert found.images.labels.tolist() == [[0, 1], [1, 1]]
     assert found.notes[0].replace(str(rec([]).parent), "") == (
-        "/x.lst: 1 image with other labels here than in /x.rec, which counts"
+        "/x.lst: 1 image with other labels than in /x.rec; those in /x.rec are used"
     )
     other_kind = read(rec([packed(5, [0, 1]), packed(6, [1, 1])], "5\t3.5\ta.jpg\n6\t1\tb.jpg\n"))
     assert other_kind.images.labels.tolist() == [[0, 1], [1, 1]]
@@ -215,7 +215,7 @@ def test_the_same_name_for_several_records(rec):
     assert found.notes[-1].endswith("named again with the same labels, kept once")
     assert faults(rec([packed(0, [1, 0]), packed(1, [0, 1])], same)) == [
         "x.rec: record 2 at byte 44: 'a.jpg' has: class_1; at x.rec: record 1 at byte 0 it has: class_0; "
-        "should be there once, or with the same labels"
+        "should appear once, or with the same labels"
     ]
 
 

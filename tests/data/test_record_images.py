@@ -116,7 +116,7 @@ def test_faulty_labels_name_their_records(tmp_path):
     said = [fault.split("record ", 1)[1] for fault in caught.value.faults]
     assert [fault.split(":")[0].split(" at")[0] for fault in said] == ["2", "3", "5"]
     assert "has 1 label, should be 2 like the first record" in said[0]
-    assert "has a label that is no finite number" in said[1]
+    assert "has a label that is not a finite number" in said[1]
     assert "holds 5 bytes, should begin with MXNet's image header" in said[2]
 
 

@@ -58,8 +58,8 @@ def test_a_repeat_with_other_labels_shows_both():
     with pytest.raises(ListError) as caught:
         rows.finish(Path())
     assert caught.value.faults == (
-        "s.csv:9: 'a' has: hat, not known: red; on line 1 it has: red; should be there once, or with the same labels",
-        "x.xml: 'a' has: no label; on line 1 it has: red; should be there once, or with the same labels",
+        "s.csv:9: 'a' has: hat, not known: red; on line 1 it has: red; should appear once, or with the same labels",
+        "x.xml: 'a' has: no label; on line 1 it has: red; should appear once, or with the same labels",
     )
 
 

@@ -126,7 +126,7 @@ def test_the_same_image_twice(lst):
     assert found.images.names() == ["a", "b"]
     assert found.notes[0].endswith("1 image named again with the same labels, kept once")
     assert faults(lst("0\t3\ta\n1\t2\tb\n\n2\t0\ta\n")) == [
-        "train.lst:4: 'a' has: class_0; at train.lst:1 it has: class_3; should be there once, or with the same labels"
+        "train.lst:4: 'a' has: class_0; at train.lst:1 it has: class_3; should appear once, or with the same labels"
     ]
 
 

@@ -91,7 +91,7 @@ def test_the_repository_s_own_layout_is_read(tmp_path):
         ["car", "accident", "tree", "house"],
         [("accident/car.jpg", [1, 1, 0, 0]), ("tree/tree.jpg", [0, 0, 1, 0])],
     )
-    assert found.notes == (f"{tmp_path}/images: holds several copies of 1 image, of which the first is taken",)
+    assert found.notes == (f"{tmp_path}/images: holds several copies of 1 image; the first of each is used",)
 
 
 def test_images_that_are_not_there_keep_their_texts_names(tmp_path):
@@ -104,11 +104,11 @@ def test_a_text_of_no_or_of_several_images_is_refused(tmp_path):
     labels = put(tmp_path / "texts", **{"car.txt": "red\n", "bus.txt": "red\n", "tree.jpg.txt": "red\n"})
     images = put(tmp_path / "images", **{"car.jpeg": "1", "car.jpg": "2", "a/tree.jpg": "1", "b/tree.jpg": "2"})
     assert faults(read, labels) == [
-        f"{labels}/bus.txt: is no image's text; should be called as an image under {images} and .txt",
-        f"{labels}/car.txt: may be the text of several images: car.jpeg, car.jpg; "
-        "should be called as one of them and .txt",
-        f"{labels}/tree.jpg.txt: may be the text of several images: a/tree.jpg, b/tree.jpg; "
-        "should be called as one of them and .txt",
+        f"{labels}/bus.txt: belongs to no image; should be named like an image under {images}, with .txt added",
+        f"{labels}/car.txt: may belong to several images: car.jpeg, car.jpg; "
+        "should be named like one of them, with .txt added",
+        f"{labels}/tree.jpg.txt: may belong to several images: a/tree.jpg, b/tree.jpg; "
+        "should be named like one of them, with .txt added",
     ]
     (images / "a/tree.jpg").unlink()
     (images / "a/tree.jpg").symlink_to("nowhere")
@@ -122,7 +122,7 @@ def test_two_texts_of_one_image_say_the_same_or_are_refused(tmp_path):
     put(labels, **{"car.txt": "hat\n"})
     assert faults(read, labels) == [
         f"{labels}/car.txt: 'car.jpg' has: hat; in {labels}/car.jpg.txt it has: red; "
-        "should be there once, or with the same labels"
+        "should appear once, or with the same labels"
     ]
 
 
@@ -221,7 +221,7 @@ def test_an_image_without_an_image_s_suffix_is_written_where_it_is_there(tmp_pat
 @pytest.mark.parametrize(
     ("images", "rows", "fault"),
     [
-        (["a.jpg"], [[-1]], "'a.jpg' has unknown labels, which a text file cannot say; csv, jsonl and coco can hold"),
+        (["a.jpg"], [[-1]], "'a.jpg' has unknown labels, which a text file cannot hold; csv, jsonl and coco can hold"),
         (["a"], [[1]], "the name 'a' does not end as an image's does: .bmp, "),
         (["labels"], [[1]], "the name 'labels' does not end as an image's does: .bmp, "),
         ([".a.jpg"], [[1]], "the path '.a.jpg' has an empty or a hidden part, which no folder is read for, so no text"),
@@ -230,7 +230,11 @@ def test_an_image_without_an_image_s_suffix_is_written_where_it_is_there(tmp_pat
         (["../a.jpg"], [[1]], "the path '../a.jpg' leaves the image root"),
         (["/etc/a.jpg"], [[1]], "the path '/etc/a.jpg' is absolute"),
         (["x" * 250 + ".jpg"], [[1]], "the name 'xxxxxxxxxxxxxxxxxxxx"),
-        (["a.jpg", "a.jpg.txt/b.jpg"], [[1], [0]], "'a.jpg.txt' would be a file where others need a folder; rename"),
+        (
+            ["a.jpg", "a.jpg.txt/b.jpg"],
+            [[1], [0]],
+            "'a.jpg.txt' would be a file where other images need a folder; rename",
+        ),
     ],
 )
 def test_what_text_files_cannot_hold_is_refused_before_anything_is_made(tmp_path, images, rows, fault):

@@ -81,7 +81,7 @@ def test_a_real_tree_is_read_with_difficult_objects_unknown(tree):
     )
     assert found.notes == (
         f"{path}: read trainval.txt, not test.txt, train.txt, val.txt",
-        f"{path}: 1 label of an image with difficult objects alone, taken as unknown",
+        f"{path}: 1 label of an image with only difficult objects, read as unknown",
     )
     assert read(path, difficult="present")[1][0] == ("JPEGImages/2008_000008.jpg", [0, 1, 1])
     assert read(path, difficult="absent") == (
@@ -101,7 +101,7 @@ def test_one_set_is_read_by_its_file(tree, monkeypatch):
     assert voc_tree.recognises(source)
     assert voc_tree.default_root(source) == path / "JPEGImages"
     assert read(source, path) == expected
-    assert faults(path)[0].startswith("ImageSets/Main/val.txt:1: names 'c', but Annotations/c.xml is not there")
+    assert faults(path)[0].startswith("ImageSets/Main/val.txt:1: names 'c', but Annotations/c.xml does not exist")
     assert "is what one label has in a set" in faults(path / "ImageSets/Main/red_train.txt")[0]
     monkeypatch.chdir(source.parent)
     assert read(type(path)("train.txt"), path) == expected
@@ -212,7 +212,7 @@ def test_characters_that_xml_cannot_hold_are_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "ImageSets/Main/train.txt:1: names 'a', but Annotations/a.xml is not there"),
+        (None, "ImageSets/Main/train.txt:1: names 'a', but Annotations/a.xml does not exist"),
         ("", "Annotations/a.xml:1: is not XML (no element found)"),
         ("<annotation>\n<object>\n</annotation>", "Annotations/a.xml:3: is not XML (mismatched tag)"),
         (b"<annotation><filename>caf\xe9</filename></annotation>", "Annotations/a.xml:1: is not XML (not well-formed"),
@@ -282,7 +282,7 @@ def test_a_faulty_set_is_named(tree, train, expected):
         ({"train": "a\n", "cat_train": "a 1\nb 2\n"}, "ImageSets/Main/cat_train.txt:2: is 'b 2', should be an image's"),
         ({"train": "a\n", "cat_train": "a 1\na 0\n"}, "ImageSets/Main/cat_train.txt:2: 'a' is 0, was 1"),
         ({"train": "a\n", "_train": "a 1\n"}, "ImageSets/Main: the label name is empty"),
-        ({"x": None}, "ImageSets/Main: holds no set of images, should hold trainval.txt, or train.txt and the like"),
+        ({"x": None}, "ImageSets/Main: holds no set of images, should hold trainval.txt, or train.txt or similar"),
     ],
 )
 def test_faulty_class_files_are_named(tree, sets, expected):

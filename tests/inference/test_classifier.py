@@ -137,7 +137,7 @@ def test_labels_are_chosen_by_threshold_and_top_k(made, classifier):
     assert labels() == [name for name in ranking if own[tiny.LABELS.index(name)] >= THRESHOLDS[tiny.LABELS.index(name)]]
     assert labels(threshold=0) == ranking
     assert labels(threshold=1) == []
-    assert labels(top_k=2) == ranking[:2], "the best, whatever they score"
+    assert labels(top_k=2) == ranking[:2], "the best, whatever their score"
     assert labels(top_k=2, threshold=1) == []
     assert labels(top_k=2, threshold=0) == ranking[:2]
     assert labels(threshold=dict.fromkeys(tiny.LABELS, 1) | {ranking[2]: 0}) == ranking[2:]
@@ -211,7 +211,7 @@ def test_an_evaluation_has_the_metrics_of_the_scores(made, classifier):
 def test_an_evaluation_needs_its_images_unless_told_otherwise(made, classifier, tmp_path):
     lines = (made / "lists" / "val.lst").read_text()
     (tmp_path / "val.lst").write_text(lines.replace("2-3.png", "none.png"))
-    with pytest.raises(ImageError, match=r"none\.png: no such file; `skip_bad` goes on past such images"):
+    with pytest.raises(ImageError, match=r"none\.png: no such file; `skip_bad` skips such images"):
         classifier.evaluate(tmp_path / "val.lst", made / "images")
     evaluation = classifier.evaluate(tmp_path / "val.lst", made / "images", skip_bad=True)
     assert (evaluation.samples, [image.position for image in evaluation.bad]) == (11, [3])
@@ -229,7 +229,7 @@ def test_what_is_assumed_without_a_sidecar_is_noted(made):
     bare = checkpoint.Checkpoint(full.prefix, full.epoch, full.symbol, full.arg_params, full.aux_params)
     assert Classifier(full).notes == ()
     (note,) = Classifier(bare).notes
-    assert "run.json: is not there, so mxml assumes images of 224 x 224 pixels" in note
+    assert "run.json: does not exist, so mxml assumes images of 224 x 224 pixels" in note
     assert "label names class_0, class_1, class_2; " in note
     assert note.endswith("set `preset`, `image_shape`, `label_names`")
     assert Classifier(bare, preprocess=Preprocess((32, 32), 36), label_names=tiny.LABELS).notes == ()

@@ -147,4 +147,4 @@ def test_too_little_memory_names_the_batch_size(tmp_path, checkout):
         timeout=100,
     )
     assert run.returncode == 0, run.stderr
-    assert re.fullmatch(r".*\b20,?000 images.*; lower `batch_size`\n", run.stdout), run.stderr
+    assert re.fullmatch(r".*\b20,?000 images.*; reduce `batch_size`\n", run.stdout), run.stderr

@@ -90,31 +90,35 @@ def test_of_the_other_prefixes_the_nearest_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("alpha", "beta", "clothes-2", "clothes-3", "delta", "dress", "eps", "zeta"):
         (tmp_path / f"{name}-symbol.json").touch()
-    with pytest.raises(CheckpointError, match=r"^cloths-2-symbol\.json: is not there; .* are: clothes-2, clothes-3, "):
+    with pytest.raises(
+        CheckpointError, match=r"^cloths-2-symbol\.json: does not exist; .* prefixes: clothes-2, clothes-3, "
+    ):
         checkpoint.load("cloths-2")
-    with pytest.raises(CheckpointError, match=r"are: zeta, beta, "):
+    with pytest.raises(CheckpointError, match=r"prefixes: zeta, beta, "):
         checkpoint.load("zetta")
-    with pytest.raises(CheckpointError, match=r"no/such-symbol\.json: is not there, nor is its folder"):
+    with pytest.raises(CheckpointError, match=r"no/such-symbol\.json: does not exist, and neither does its folder"):
         checkpoint.load("no/such")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match=r"nor any other PREFIX-symbol\.json in its folder"):
+    with pytest.raises(CheckpointError, match=r"has no other PREFIX-symbol\.json"):
         checkpoint.load("empty/run")
 
 
 def test_what_is_no_prefix_for_training_is_told_the_prefix(run):
-    with pytest.raises(CheckpointError, match=r"is not there; the prefix of that file is run, its epoch 4"):
+    with pytest.raises(CheckpointError, match=r"does not exist; the prefix of that file is run, its epoch 4"):
         checkpoint.find_epoch("run-0004.params", 0)
     assert checkpoint.find_epoch("run") == 4
 
 
 def test_an_epoch_that_was_not_kept_is_refused_with_those_that_are(run):
-    with pytest.raises(CheckpointError, match=r"run-0003\.params: is not there; epochs that are: 2, 4"):
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 2, 4"):
         checkpoint.load("run", 3)
     os.link("run-0004.params", "run-0003.params")
-    kept = "has not kept; the newest whole checkpoint is of epoch 4; also whole: 2"
-    with pytest.raises(CheckpointError, match=rf"run-0003\.params: is of an epoch that the run in run\.json {kept}"):
+    kept = "did not keep; the newest whole checkpoint is of epoch 4; also whole: 2"
+    with pytest.raises(
+        CheckpointError, match=rf"run-0003\.params: belongs to an epoch that the run in run\.json {kept}"
+    ):
         checkpoint.load("run", 3)
-    with pytest.raises(CheckpointError, match=r"run-0009\.params: is of no finished epoch"):
+    with pytest.raises(CheckpointError, match=r"run-0009\.params: does not belong to a finished epoch"):
         checkpoint.check_files("run", 9, run, ("params",))
 
 
@@ -125,9 +129,9 @@ def test_damaged_files_are_passed_over_and_named_and_those_not_kept_only_passed_
         file.write(b"\xff")
     found, faults = checkpoint.newest_whole_epoch("run", run)
     assert found == run.epochs[1]
-    assert faults == ["run-0004.states: is damaged or foreign (its content is not what was written)"]
+    assert faults == ["run-0004.states: is damaged or not the run's (its content has changed)"]
     os.truncate("run-0002.params", 50)
-    with pytest.raises(CheckpointError, match=r"run-0002\.params: is damaged or foreign \(50 bytes, .*epoch 4$"):
+    with pytest.raises(CheckpointError, match=r"run-0002\.params: is damaged or not the run's \(50 bytes, .*epoch 4$"):
         checkpoint.load("run")
     assert checkpoint.newest_whole_epoch("run", run)[0] is None
 
@@ -136,13 +140,13 @@ def test_a_file_without_a_stamp_is_not_taken_for_whole(run):
     first = dataclasses.replace(run.epochs[3], files={"params": run.epochs[3].files["params"]})
     sidecar = dataclasses.replace(run, epochs=(*run.epochs[:3], first))
     assert checkpoint.newest_whole_epoch("run", sidecar)[0] == run.epochs[1]
-    assert "is none of the files that the run kept" in checkpoint.pause_fault("run", Pause(1, 1, 1, {}, {}))
+    assert "is not one of the files that the run kept" in checkpoint.pause_fault("run", Pause(1, 1, 1, {}, {}))
 
 
 def test_a_symbol_that_was_replaced_is_refused(run):
     with open("run-symbol.json", "a") as file:
         file.write(" ")
-    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or foreign .*own symbol back"):
+    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or not the run's .*own symbol back"):
         checkpoint.load("run")
     os.remove("run.json")
     assert checkpoint.load("run").epoch == 4

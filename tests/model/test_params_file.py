@@ -101,8 +101,8 @@ HUGE = struct.pack("<Iiiqq", 0xF993FAC9, 0, 2, 40_000, 40_000) + CPU_FLOAT
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is no MXNet parameter file"),
-        (b"\x80\x04\x95 a pickle, say", "is no MXNet parameter file"),
+        (b"", "is not an MXNet parameter file"),
+        (b"\x80\x04\x95 a pickle, say", "is not an MXNet parameter file"),
         (struct.pack("<QQQ", 0x112, 0, 2**63), "claims 9,223,372,036,854,775,808 arrays"),
         (file_of(V2)[:-1], "is cut short or damaged: 1 bytes are missing"),
         (file_of(V2) + b"xy", "has 2 bytes after its end"),

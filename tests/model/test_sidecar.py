@@ -92,7 +92,7 @@ def changed(**fields):
         ({"epochs__1__epoch": -2}, r"epochs\[1\]\.epoch"),
         ({"epochs__1__epoch": 10**9}, r"epochs\[1\]\.epoch"),
         ({"epochs__1__epoch": True}, r"epochs\[1\]\.epoch"),
-        ({"epochs__1__epoch": 1}, "epochs that are out of order or there twice"),
+        ({"epochs__1__epoch": 1}, "epochs that are out of order or repeated"),
         ({"epochs__1__files__params__size": 1.5}, r"epochs\[1\]\.files"),
         ({"best_epoch": "2"}, "best_epoch"),
         ({"pause__batch": -1}, r"pause\.batch"),
@@ -155,7 +155,7 @@ def test_a_file_outside_is_read_only_with_the_recorded_content(sent, tmp_path):
         with pytest.raises(CheckpointError, match=r"mine\.lst: the list lies outside .* is not the file that the run"):
             require_trusted(mine, "the list", str(sent), digest)
     require_trusted(f"{sent}/lists/val.lst", "the list", str(sent), DIGEST)
-    with pytest.raises(CheckpointError, match=r"none\.lst: the list is not there"):
+    with pytest.raises(CheckpointError, match=r"none\.lst: the list does not exist"):
         require_trusted(f"{sent}/none.lst", "the list", str(sent), DIGEST)
 
 

@@ -393,7 +393,9 @@ def test_outputs_that_fit_one_by_one_and_not_together_are_refused():
         DeviceError, match=r"training with 1 image at a time needs 4,024\.\d GiB for .*; there are \d+\.\d GiB"
     ):
         network.check_memory(1, training=True)
-    with pytest.raises(DeviceError, match=r"a pass with 1,000 images at a time needs 2,011\.7 GiB.*lower `batch_size`"):
+    with pytest.raises(
+        DeviceError, match=r"a pass with 1,000 images at a time needs 2,011\.7 GiB.*reduce `batch_size`"
+    ):
         network.check_memory(1000, training=False)
     both = mx.sym.add_n(
         *[mx.sym.relu(mx.sym.tile(mx.sym.Variable("data"), reps=(1, 10, 1000, 1000))) for _ in range(2000)]
@@ -636,17 +638,17 @@ def wide(count):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is no symbol file: not JSON"),
-        (b"\x12\x01\x00", "is no symbol file: not JSON"),
-        (b"[" * 100_000, "is no symbol file: not JSON"),
-        (b'{"format": "mxml-checkpoint"}', "is JSON, but no symbol: it has no list of nodes"),
+        (b"", "is not a symbol file: not JSON"),
+        (b"\x12\x01\x00", "is not a symbol file: not JSON"),
+        (b"[" * 100_000, "is not a symbol file: not JSON"),
+        (b'{"format": "mxml-checkpoint"}', "is JSON, but not a symbol: it has no list of nodes"),
         (changed(["nodes"], []), "has 0 nodes; should be 1 to 100,000"),
         (changed(["heads"], []), "should have 1 to 10,000 outputs (heads)"),
         (changed(["heads"], [[99, 0, 0]]), "its outputs: refers to node 99, which does not come before it"),
         (changed(["heads", 0, 1], 5), "asks for output 5 of 'softmax', which it does not have"),
         (changed(["nodes", -1, "inputs", 0, 1], 7), "feeds 'softmax' from output 7 of 'fc', which it does not have"),
-        (changed(["nodes", -1, "inputs", 0], "x"), "is no reference to a node's output"),
-        (changed(["nodes", -1, "inputs", 0, 0], -1), "is no reference to a node's output"),
+        (changed(["nodes", -1, "inputs", 0], "x"), "is not a reference to a node's output"),
+        (changed(["nodes", -1, "inputs", 0, 0], -1), "is not a reference to a node's output"),
         (changed(["nodes", 3, "inputs"], [[3, 0, 0]]), "refers to node 3, which does not come before it"),
         (changed(["nodes", -1, "inputs"], [[0, 0, 0]]), "('softmax'): SoftmaxOutput should have 2 inputs, not 1"),
         (changed(["nodes", -1, "op"], "Nonesuch"), "operator 'Nonesuch' is refused"),

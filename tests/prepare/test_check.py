@@ -56,7 +56,7 @@ class Folder:
         return name
 
     def list(self, name, rows):
-        """Write a list of (image, labels); images that are not there are made."""
+        """Write a list of (image, labels); images that do not exist are made."""
         for image, _ in rows:
             if not (self.root / image).exists():
                 self.image(image)
@@ -178,7 +178,7 @@ def test_of_very_many_faults_the_first_are_kept_and_all_counted(folder):
     [
         (None, "train.lst: cannot be read: No such file or directory"),
         (b"", "train.lst: holds no images, should be"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "train.lst: is no text file, should be an image list"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "train.lst: is not a text file, should be an image list"),
         (b"0\t1\t0\t0\t1\tcaf\xe9.png\n", "train.lst:1: is not UTF-8 text (byte 0xe9 in column 14)"),
         ("0\t1\t0\t0\t1\ta.png\n".encode("utf-16"), "train.lst:1: is UTF-16 text, should be UTF-8"),
         (b"0\t1\t0\t0\t1\t" + b"a" * (1 << 20), "train.lst:1: is longer than 1,048,576 bytes"),
@@ -681,7 +681,7 @@ def test_errors_exit_with_1_and_warnings_with_0(folder):
     assert both.returncode == 1 and both.stderr == ""
     assert "error: lines that cannot be read (faulty-line, 1)\n  train.lst:2: " in both.stdout
     assert "  train.lst:7: t5.png: " in both.stdout
-    assert both.stdout.splitlines()[-1].startswith("2 errors, 1 warning: training would stop at these or do without; ")
+    assert both.stdout.splitlines()[-1].startswith("2 errors, 1 warning: training would stop at these or skip them; ")
     assert "--fix OUT.lst" in both.stdout.splitlines()[-1]
     val = folder.mxml("val.lst")
     assert val.returncode == 0 and val.stdout.splitlines()[-1] == "no errors, no warnings: the lists can be trained on"
@@ -771,7 +771,7 @@ def test_nothing_is_written_of_a_list_without_a_usable_image(folder):
     for path in folder.root.iterdir():
         path.unlink()
     done = folder.mxml("train.lst", "--fix", "new/fixed.lst")
-    assert done.returncode == 1 and "new/fixed.lst: not written, none of the 4 lines is good" in done.stdout
+    assert done.returncode == 1 and "new/fixed.lst: not written, no good line among the 4 lines" in done.stdout
     assert not (folder.path / "new").exists()
 
 

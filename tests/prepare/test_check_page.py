@@ -209,7 +209,7 @@ def test_damage_and_labels_that_look_alike_are_on_the_page(tmp_path):
     rows = [("half.jpg", [1, 0, 1]), ("b.jpg", [1, 0, 0]), ("c.jpg", [0, 1, 0]), ("d.jpg", [0, 0, 1])]
     page = format_page(small_report(tmp_path, rows, names=("trees", "tress", "sea")))
     said = text_of(page, "findings")
-    assert "warning Images that decode with damage" in said
+    assert "warning Images that are damaged but can be decoded" in said
     assert "half.jpg: is damaged inside: premature end of data segment" in said
     assert "labels.txt:2: 'tress' (1 image) looks like 'trees' (line 1, 2 images) – c.jpg" in html.unescape(said)
     assert "half.jpg" in pictures(page)

@@ -277,12 +277,12 @@ def test_the_command_refuses_in_one_line(tmp_path, mxml):
     )
     assert not (tmp_path / "out").exists()
     done = mxml("labels.csv", "--to", "jsonl", "--out", "out/labels.txt")
-    assert done.stderr == "mxml: out/labels.txt: is where the label names go, should be called otherwise\n"
+    assert done.stderr == "mxml: out/labels.txt: is where the label names go, should have another name\n"
     assert not (tmp_path / "out").exists()
     done = mxml("labels.csv", "--to", "coco", "--out", "x.csv")
     assert done.stderr == "mxml: x.csv: should end in .json, as files of the format coco do\n"
     done = mxml("labels.csv", "--to", "tags", "--out", "./labels.csv", "--force")
-    assert done.stderr == "mxml: labels.csv: is to be read, and would be written over; --out should name another file\n"
+    assert done.stderr == "mxml: labels.csv: is a source and would be overwritten; --out should name another file\n"
     assert not (tmp_path / "x.csv").exists()
     assert mxml("labels.csv", "--to", "nothing", "--out", "x").returncode == 2
     assert mxml("--to", "csv", "--out", "x").returncode == 2

@@ -62,7 +62,7 @@ def test_lists_that_share_an_image_or_would_be_left_over_are_refused(folder):
     with pytest.raises(ListError, match=r"test\.lst: has 'b.jpg', which train.lst beside it has too; .*`new`"):
         read_existing(folder)
     refuse_left_over(folder, 3)
-    with pytest.raises(ListError, match=r"test\.lst: is there from a split into 3, and would be left over .* into 2"):
+    with pytest.raises(ListError, match=r"test\.lst: is left from a split into 3, and would not belong .* into 2"):
         refuse_left_over(folder, 2)
 
 
@@ -78,4 +78,4 @@ def test_what_cannot_be_read_is_named_with_the_way_past_it(folder, file, content
     with pytest.raises(ListError) as caught:
         read_existing(folder)
     (text,) = caught.value.faults
-    assert re.fullmatch(rf".*/{fault}; mend what is there, or `new` splits anew", text)
+    assert re.fullmatch(rf".*/{fault}; correct the list, or use `new` to split again", text)

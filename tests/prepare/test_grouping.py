@@ -21,7 +21,7 @@ def test_names_with_the_same_text_are_one_group():
 
 
 def test_expressions_that_cannot_be_meant_are_refused():
-    with pytest.raises(MxmlError, match=r"`group_by` \(: should be a regular expression, and is none: missing"):
+    with pytest.raises(MxmlError, match=r"`group_by` \(: should be a regular expression: missing"):
         group_by_pattern(["a"], "(")
     with pytest.raises(MxmlError, match=r"and is none: unterminated"):
         group_by_pattern(["a"], "[[")

@@ -34,10 +34,10 @@ def test_what_a_set_does_not_name_is_returned(images):
     [
         ("sub\\x.png", "; paths have / between their parts"),
         ("images/579.jpg", "; the paths begin with images/, so `root` should be {above}"),
-        ("579.JPG", "; '579.jpg' is there"),
-        ("sub/car.jpg", "; 'sub/Car.JPG' is there"),
-        ("579", "; '579.jpg' is there, and paths need their suffix"),
-        ("x.png", "; 'sub/x.png' is there"),
+        ("579.JPG", "; '579.jpg' exists"),
+        ("sub/car.jpg", "; 'sub/Car.JPG' exists"),
+        ("579", "; '579.jpg' exists, and paths need their suffix"),
+        ("x.png", "; 'sub/x.png' exists"),
         ("other.jpg", ""),
     ],
 )
@@ -45,21 +45,21 @@ def test_a_missing_image_is_named_with_a_guess(images, name, guess):
     with pytest.raises(ListError) as caught:
         compare_with_folder(listed(images, "579.jpg", name), "s.csv")
     (fault,) = caught.value.faults
-    assert fault == f"s.csv: names {name!r}, but {images / name} is not there{guess.format(above=images.parent)}"
+    assert fault == f"s.csv: names {name!r}, but {images / name} does not exist{guess.format(above=images.parent)}"
 
 
 def test_where_nothing_is_there_it_is_said_once(images):
     with pytest.raises(ListError) as caught:
         compare_with_folder(listed(images, "images/579.jpg", "images/sub/x.png"), "s.csv")
     assert caught.value.faults == (
-        f"s.csv: none of its 2 images is there, such as {images}/images/579.jpg; "
+        f"s.csv: none of its 2 images exists, such as {images}/images/579.jpg; "
         f"the paths begin with images/, so `root` should be {images.parent}",
     )
     with pytest.raises(ListError, match=r"such as .*/a\.jpg; `root` names the folder that the paths are under$"):
         compare_with_folder(listed(images, "a.jpg", "b.jpg"), "s.csv")
-    with pytest.raises(ListError, match=f"'sub/x.png' is there, so `root` should be {images}/sub$"):
+    with pytest.raises(ListError, match=f"'sub/x.png' exists, so `root` should be {images}/sub$"):
         compare_with_folder(listed(images, "x.png", "Car.JPG"), "s.csv")
-    with pytest.raises(ListError, match="none: is no folder"):
+    with pytest.raises(ListError, match="none: is not a folder"):
         compare_with_folder(listed(images.parent / "none", "a.jpg"), "s.csv")
 
 

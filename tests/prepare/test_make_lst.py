@@ -104,7 +104,7 @@ def test_a_second_time_changes_nothing(place):
 def test_lists_with_other_content_stay_unless_forced(place):
     make(seed=1)
     before = written(place)
-    with pytest.raises(StorageError, match=r"^lists/train.lst, lists/val.lst: already there with other content"):
+    with pytest.raises(StorageError, match=r"^lists/train.lst, lists/val.lst: already exist with other content"):
         make(seed=2, new=True)
     assert written(place) == before
     made = make(seed=2, new=True, force=True)
@@ -156,11 +156,11 @@ def test_lists_that_lose_images_or_change_labels_need_force(place):
     table.write_text(whole.replace("9.jpg,1,1\n", "", 1))
     with pytest.raises(ListError, match=r"^images/labels.csv: lacks 1 of the images .* or `force` leaves them out$"):
         make()
-    assert "1 image of the lists that were there is not in images/labels.csv, and left out" in make(force=True).notes
+    assert "1 image of the existing lists is not in images/labels.csv, and left out" in make(force=True).notes
     table.write_text(whole)
     make()
     table.write_text("".join(line for line in whole.splitlines(keepends=True) if "5.jpg" not in line))
-    assert "3 images of the lists that were there are not in images/labels.csv, and left out" in make(force=True).notes
+    assert "3 images of the existing lists are not in images/labels.csv, and left out" in make(force=True).notes
     table.write_text(whole)
     assert make().label_names == ("red", "dress")
     assert set(subsets(place)) == {f"{i}.jpg" for i in range(30)}
@@ -177,7 +177,7 @@ def test_lists_of_other_images_are_no_subsets_to_keep(place):
     make()
     before = written(place)
     with pytest.raises(
-        ListError, match=r"^lists: has lists that name none of these images.* the `root` that they were"
+        ListError, match=r"^lists: has lists that contain none of these images.* the `root` that they were"
     ):
         table = (place / "images/labels.csv").read_text()
         (place / "labels.csv").write_text("\n".join(f"images/{line}" for line in table.splitlines()))
@@ -190,15 +190,15 @@ def test_another_split_than_the_lists_have_is_noted(place):
     made = make(shares=(0.6, 0.4))
     assert made.unchanged
     assert made.notes == (
-        "train.lst has 80.0% of the images, and 60.0% were asked for: 30 images kept their subset; "
-        "`new` deals all of them out anew",
+        "train.lst has 80.0% of the images, and 60.0% were asked for: 30 images stayed in their subset; "
+        "`new` splits all of them again",
     )
 
 
 def test_a_list_is_not_read_and_written_at_once(place):
     make()
     before = written(place)
-    with pytest.raises(ListError, match=r"^lists/train.lst: is to be read, and would be written over; `out`"):
+    with pytest.raises(ListError, match=r"^lists/train.lst: is a source and would be overwritten; `out`"):
         make(Path("lists/train.lst"), force=True)
     assert written(place) == before
 
@@ -207,7 +207,8 @@ def test_groups_too_large_for_a_part_are_said_to_be(place):
     for i in range(30):
         write_picture(place / "images" / f"{i}.jpg", 1, quality=50 + i)
     with pytest.raises(
-        ListError, match=r"^30 images, in 1 group that stays together, are too few .* val\.lst; `ignore_duplicates`"
+        ListError,
+        match=r"^30 images, in 1 group that stays together, are too few .* val\.lst; with `ignore_duplicates`",
     ):
         make()
     with pytest.raises(
@@ -223,8 +224,8 @@ def test_a_third_part_that_no_image_is_left_for_is_said_to_be_empty(place):
     with pytest.raises(ListError) as caught:
         make(shares=(0.8, 0.1, 0.1))
     assert caught.value.faults == (
-        "test.lst would be empty, as 30 of 30 images keep their subset in the lists that are there; "
-        "`new` deals all of them out anew",
+        "test.lst would be empty, as 30 of 30 images stay in their subset in the existing lists; "
+        "`new` splits all of them again",
     )
     assert len(make(shares=(0.8, 0.1, 0.1), new=True, force=True).subsets["test"]) == 3
 
@@ -250,7 +251,7 @@ def test_a_list_that_would_be_left_over_is_refused(place):
     make(shares=(0.6, 0.2, 0.2))
     before = written(place)
     for new_split in (False, True):
-        with pytest.raises(ListError, match=r"^lists/test.lst: is there from a split into 3, and would be left over"):
+        with pytest.raises(ListError, match=r"^lists/test.lst: is left from a split into 3, and would not belong"):
             make(force=True, new=new_split)
     assert written(place) == before
 
@@ -279,7 +280,7 @@ def test_near_duplicates_stay_in_one_subset(place):
     for seed in range(4):
         made = make(seed=seed, new=True, force=True, shares=(0.5, 0.5), ignore_duplicates=True)
         parted += len({subsets(place)[name] for name in copies}) == 2
-    assert parted, "without it they are dealt out"
+    assert parted, "without it they are split up"
     assert not made.notes
 
 
@@ -303,14 +304,14 @@ def test_duplicates_that_lists_part_stay_there_and_are_noted(place):
     made = make()
     assert made.unchanged
     assert made.notes[-1] == (
-        "1 group of images is in several subsets, as in the lists that were there; `new` brings each into one"
+        "1 group of images is in several subsets, as in the existing lists; `new` puts each into one subset"
     )
 
 
 def test_images_that_cannot_be_used_are_noted(place):
     (place / "images/3.jpg").write_bytes(b"")
     (note,) = make().notes
-    assert note.startswith("1 of 30 images cannot be used, such as '3.jpg' (")
+    assert note.startswith("1 of 30 images cannot be read, such as '3.jpg' (")
     assert note.endswith("); mxml check lists them all")
 
 
@@ -331,7 +332,7 @@ def test_images_that_are_missing_are_named(place):
     with pytest.raises(ListError) as caught:
         make()
     assert list(caught.value.faults) == [
-        f"images/labels.csv: names '{i}.jpg', but images/{i}.jpg is not there" for i in (3, 7)
+        f"images/labels.csv: names '{i}.jpg', but images/{i}.jpg does not exist" for i in (3, 7)
     ]
     assert not (place / "lists").exists()
 
@@ -348,9 +349,9 @@ def test_too_few_images_and_senseless_shares_are_refused(place):
     for split in ((1, 0), (0.5, 0.6), (1,), (0.25,) * 4, (0.5, float("nan"))):
         with pytest.raises(SettingError, match="should be two or three shares that add up to 1"):
             make(shares=split)
-    with pytest.raises(ListError, match="none: is not there"):
+    with pytest.raises(ListError, match="none: does not exist"):
         make(root=Path("none"))
-    with pytest.raises(ListError, match="none: is no folder"):
+    with pytest.raises(ListError, match="none: is not a folder"):
         make(Path("images/labels.csv"), root=Path("none"))
     assert not (place / "lists").exists()
 
@@ -509,7 +510,7 @@ def test_labels_that_look_alike_are_noted(place):
         "\n".join([f"{table[0]},dresss", *(f"{row},0" for row in table[1:30]), f"{table[30]},1"])
     )
     made = make()
-    assert made.notes == ("labels that look alike, perhaps one label each: 'dresss' and 'dress'",)
+    assert made.notes == ("labels that look alike and may be the same: 'dresss' and 'dress'",)
 
 
 def test_several_sources_are_one_set(place):
@@ -539,7 +540,7 @@ def test_the_command_says_what_it_did(place, mxml):
     assert said(again)[-1] == "The lists are unchanged."
     add_images(place, [40])
     more = mxml()
-    assert said(more)[-1] == "30 images kept their list; --new-split deals all of them out anew."
+    assert said(more)[-1] == "30 images stayed in their list; --new-split splits all of them again."
 
 
 def test_the_command_s_json(place, mxml):
@@ -580,7 +581,7 @@ def test_the_command_refuses_in_one_line(place, mxml):
     done = mxml("--seed", "2", "--new-split")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "lists/train.lst, lists/val.lst: already there with other content" in done.stderr
+    assert "lists/train.lst, lists/val.lst: already exist with other content" in done.stderr
     assert written(place) == before
     assert mxml("--seed", "2", "--new-split", "--force").returncode == 0
     for wrong in (
@@ -632,5 +633,5 @@ def test_a_seed_that_changes_nothing_is_said_to(place, mxml):
     make()
     done = mxml("--seed", "7")
     assert said(done)[-1] == "The lists are unchanged."
-    assert done.stderr.startswith("note: --seed deals out only images that are in none of these lists yet")
+    assert done.stderr.startswith("note: --seed applies only to images that are not in these lists yet")
     assert mxml().stderr == ""

@@ -107,7 +107,7 @@ def test_files_that_are_there_with_other_content_are_not_touched(rec, root):
     (root / "c.jpg").mkdir()
     size = 8 + 32 + len(JPEG) + -len(JPEG) % 4
     assert faults(rec(JPEG, JPEG, JPEG, names=["a.jpg", "b.jpg", "c.jpg"]), root) == [
-        f"x.rec: record 2 at byte {size:,}: made/images/b.jpg is there with other content; "
+        f"x.rec: record 2 at byte {size:,}: made/images/b.jpg already exists with other content; "
         "move it away, or give another `root`",
         f"x.rec: record 3 at byte {2 * size:,}: made/images/c.jpg is in the way, should be a file under made/images",
     ]

@@ -348,4 +348,4 @@ def test_a_lack_of_memory_names_the_batch_size(stage):
         text=True,
         timeout=120,
     )
-    assert re.fullmatch(r".*\b512 images.*; lower `batch_size`\n", done.stdout), done.stderr
+    assert re.fullmatch(r".*\b512 images.*; reduce `batch_size`\n", done.stdout), done.stderr

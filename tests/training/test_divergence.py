@@ -92,7 +92,7 @@ def test_a_diverged_run_is_not_resumed_and_a_new_one_needs_no_force(folder, capf
     capfd.readouterr()
     train.fit(tiny.config(folder, num_epoch=1))
     assert (
-        f"{folder / 'run.json'}: is of a run that finished no epoch; the new run replaces it\n"
+        f"{folder / 'run.json'}: belongs to a run that finished no epoch; the new run replaces it\n"
         in capfd.readouterr().err
     )
     assert checkpoint.load(str(folder / "run")).epoch == 1
@@ -106,6 +106,6 @@ def test_a_run_that_diverged_later_keeps_its_epochs_and_says_where_to_start(fold
     path.write_text(json.dumps({**json.loads(path.read_text()), "diverged": 3}))
     with pytest.raises(TrainingError, match=r"in epoch 3: .*from epoch 2 of this one: `model` .*run, `epoch` 2$"):
         train.resume(folder / "run", {"num_epoch": 4}, SILENT)
-    with pytest.raises(CheckpointError, match=r"run\.json: is there already"):
+    with pytest.raises(CheckpointError, match=r"run\.json: already exists"):
         train.fit(tiny.config(folder), SILENT)
     assert checkpoint.load(str(folder / "run")).epoch in (1, 2)

@@ -120,7 +120,7 @@ def test_a_signal_saves_and_says_how_to_go_on(folder, number, code):
     last = err.strip().splitlines()[-1]
     assert re.fullmatch(
         rf"mxml: stopped by {number.name} in epoch \d+ after batch \d+, and saved; "
-        r"go on with --resume: mxml train --prefix .*run --resume",
+        r"continue with --resume: mxml train --prefix .*run --resume",
         last,
     )
     pause = json.loads((folder / "run.json").read_text())["pause"]

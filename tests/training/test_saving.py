@@ -44,7 +44,7 @@ def test_the_best_and_the_last_epoch_stay_and_all_their_metrics(folder):
     epochs = json.loads((folder / "run.json").read_text())["epochs"]
     assert [sorted(epoch["files"]) for epoch in epochs] == [["params", "states"], [], [], ["params", "states"]]
     assert all(epoch["metrics"]["val"]["hamming"] is not None for epoch in epochs)
-    with pytest.raises(CheckpointError, match=r"run-0003\.params: is not there; epochs that are: 1, 4"):
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 1, 4"):
         checkpoint.load(str(folder / "run"), 3)
     train.resume(folder / "run", {"num_epoch": 6, "keep": "all"}, SILENT)
     assert numbers(folder, "params") == [1, 4, 5, 6]
@@ -57,7 +57,7 @@ def test_files_that_a_killed_run_no_longer_needed_go_with_the_next_epoch(folder)
     for ending in ("params", "states"):
         shutil.copy(folder / f"run-0001.{ending}", folder / f"run-0002.{ending}")
     with pytest.raises(
-        CheckpointError, match=r"run-0002\.params: is of an epoch that the run in .* has not kept; .* 3"
+        CheckpointError, match=r"run-0002\.params: belongs to an epoch that the run in .* did not keep; .* 3"
     ):
         checkpoint.load(str(folder / "run"), 2)
     train.resume(folder / "run", {"num_epoch": 4}, SILENT)
@@ -128,7 +128,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder, che
     done = run(FULL_DISK, checkout / "tests", folder)
     assert done.stdout == (
         f"{folder}/run-0002.params: cannot be written: File too large; nothing that was saved before is lost: make "
-        "room, then go on with `resume`\n"
+        "room, then continue with `resume`\n"
     ), done.stderr
     assert not list(folder.glob(".*.tmp"))
     assert checkpoint.load(str(folder / "run")).epoch == 1
@@ -159,4 +159,4 @@ except DeviceError as error:
 @pytest.mark.parametrize("megabytes", [400, 700])
 def test_too_little_memory_is_one_line_that_names_the_batch_size(folder, checkout, megabytes):
     done = run(NO_MEMORY, checkout / "tests", folder, megabytes)
-    assert re.fullmatch(r".*\b64 images.*; lower `batch_size`\n", done.stdout), done.stderr
+    assert re.fullmatch(r".*\b64 images.*; reduce `batch_size`\n", done.stdout), done.stderr

@@ -136,7 +136,7 @@ def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating)
     options: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3, "keep": "all"}
     train.fit(tiny.config(folder, "whole", **options))
     stop = StopRequest()
-    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*, and saved; go on with `resume`$"):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*, and saved; continue with `resume`$"):
         train.fit(tiny.config(folder, "run", **options), StopAfter(stop, steps, validating), stop=stop)
     assert json.loads((folder / "run.json").read_text())["pause"] is not None
     train.fit(tiny.config(folder, "run", **options), resume=True)
@@ -177,7 +177,7 @@ def test_fit_itself_refuses_a_resume_with_other_settings(folder):
     train.fit(tiny.config(folder, num_epoch=1, cache_mb=1))
     before = (folder / "run.json").read_bytes()
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"lr": 0.2}, r"`lr` 0\.2: the run to resume has 0\.05, and goes on exactly as it began"),
+        ({"lr": 0.2}, r"`lr` 0\.2: the run to resume has 0\.05, and has to continue with it"),
         ({"num_epoch": 2, "freeze": ("bn0_*",)}, r"`freeze` bn0_\*: the run to resume has none"),
     ]
     for changes, message in refused:
@@ -205,7 +205,7 @@ def test_another_device_on_resume_is_told(folder):
     recorder = Recorder()
     train.resume(folder / "run", {"num_epoch": 2, "device": "cpu:0,1"}, recorder)
     assert (
-        "the run began with device cpu and goes on with device cpu:0,1: its parameters will differ by rounding"
+        "the run began with device cpu and continues with device cpu:0,1: its parameters will differ by rounding"
     ) in recorder.notes
     recorder = Recorder()
     train.resume(folder / "run", {"num_epoch": 3}, recorder)
@@ -235,10 +235,10 @@ def test_a_replaced_symbol_is_noticed(folder):
     path = folder / "run-symbol.json"
     path.write_text(path.read_text().replace('"relu"', '"tanh"'))
     with pytest.raises(
-        CheckpointError, match=r"run-symbol\.json: is damaged or foreign .*put the run's own symbol back"
+        CheckpointError, match=r"run-symbol\.json: is damaged or not the run's .*put the run's own symbol back"
     ):
         checkpoint.load(str(folder / "run"))
-    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or foreign"):
+    with pytest.raises(CheckpointError, match=r"run-symbol\.json: is damaged or not the run's"):
         train.fit(tiny.config(folder, num_epoch=2), resume=True)
 
 
@@ -350,7 +350,7 @@ def test_unreadable_images_are_skipped_and_named_up_to_a_share(folder):
 
 
 def test_missing_images_stop_the_run_before_it_starts(folder):
-    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images are not there, .*check the image root"):
+    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images do not exist, .*check the image root"):
         train.fit(tiny.config(folder, image_train=str(folder)))
     assert not (folder / "run.json").exists()
 
@@ -358,7 +358,7 @@ def test_missing_images_stop_the_run_before_it_starts(folder):
 def test_an_earlier_run_is_kept_unless_told(folder):
     train.fit(tiny.config(folder, num_epoch=2))
     before = (folder / "run-0002.params").read_bytes()
-    with pytest.raises(MxmlError, match=r"run\.json: is there already; go on with `resume`, replace it with `force`"):
+    with pytest.raises(MxmlError, match=r"run\.json: already exists; continue with `resume`, replace it with `force`"):
         train.fit(tiny.config(folder, num_epoch=1))
     assert (folder / "run-0002.params").read_bytes() == before
     train.fit(tiny.config(folder, num_epoch=1), force=True)
@@ -374,7 +374,9 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
     damaged = bytearray(wanted)
     damaged[-300] ^= 1
     (folder / "run-0003.params").write_bytes(damaged)
-    with pytest.raises(CheckpointError, match=r"run-0003\.params: is damaged or foreign .*newest whole .*epoch 2"):
+    with pytest.raises(
+        CheckpointError, match=r"run-0003\.params: is damaged or not the run's .*newest whole .*epoch 2"
+    ):
         checkpoint.load(str(folder / "run"), 3)
     recorder = Recorder()
     train.fit(tiny.config(folder, **options), recorder, resume=True)
@@ -413,7 +415,9 @@ def test_a_run_whose_data_has_moved_is_resumed_and_remembers_where_it_is(folder)
 def test_an_epoch_that_the_run_never_finished_is_refused(folder):
     train.fit(tiny.config(folder, num_epoch=1))
     shutil.copy(folder / "run-0001.params", folder / "run-0009.params")
-    with pytest.raises(CheckpointError, match=r"run-0009\.params: is of no finished epoch .*newest whole .*epoch 1"):
+    with pytest.raises(
+        CheckpointError, match=r"run-0009\.params: does not belong to a finished epoch .*newest whole .*epoch 1"
+    ):
         checkpoint.load(str(folder / "run"), 9)
 
 

@@ -39,19 +39,19 @@ class Format(Protocol):
     """What a module of this package offers."""
 
     NAME: str
-    """What a person calls the format by."""
+    """The name of the format in options."""
 
     TITLE: str
-    """What prose calls it."""
+    """The name of the format in messages."""
 
     SUFFIXES: tuple[str, ...]
     """How its files end; none where it is a folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Say whether ``path``, which is there, looks like this format; reads no more than its beginning."""
+        """Say whether ``path``, which exists, looks like this format; reads no more than its beginning."""
 
     def default_root(self, path: Path) -> Path:
-        """Return the folder that the images are under where nobody says another."""
+        """Return the image folder that is used where none is given."""
 
     def read(self, path: Path, root: Path, options: FormatOptions) -> LabelledImages:
         """Read images, named relative to ``root``, and their labels; raise ListError with every fault."""
@@ -108,7 +108,7 @@ def recognise(path: Path, outputs: Container[str] = ()) -> Format:
                 _refuse_labels_inside(path, outputs)
             return format
     known = ", ".join(format.NAME for format in FORMATS)
-    raise ListError(f"{path}: holds labels in no format that is known here; `format` says which it is: {known}")
+    raise ListError(f"{path}: holds labels in no known format; set `format` to one of: {known}")
 
 
 def _refuse_labels_inside(folder: Path, outputs: Container[str]) -> None:
@@ -138,7 +138,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def require_there(path: Path) -> None:
-    """Raise ListError where nothing is at ``path``."""
+    """Raise ListError if ``path`` does not exist."""
     # Unlike Path.exists this is also right about a name that is longer than names may be.
     if not os.path.exists(path):
-        raise ListError(f"{path}: is not there, should be a file of labels or a folder of labelled images")
+        raise ListError(f"{path}: does not exist, should be a file of labels or a folder of labelled images")

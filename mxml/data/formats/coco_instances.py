@@ -142,7 +142,7 @@ class _Instances:
         for kind, ids in (("category", self._category_ids), ("image", self._image_ids)):
             values, times = np.unique(_column(ids), return_counts=True)
             for object_id in values[times > 1].tolist():
-                self._fault(f"{kind} {object_id}: is there more than once, ids should be unique")
+                self._fault(f"{kind} {object_id}: appears more than once, ids should be unique")
         annotations = self._present[2]
         present = self._cells(*self._present[:2], lambda i: f"annotation {annotations[i]}")
         unknown = self._cells(*self._unknown, lambda i: f"image {self._unknown[0][i]}")
@@ -157,7 +157,7 @@ class _Instances:
         rows, columns = _positions(images, self._image_ids), _positions(categories, self._category_ids)
         for i in np.flatnonzero((rows < 0) | (columns < 0)).tolist():
             absent = f"image {images[i]}" if rows[i] < 0 else f"category {categories[i]}"
-            self._fault(f"{location(i)}: refers to {absent}, which is not there")
+            self._fault(f"{location(i)}: refers to {absent}, which does not exist")
         return self._names_by_image(rows, columns)
 
     def _names_by_image(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[list[str]]:

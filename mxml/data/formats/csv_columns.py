@@ -29,7 +29,7 @@ _CACHED_CELLS = 4 << 20
 
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a file that calls itself CSV or TSV; tags, which do too, are asked before."""
+    """Say whether ``path`` is a file with the suffix of CSV or TSV; the format tags is tried before."""
     return is_table(path)
 
 

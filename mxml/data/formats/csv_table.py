@@ -1,4 +1,4 @@
-"""Tables of text: comma- and tab-separated files as strangers and spreadsheets write them."""
+"""Tables of text: comma- and tab-separated files as users and spreadsheets write them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_FIELD = csv.field_size_limit()
 
 
 def is_table(path: Path) -> bool:
-    """Say whether ``path`` is a file that calls itself CSV or TSV."""
+    """Say whether ``path`` is a file with the suffix of CSV or TSV."""
     return path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir()
 
 
@@ -49,7 +49,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise ListError(f"{path}:{line}: is not CSV from here on ({error}); look for a stray quote") from None
         if row is None:
             return
-        # Spreadsheets write empty rows at the end as separators alone.
+        # Spreadsheets write empty rows at the end as only separators.
         if not any(row):
             continue
         if is_header and row[0].strip().lower().endswith(IMAGE_SUFFIXES):
@@ -85,7 +85,7 @@ def _declared_delimiter(line: str) -> str | None:
 
 
 def delimiter_of(path: Path, header: str) -> str:
-    """Return what stands between the fields of a table with this header line."""
+    """Return what separates the fields of a table with this header line."""
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
     return next((sign for sign in ",\t;" if sign in header), ",")

@@ -22,7 +22,7 @@ SUFFIXES = TABLE_SUFFIXES
 default_root = images_folder
 
 SEPARATORS = "|;,"
-"""What may stand between tags where nobody says what does; the first that occurs is taken."""
+"""The separators that are looked for where none is given; the first that occurs is taken."""
 
 _TAG_HEADERS = ("tags", "labels", "label", "tag", "categories")
 _UNKNOWN_HEADER = "unknown"
@@ -48,7 +48,7 @@ def recognises(path: Path) -> bool:
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read a table whose first column names the image and whose second holds its tags.
 
-    A third column, ``unknown``, holds tags of which nobody knows whether the image shows them. Between tags stands
+    A third column, ``unknown``, holds tags of which it is unknown whether the image shows them. Between tags stands
     ``options.separator``, or the first of SEPARATORS that stands outside of quotes in any cell. The images keep the
     table's order. Raises one ListError with every fault.
     """

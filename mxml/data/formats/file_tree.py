@@ -12,13 +12,13 @@ from mxml.errors import ListError
 from mxml.text import quoted
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""How the files end that are taken for images."""
+"""Suffixes of the files that are read as images."""
 
 OTHER_IMAGE_SUFFIXES = (
     *(".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe", ".jxl"),
     *(".nef", ".orf", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga"),
 )
-"""How files end that people take for images too, and that are passed over in folders."""
+"""Suffixes of other image formats, which are not read; such files are skipped in folders."""
 
 _MAX_PART_BYTES = 255
 
@@ -26,7 +26,7 @@ _MAX_PART_BYTES = 255
 def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Return the files under ``folder`` with one of the suffixes, relative to it with ``/`` between, sorted.
 
-    Suffixes are in small letters and match any case. Hidden files and folders are passed over, and links to folders
+    Suffixes are in small letters and match any case. Hidden files and folders are skipped, and links to folders
     are not followed. Raises ListError for a folder that cannot be read.
     """
 
@@ -43,7 +43,7 @@ def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 class FoundImages(NamedTuple):
-    """The images under a folder, and in words how many others were passed over: ``5 .gif, 2 .heic``, or nothing."""
+    """The images under a folder, and in words how many others were skipped: ``5 .gif, 2 .heic``, or nothing."""
 
     names: list[str]
     passed_over: str

@@ -51,11 +51,11 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     prefix = relative_to(path, root)
     names, others = look_for_images(path)
     if not names:
-        but = f" but {others} files, which are passed over;" if others else ","
+        but = f" but {others} files, which are skipped;" if others else ","
         raise ListError(
             f"{path}: holds no images{but} should hold folders of images named by their labels, or labels.csv"
         )
-    notes = [f"{path}: {others} files are passed over: images end in {' '.join(IMAGE_SUFFIXES)}"] if others else []
+    notes = [f"{path}: {others} files are skipped: images end in {' '.join(IMAGE_SUFFIXES)}"] if others else []
     rows = rows_of_names(path, options)
     for name in names:
         if "/" in name:
@@ -64,8 +64,8 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     if loose:
         rows.fault(
             str(path),
-            f"holds {counted(len(loose), 'image')} in no labelled folder, such as {quoted(loose[0])}, should be in one "
-            "like red_dress; if a table or file has the labels, give that as the source",
+            f"holds {counted(len(loose), 'image')} in no labelled folder, such as {quoted(loose[0])}, should be in a "
+            "folder such as red_dress; if a table or file has the labels, give that as the source",
         )
     return rows.finish(root, notes)
 
@@ -75,7 +75,7 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
 
     The image ``a/b.jpg`` with the labels red and dress goes to ``a/red_dress/b.jpg``, one without labels to
     ``a/_/b.jpg``; an image whose folder says its labels already keeps its name. Raises ListError, before anything is
-    made, for unknown labels, for labels and images that folders cannot hold, and for images that are not there.
+    made, for unknown labels, for labels and images that folders cannot hold, and for images that do not exist.
     """
     images = labelled.images
     label_file = format_label_names(labelled.label_names)
@@ -86,17 +86,17 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
         labels = [labelled.label_names[column] for column in np.flatnonzero(row == 1)]
         target_name, fault = _labelled_name(name, labels, options)
         if (row == -1).any():
-            fault = f"{quoted(name)} has unknown labels, which no folder's name says{OTHER_FORMATS}"
+            fault = f"{quoted(name)} has unknown labels, which a folder's name cannot hold{OTHER_FORMATS}"
         elif not fault and target_name in name_at:
             fault = f"{quoted(name_at[target_name])} and {quoted(name)} would both be {quoted(target_name)}; rename one"
         elif not fault and not os.path.isfile(images.path(i)):
-            fault = f"{images.path(i)}: is not there, should be an image to put into its labels' folder"
+            fault = f"{images.path(i)}: does not exist, should be an image to put into its labels' folder"
         if fault:
             faults.add(fault)
         else:
             name_at[target_name] = name
     for name in blocked_files([*name_at, LABEL_NAMES_FILE]):
-        faults.add(f"{quoted(name)} would be a file where others need a folder{OTHER_FORMATS}")
+        faults.add(f"{quoted(name)} would be a file where other images need a folder{OTHER_FORMATS}")
     faults.raise_any()
     target.mkdir()
     (target / LABEL_NAMES_FILE).write_bytes(label_file)
@@ -124,13 +124,13 @@ def _labelled_name(name: str, labels: Sequence[str], options: FormatOptions) -> 
         return name, None
     split = options.split_char
     if not split and len(labels) != 1:
-        return name, f"{quoted(name)} has {len(labels)} labels, should have 1 where nothing splits a folder's name"
+        return name, f"{quoted(name)} has {len(labels)} labels, should have 1 where folder names are not split"
     for label in labels:
         held = next((sign for sign in ("/", split) if sign and sign in label), None)
         if held:
             return (
                 name,
-                f"the label {quoted(label)} of {quoted(name)} holds {held!r}, which divides labels"
+                f"the label {quoted(label)} of {quoted(name)} holds {held!r}, which separates labels"
                 f"{' unless `split_char` is another' if held == split else ''}{OTHER_FORMATS}",
             )
     above, slash, file = name.rpartition("/")
@@ -154,9 +154,7 @@ def _link(source: str, target: Path) -> None:
     try:
         os.link(real, target)
     except FileExistsError:
-        raise ListError(
-            f"{target}: is there twice, as this file system does not tell capitals from small letters"
-        ) from None
+        raise ListError(f"{target}: appears twice, as this file system ignores case") from None
     except OSError:
         # Another file system, or one without hard links.
         shutil.copyfile(real, target)

@@ -26,14 +26,14 @@ _EXAMPLE = '{"image": "a.jpg", "labels": ["red", "dress"]}'
 
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a file that calls itself JSON Lines."""
+    """Say whether ``path`` is a file with the suffix of JSON Lines."""
     return path.suffix.lower() in (".jsonl", ".ndjson") and not path.is_dir()
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read one object per line: ``image``, its ``labels``, and ``unknown``, the labels of which nobody knows, if any.
+    """Read one object per line: ``image``, its ``labels``, and ``unknown``, the labels that are unknown, if any.
 
-    Other keys are passed over. The images keep the file's order. Raises one ListError with every fault.
+    Other keys are skipped. The images keep the file's order. Raises one ListError with every fault.
     """
     rows = rows_of_names(path, options)
     for number, line in enumerate(read_lines(path), 1):
@@ -96,7 +96,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(text: str) -> int | float:
-    # Python refuses to make an int of thousands of digits, which a key that is passed over may hold.
+    # Python refuses to make an int of thousands of digits, which a key that is skipped may hold.
     return int(text) if len(text) < 20 else float(text)
 
 

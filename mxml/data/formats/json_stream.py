@@ -1,4 +1,4 @@
-"""Large JSON files read as a stream: the objects of named lists one by one, with no more kept than was asked for."""
+"""Large JSON files read as a stream: the objects of named lists one by one, keeping no more than was asked for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_objects(
     ``lists`` and ``objects`` name the members that are lists of objects, and single objects, each with the keys that
     are kept of an object. Yields the member's name, the object's number in its list, counted from 1, and what was kept:
     texts, numbers, booleans, None, lists of these, and an empty dict or list for anything deeper. Raises ListError for
-    a file that cannot be read or is no JSON, for a member that is missing, there twice or of another kind, and for
+    a file that cannot be read or is not JSON, for a member that is missing, there twice or of another kind, and for
     values over the limits.
     """
     with closing(_batches(path)) as batches:
@@ -159,7 +159,7 @@ def _skip_value(events: Events) -> None:
 
 
 def _skip_rest(events: Events) -> None:
-    """Pass over what is left of the object or list whose start has just passed."""
+    """Skip what is left of the object or list whose start has just passed."""
     depth = 1
     for event, _ in events:
         if event == "number":  # nearly all that there is in a file with outlines of objects
@@ -173,7 +173,7 @@ def _skip_rest(events: Events) -> None:
 
 
 def _batches(path: Path) -> Generator[list[tuple[str, Any]], None, None]:
-    """Yield the parser's events, chunk of the file by chunk; raise ListError where it is no JSON."""
+    """Yield the parser's events, chunk of the file by chunk; raise ListError where it is not JSON."""
     import ijson
 
     silent = 0

@@ -25,12 +25,12 @@ _MAX_LABELS = (MAX_LINE_BYTES - MAX_PATH_BYTES - len("-9223372036854775808\t")) 
 
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a file that calls itself an image list."""
+    """Say whether ``path`` is a file with the suffix of an image list."""
     return path.suffix.lower() == ".lst" and path.is_file()
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read a list in its order, each image with its index; its columns are named by the labels.txt beside.
+    """Read a list in its order, each image with its index; its columns are named by the labels.txt beside it.
 
     Without one, ``options.classes`` names them, or else they are class_0, class_1, ... Raises ListError with every
     fault.

@@ -16,7 +16,7 @@ from mxml.errors import SHOWN_FAULTS, ListError
 from mxml.text import counted, quoted, shown
 
 MAX_CLASS_NUMBER = 100_000
-"""Largest class number where nothing names the classes: a larger one is some other number."""
+"""Largest class number where nothing names the classes: a larger number is not a class number."""
 
 Locations = Callable[[np.ndarray], list[str]]
 """Says where in its file the images at some positions of a set are; called only where there is something to say."""
@@ -57,13 +57,13 @@ def column_names(path: Path, count: int, options: FormatOptions) -> tuple[tuple[
         return options.classes, ()
     if count == 1:
         note = (
-            f"{path}: one value of 0 or 1 per image was taken as one label, absent or present; if it is a class "
+            f"{path}: one value of 0 or 1 per image was read as one label, absent or present; if it is a class "
             "number, put a labels.txt with the names of the classes beside it"
         )
     else:
         note = (
-            f"{path}: nothing names its labels, so they are class_0 to class_{count - 1}; a labels.txt beside it or "
-            "`classes_file` names them"
+            f"{path}: its labels have no names, so they are called class_0 to class_{count - 1}; name them "
+            "in a labels.txt beside it or with `classes_file`"
         )
     return tuple(f"class_{number}" for number in range(count)), (note,)
 
@@ -71,10 +71,10 @@ def column_names(path: Path, count: int, options: FormatOptions) -> tuple[tuple[
 def class_table(
     path: Path, numbers: np.ndarray, options: FormatOptions, locations: Locations
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return (N, C) int8 with one present label a row, from (N,) floats that are class numbers; and the C names.
+    """Return (N, C) int8 with one present label per row, from (N,) floats that are class numbers; and the C names.
 
     The names come from the labels.txt beside ``path``, or else ``options``, or else are class_0 to the largest number
-    there is. Raises ListError for what is no class number, and for numbers beyond the names.
+    there is. Raises ListError for what is not a class number, and for numbers beyond the names.
     """
     beside = names_beside(path)
     if beside:
@@ -122,7 +122,7 @@ def without_repeats(
         faults = [
             f"{location}: {quoted(names[position])} has: {describe(images.labels[position], label_names)}; "
             f"at {first_location} it has: {describe(images.labels[earlier], label_names)}; "
-            "should be there once, or with the same labels"
+            "should appear once, or with the same labels"
             for location, first_location, position, earlier in zip(
                 locations(again[chosen]), locations(firsts[chosen]), again[chosen].tolist(), firsts[chosen].tolist()
             )

@@ -1,4 +1,4 @@
-"""What a person may say about how labels are to be read and written."""
+"""What the user may say about how labels are read and written."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from mxml.errors import SettingError
 
 DEFAULT_ROOT = Path("images")
-"""The folder that images are under where neither a person nor a format says another."""
+"""The folder that images are under where neither the user nor a format names another."""
 
 OTHER_FORMATS = "; csv, jsonl and coco can hold it"
-"""How the refusal of what a format cannot hold ends."""
+"""The end of the message for what a format cannot hold."""
 
 _DIFFICULT = ("unknown", "present", "absent")
 
@@ -20,12 +20,12 @@ _DIFFICULT = ("unknown", "present", "absent")
 class FormatOptions:
     """How to read, and write, what a format of labels leaves open; each format uses the fields that concern it.
 
-    ``classes`` are the label names that a person gives: formats that write labels by name then don't look for a
+    ``classes`` are the label names that the user gives: formats that write labels by name then don't look for a
     labels.txt, formats that write them by number use them where no labels.txt names the columns. ``separator`` is the
     character between tags (None: found from the file). ``split_char`` stands between labels in a folder's name ("" for
     one label per folder), and ``nested`` makes every folder on the way to an image give labels. ``difficult`` is what
     an object that VOC calls difficult makes of its label: unknown, present or absent. ``allow_absolute`` lets images
-    lie outside of the root. Raises SettingError for values that these cannot have.
+    lie outside of the root. Raises SettingError for invalid values.
     """
 
     classes: tuple[str, ...] | None = None

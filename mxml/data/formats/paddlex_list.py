@@ -62,7 +62,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
 def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
     """Write the list, and label.txt beside it; raise ListError for a path that would not read back."""
     if target.name == _LABELS:
-        raise ListError(f"{target.name}: is where the label names go, the list should be called train.txt or the like")
+        raise ListError(f"{target.name}: is where the label names go; give the list another name, such as train.txt")
     names = labelled.images.names()
     if len(labelled.label_names) > _MAX_LABELS:
         raise ListError(f"{target.name}: cannot hold {len(labelled.label_names):,} labels per line; coco can")
@@ -92,7 +92,7 @@ def _is_list(path: Path) -> bool:
 def _read_labels(path: Path) -> tuple[str, ...]:
     """Return the names in label.txt in the order of their numbers."""
     if not path.exists():
-        raise ListError(f"{path}: is not there, should have a number and a name for each label, such as: 0 red")
+        raise ListError(f"{path}: does not exist, should have a number and a name for each label, such as: 0 red")
     numbered: dict[int, tuple[int, str]] = {}
     faults = Faults()
     for line, text in enumerate(read_lines(path), 1):

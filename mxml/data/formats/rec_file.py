@@ -37,7 +37,7 @@ _BLOCK_BYTES = 4 << 20
 
 
 def recognises(path: Path) -> bool:
-    """Say whether ``path`` is a file that calls itself a RecordIO file."""
+    """Say whether ``path`` is a file with the suffix of a RecordIO file."""
     return path.suffix.lower() == ".rec" and path.is_file()
 
 
@@ -45,11 +45,11 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read the labels in the records' headers, in the records' order; the images themselves are passed over.
+    """Read the labels in the records' headers, in the records' order; the images themselves are skipped.
 
-    Several labels per record are columns of 1, 0 and -1, named as in a .lst; a single one is that, too, or a class
-    number, as ``holds_class_numbers`` tells. The images are called as the NAME.lst beside has them by their id in its
-    first column, or without one by their id and format: 00000007.jpg. Raises one ListError with every fault.
+    Several labels per record are columns of 1, 0 and -1, named as in a .lst; a single one is such a column, or a
+    class number, as ``holds_class_numbers`` says. NAME.lst beside it gives the images' names, by the ids in its first
+    column; without it they are named by id and format: 00000007.jpg. Raises one ListError with every fault.
     """
     faults = Faults()
     labels = _Labels(path, faults)
@@ -113,7 +113,7 @@ class _Labels:
         return np.concatenate(self._blocks) if self._blocks else np.zeros((0, 0), np.int8)
 
     def check(self, table: np.ndarray, first: int) -> None:
-        """Add a fault for each row, of which the first is number ``first``, that does not hold 0, 1 and -1 alone."""
+        """Add a fault for each row, of which the first is number ``first``, that holds anything but 0, 1 and -1."""
         good = (table == 0) | (table == 1) | (table == -1)
         if good.all():
             return
@@ -163,7 +163,7 @@ def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, pa
     count = int((listed.images.labels[positions] != table).any(axis=1).sum())
     if not count:
         return ()
-    return (f"{listed.path}: {counted(count, 'image')} with other labels here than in {path}, which counts",)
+    return (f"{listed.path}: {counted(count, 'image')} with other labels than in {path}; those in {path} are used",)
 
 
 # ---- writing

@@ -41,7 +41,7 @@ class Listed:
 
 
 def read_listed(path: Path, allow_absolute: bool) -> Listed | None:
-    """Read the NAME.lst beside NAME.rec, None if there is none; raise ListError for an index that is there twice."""
+    """Read the NAME.lst beside NAME.rec, None if there is none; raise ListError for an index that appears twice."""
     file = path.with_suffix(".lst")
     if not os.path.lexists(file):
         return None
@@ -53,7 +53,7 @@ def read_listed(path: Path, allow_absolute: bool) -> Listed | None:
         locations = listed.locations(repeated[:SHOWN_FAULTS])
         numbers = images.index[repeated].tolist()
         faults = [
-            f"{location}: the index {number} is there again further down, should be an id of one record in {path}"
+            f"{location}: the index {number} appears again further down, should be an id of one record in {path}"
             for location, number in zip(locations, numbers)
         ]
         raise ListError(faults, len(repeated))

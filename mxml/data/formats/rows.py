@@ -72,7 +72,7 @@ class Rows:
         return len(self._rows)
 
     def add(self, location: int | str, name: str, present: Iterable[str], unknown: Iterable[str] = ()) -> None:
-        """Take one image with the labels that it shows and those of which nobody knows."""
+        """Take one image with the labels that it shows and those that are unknown."""
         fault = path_fault(name, self._allow_absolute)
         if fault:
             self.fault(location, fault)
@@ -98,7 +98,7 @@ class Rows:
             self.fault(
                 location,
                 f"{quoted(name)} has: {self._described(row)}; {self._at(self._locations[first])} it has: "
-                f"{self._described(self._rows[first])}; should be there once, or with the same labels",
+                f"{self._described(self._rows[first])}; should appear once, or with the same labels",
             )
         else:
             self._faults.add()

@@ -63,7 +63,7 @@ def _only_label(line: bytes) -> float | None:
 
 
 def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
-    """Read a list in its order, each image with its index; its classes are named by the labels.txt beside.
+    """Read a list in its order, each image with its index; its classes are named by the labels.txt beside it.
 
     Without one, ``options.classes`` names them, or else they are class_0 to the largest number there is. Raises
     ListError with every fault.

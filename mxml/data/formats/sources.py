@@ -16,7 +16,7 @@ from mxml.text import counted, shown
 
 @dataclass(frozen=True)
 class LabelSources:
-    """The sources of a set, given by a person, and what that person says about reading them.
+    """The sources of a set, and how the user wants them to be read.
 
     ``root`` is the image folder, what the formats say by default where it is None. ``format`` is the NAME of all
     sources' format, recognised where it is None. ``classes_file`` lists the wanted labels, one per line, in order;

@@ -49,7 +49,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     """Read the text files under ``path``, whose sub-folders are those of the images under ``root``.
 
     ``car.jpg.txt`` is the text of ``car.jpg``. Where no image is called so, it is that of an only image in another
-    folder under ``root``, as the repository has it, or of copies of one, of which the first is taken; and ``car.txt``
+    folder under ``root``, as the repository has it, or of copies of one; the first of each is used; and ``car.txt``
     is the text of an only ``car`` with any suffix. labels.txt, which lists all labels, is no image's: it is in
     ``path`` or, as the repository has it, beside it. Images are sorted by their text. Raises one ListError with every
     fault.
@@ -85,13 +85,13 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
     names = images.names()
     faults = Faults()
     for i in np.flatnonzero((images.labels == -1).any(axis=1)).tolist():
-        faults.add(f"{quoted(names[i])} has unknown labels, which a text file cannot say{OTHER_FORMATS}")
+        faults.add(f"{quoted(names[i])} has unknown labels, which a text file cannot hold{OTHER_FORMATS}")
     for name in names:
         fault = _image_fault(name, Path(images.root))
         if fault:
-            faults.add(f"{fault}, so no text file can be found as its text{OTHER_FORMATS}")
+            faults.add(f"{fault}, so no text file can be named after it{OTHER_FORMATS}")
     for name in blocked_files(f"{name}.txt" for name in names):
-        faults.add(f"{quoted(name)} would be a file where others need a folder; rename the image")
+        faults.add(f"{quoted(name)} would be a file where other images need a folder; rename the image")
     faults.raise_any()
     target.mkdir()
     (target / LABEL_NAMES_FILE).write_bytes(label_file)
@@ -143,16 +143,16 @@ class _Images:
         if images:
             return images[0]
         if is_whole:
-            # Nothing is there, which is for others to judge.
+            # Nothing is there; another check reports that.
             return name
-        raise ListError(f"is no image's text; should be called as an image under {self._root} and .txt")
+        raise ListError(f"belongs to no image; should be named like an image under {self._root}, with .txt added")
 
     def _require_copies(self, images: list[str]) -> None:
         first, *others = (self._root / image for image in images)
         try:
             if not all(filecmp.cmp(first, other, shallow=False) for other in others):
                 raise ListError(
-                    f"may be the text of several images: {shown(images)}; should be called as one of them and .txt"
+                    f"may belong to several images: {shown(images)}; should be named like one of them, with .txt added"
                 )
         except OSError as error:
             raise ListError(f"{error.filename}: cannot be read: {error.strerror}") from error
@@ -162,7 +162,7 @@ class _Images:
         """Say which images were taken, where that was a choice."""
         if not self._copies:
             return []
-        return [f"{self._root}: holds several copies of {counted(self._copies, 'image')}, of which the first is taken"]
+        return [f"{self._root}: holds several copies of {counted(self._copies, 'image')}; the first of each is used"]
 
     @functools.cached_property
     def _names(self) -> list[str]:
@@ -192,7 +192,7 @@ def _labels(file: Path) -> list[str]:
         raise ListError(f"{file}: cannot be read: {error.strerror}") from error
     # A pipe would be waited for.
     if not stat.S_ISREG(status.st_mode):
-        raise ListError(f"{file}: is no regular file, should hold one label per line")
+        raise ListError(f"{file}: is not a regular file, should hold one label per line")
     if status.st_size > MAX_LINE_BYTES:
         raise ListError(
             f"{file}: has {status.st_size:,} bytes, should be one label per line in at most {MAX_LINE_BYTES:,}"

@@ -50,7 +50,7 @@ def sets_to_read(path: Path) -> tuple[Path, list[Path], list[str]]:
     stems = {file.stem for file in files}
     sets = [file for file in files if not _is_class_file(file, stems)]
     if not sets:
-        raise ListError(f"{folder}: holds no set of images, should hold {TRAINVAL}.txt, or train.txt and the like")
+        raise ListError(f"{folder}: holds no set of images, should hold {TRAINVAL}.txt, or train.txt or similar")
     chosen = [file for file in sets if file.stem == TRAINVAL] or sets
     others = [file.name for file in sets if file not in chosen]
     note = f"{path}: read {', '.join(file.name for file in chosen)}"
@@ -72,7 +72,7 @@ def _labels_in_name(file: Path, sets: Container[str]) -> list[str]:
 
 
 def _class_line(text: str) -> tuple[str, str] | None:
-    """Return the id, which may hold blanks, and the 1, 0 or -1 of a line; None where it is no such line."""
+    """Return the id, which may hold blanks, and the 1, 0 or -1 of a line; None for any other line."""
     fields = text.strip().rsplit(None, 1)
     return (fields[0], fields[1]) if len(fields) == 2 and fields[1] in ("1", "0", "-1") else None
 

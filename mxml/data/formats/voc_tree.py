@@ -102,7 +102,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
         rows.add(location, name, shown, only_difficult if options.difficult == "unknown" else ())
     if difficult:
         labels = counted(difficult, "label of an image", "labels of images")
-        notes.append(f"{path}: {labels} with difficult objects alone, taken as {options.difficult}")
+        notes.append(f"{path}: {labels} with only difficult objects, read as {options.difficult}")
     return rows.finish(root, notes)
 
 
@@ -166,12 +166,12 @@ def _read_annotation(tree: Path, image_id: str, location: str) -> _Annotation:
     path = tree / ANNOTATIONS / f"{image_id}.xml"
     # A pipe would be waited for.
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ListError(f"{path}: is no regular file, should be one image's annotation")
+        raise ListError(f"{path}: is not a regular file, should be one image's annotation")
     try:
         with open(path, "rb") as file:
             content = file.read(MAX_XML_BYTES + 1)
     except FileNotFoundError:
-        raise ListError(f"{location}: names {quoted(image_id)}, but {path} is not there") from None
+        raise ListError(f"{location}: names {quoted(image_id)}, but {path} does not exist") from None
     except OSError as error:
         raise ListError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(content) > MAX_XML_BYTES:

@@ -1,4 +1,4 @@
-"""What a picture file says of itself: format, size, orientation, transparency, and whether all of it is there.
+"""What the header of a picture file says: format, size, orientation, transparency, and whether all of it is there.
 
 Nothing is decoded here and nothing is allocated by what a file claims, so headers can be checked before anything else.
 Each format has a module of its own.
@@ -35,10 +35,10 @@ _PARSERS: tuple[tuple[bytes, Callable[[bytes], Header]], ...] = (
 def read_header(data: bytes, path: str = "") -> Header:
     """Read the header of an image and check that the file is whole.
 
-    ``data`` is the whole file. Raises ImageError, naming ``path``, for what is no image, for a format other than
+    ``data`` is the whole file. Raises ImageError, naming ``path``, for what is not an image, for a format other than
     FORMATS, for a size of nought, and for a file that ends before its last part: a JPEG without its end marker after
     the picture's data, a PNG without IEND, a WebP shorter than its RIFF length, a BMP or TIFF whose pixels lie beyond
-    its end. What follows the end of a picture, such as a camera's padding, is no fault.
+    its end. Data after the end of a picture, such as a camera's padding, are not a fault.
     """
     parse = next((parse for magic, parse in _PARSERS if data.startswith(magic)), None)
     if parse is None or (parse is parse_webp and data[8:12] != b"WEBP"):

@@ -1,4 +1,4 @@
-"""What every parser returns, and the faults that it may find."""
+"""The result of every parser, and the faults that it may find."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Header:
 
 
 class Damaged(Exception):
-    """A fault of the file, told without its path."""
+    """A fault of the file, without its path."""
 
     kind = "unreadable"
 

@@ -48,7 +48,7 @@ def parse_jpeg(data: bytes) -> Header:
         if marker in _FRAME_MARKERS:
             bits, height, width, components = struct.unpack_from(">BHHB", data, start)
             if bits != 8:
-                raise Damaged(f"JPEG with {bits} bits a sample is not supported; save it with 8")
+                raise Damaged(f"JPEG with {bits} bits per sample is not supported; save it with 8")
             if components not in (1, 3, 4):
                 raise Damaged(f"JPEG with {components} colour components is not supported; save it as RGB")
             frame = marker

@@ -1,4 +1,4 @@
-"""What a file is that is no image, or one that is not read."""
+"""What a file is if it is not an image, or not in a format that is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHERS = (
 
 
 def what_else(data: bytes) -> str:
-    """Say what a file is that is none of FORMATS."""
+    """Say what a file is that has none of FORMATS."""
     wanted = "convert it to JPEG, PNG, WebP, BMP or TIFF"
     if not data:
         return "the file is empty"
@@ -30,7 +30,7 @@ def what_else(data: bytes) -> str:
         return f"unsupported format ({name}); {wanted}"
     beginning = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if beginning.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return "the file is a web page, not an image (perhaps what a failed download left)"
+        return "the file is a web page, not an image (perhaps the result of a failed download)"
     if beginning.startswith((b"<svg", b"<?xml")):
         return f"unsupported format (SVG or XML); {wanted}"
     if beginning.startswith(b"version https://git-lfs"):

@@ -32,7 +32,7 @@ def parse_tiff(data: bytes) -> Header:
     if not starts or len(starts) != len(lengths):
         raise Damaged("the TIFF file lacks the place of its picture")
     if max(start + length for start, length in zip(starts, lengths)) > len(data):
-        raise CutOff("TIFF", "its picture goes on beyond its end")
+        raise CutOff("TIFF", "its picture continues beyond its end")
     across, down = (max(tags.get(tag) or (0,)) for tag in (322, 323))
     tile = across * down
     if tile:
@@ -46,7 +46,7 @@ def parse_tiff(data: bytes) -> Header:
     has_alpha = bool(set(tags.get(338, ())) & {1, 2})
     has_pages = _has_second_page(data, order, big, offset)
     rows = min(height, (tags.get(278) or (height,))[0])
-    # A decoder unpacks one whole strip or tile, and has it once more in four bytes a pixel.
+    # A decoder unpacks one whole strip or tile, and holds it again in four bytes per pixel.
     samples = (tags.get(277) or (1,))[0]
     scratch = max(tile, 0 if 322 in tags else width * rows) * (4 + samples * (2 if bits > 8 else 1))
     upright = checked_orientation(orientation)
@@ -76,7 +76,7 @@ def _tiff_tags(data: bytes, order: str, big: bool, offset: int) -> Iterator[tupl
     if count > _MOST_ENTRIES:
         raise Damaged(f"the TIFF file claims {count:,} tags")
     if offset + count * entry_size > len(data):
-        raise CutOff("TIFF", "its directory goes on beyond its end")
+        raise CutOff("TIFF", "its directory continues beyond its end")
     seen = set()
     for entry in range(offset, offset + count * entry_size, entry_size):
         tag, kind, values = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, entry)

@@ -19,7 +19,7 @@ def parse_webp(data: bytes) -> Header:
     width, height, orientation, has_alpha, frames = 0, 0, 1, False, 0
     lossless = False
     for kind, start, stop in _chunks(data):
-        if kind == b"VP8X" and start == 20:  # elsewhere decoders pass over it
+        if kind == b"VP8X" and start == 20:  # elsewhere decoders ignore it
             has_alpha = bool(data[start] & 0x10)
             width = 1 + int.from_bytes(data[start + 4 : start + 7], "little")
             height = 1 + int.from_bytes(data[start + 7 : start + 10], "little")
@@ -39,7 +39,7 @@ def parse_webp(data: bytes) -> Header:
             orientation = exif_orientation(exif[6:] if exif.startswith(b"Exif\0\0") else exif)
     if not frames:
         raise Damaged("the WebP file holds no picture")
-    # A lossless picture, such as a first frame may be, is decoded to four bytes a pixel; a plane of alpha to one.
+    # A lossless picture, such as a first frame may be, is decoded to four bytes per pixel; a plane of alpha to one.
     scratch = width * height * (4 if lossless else int(has_alpha))
     return Header("WebP", width, height, orientation, has_alpha, animated=frames > 1, scratch=scratch)
 
@@ -54,7 +54,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         stop = position + 8 + length
         if stop > len(data):
             if kind in _OF_THE_PICTURE:
-                raise CutOff("WebP", "its picture goes on beyond its end")
+                raise CutOff("WebP", "its picture continues beyond its end")
             return  # what follows the picture may be anything
         yield kind, position + 8, stop
         position = stop + (length & 1)
