@@ -127,7 +127,7 @@ def command(
         return
     metric = result.best["mAP"]
     reached = "" if metric is None else f", validation mAP {metric:.4f}"
-    click.echo(f"best epoch: {result.best_epoch} of {result.epochs}{reached}")
+    click.echo(f"best epoch: {result.best_epoch} (epochs trained: {result.epochs}){reached}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
     images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
     click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")

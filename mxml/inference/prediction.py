@@ -196,7 +196,7 @@ class Prediction:
         if image is None:
             image = self.pixels
         if image is None:
-            raise ValueError("there is no image to draw on: give one, or let predict keep the pixels")
+            raise ValueError("there is no image to draw on: give one as `image`, or call predict with keep_pixels=True")
         return draw_panel(image, self._rows())
 
     def _rows(self) -> list[Row]:

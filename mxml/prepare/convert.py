@@ -34,7 +34,8 @@ class Converted:
 def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -> Converted:
     """Read sources as one set and write it to ``out`` in the format called ``to``.
 
-    All files appear or none; the first ``.lst`` in a folder leaves its image folder in ``lists.json`` there. Images,
+    All files appear or none; the first ``.lst`` in a folder leaves its image folder, if that exists, in
+    ``lists.json`` there. Images,
     labels, label names and their order are kept; a note says where a list's index numbers are not. Raises ListError for
     faults in a source, for what the format cannot hold, and for files with other content there, unless ``force``.
     """
@@ -52,10 +53,21 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
     with staged(out.parent, force) as staging:
         format.write(labelled, staging.path / out.name, sources.options)
         _refuse_other_names(label_names_file(staging.path), out)
-        if format is multi_hot_lst and not (out.parent / RECORD).exists():
-            (staging.path / RECORD).write_bytes(format_record(Path(labelled.images.root), out.parent))
-    notes = (*labelled.notes, *_index_notes(labelled.images, format, out))
+        root_notes: tuple[str, ...] = ()
+        if format is multi_hot_lst and Path(labelled.images.root).is_dir():
+            root_notes = _record_root(Path(labelled.images.root), staging.path, out.parent)
+    notes = (*labelled.notes, *_index_notes(labelled.images, format, out), *root_notes)
     return Converted(labelled, formats, staging.files, notes)
+
+
+def _record_root(root: Path, staging: Path, folder: Path) -> tuple[str, ...]:
+    """Record the lists' image folder where none is; return a note where another one is."""
+    record, content = folder / RECORD, format_record(root, folder)
+    if not record.exists():
+        (staging / RECORD).write_bytes(content)
+    elif record.read_bytes() != content:
+        return (f"{record}: says that the images are under another folder than {root}; remove it, or name the folder",)
+    return ()
 
 
 def _index_notes(images: ImageList, format: Format, out: Path) -> tuple[str, ...]:

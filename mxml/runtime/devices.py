@@ -34,7 +34,7 @@ def _check_gpus(numbers: list[int], mx: Any) -> None:
         extra, reason = choose_extra()
         if extra == "cpu":
             why = reason.partition(";")[0]
-            raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU ({why}); set `device` to cpu")
+            raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU ({why}); use the CPU")
         remedy = "pip uninstall mxnet && pip install '.[gpu]'"
         raise DeviceError(
             f"this MXNet is the CPU build and cannot use a GPU; install the GPU build, in mxml's checkout: {remedy}"
@@ -43,9 +43,9 @@ def _check_gpus(numbers: list[int], mx: Any) -> None:
     for number in numbers:
         if number not in gpus:
             found = ", ".join(str(index) for index in gpus) or "none"
-            raise DeviceError(f"GPU {number} does not exist (GPUs found: {found}); set `device` to cpu")
+            raise DeviceError(f"GPU {number} does not exist (GPUs found: {found}); use the CPU")
         if not gpus[number].usable:
-            raise DeviceError(refusal(gpus[number]) + "; set `device` to cpu")
+            raise DeviceError(refusal(gpus[number]) + "; use the CPU")
     if mx.context.num_gpus() <= max(numbers):
         raise DeviceError(f"MXNet sees {mx.context.num_gpus()} GPUs, fewer than the driver; see `mxml doctor`")
 

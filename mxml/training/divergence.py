@@ -25,13 +25,11 @@ def diverged(config: TrainConfig, epoch: int, batch: int | None = None, images: 
 
 def still_diverged(config: TrainConfig, sidecar: Sidecar) -> TrainingError:
     """Return the error of resuming such a run."""
-    last = sidecar.epochs[-1].epoch if sidecar.epochs else None
-    onward = f", under another `prefix` and from epoch {last} of this one: `model` {config.prefix}, `epoch` {last}"
     return TrainingError(
         f"training diverged in epoch {sidecar.diverged}: the loss was not finite when the run at {config.prefix} was "
-        f"trained before, and resuming it would repeat that; {_remedy(config)}{'' if last is None else onward}"
+        f"trained before, and resuming it would repeat that; {_remedy(config)}"
     )
 
 
 def _remedy(config: TrainConfig) -> str:
-    return f"start a new run with a lower `lr`, such as {config.lr / 10:g}"
+    return f"start a new run from the pretrained network with `force` and a lower `lr`, such as {config.lr / 10:g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,8 @@ def fit(
     force : bool
         Replace the run that is at the prefix.
     stop : StopRequest, optional
-        When it has noted a signal, the current step ends and the run is saved.
+        When it has noted a signal, the current step ends and the run is saved. By default Ctrl-C and SIGTERM are
+        noted so, if the call is made in the main thread.
 
     Returns
     -------
@@ -60,13 +62,14 @@ def fit(
         Lists or a model that are wrong or do not fit, a foreign or damaged checkpoint, a disk that is full, a loss
         that is not finite.
     Interrupted
-        ``stop`` noted a signal, and the run has been saved.
+        A signal came, and the run has been saved.
     """
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
-        return _fit(config, config.given(), told, callbacks, resume, force, stop)
+        with _noting_signals(stop) as noted:
+            return _fit(config, config.given(), told, callbacks, resume, force, noted)
 
 
 def resume(
@@ -112,11 +115,19 @@ def resume(
         return fit(config, progress, callbacks=callbacks, resume=True, stop=stop)
     with _shown(progress, prefix) as told:
         told.note(f"resuming {prefix} with mxml {__version__}")
-        return _fit(None, given, told, callbacks, True, False, stop)
+        with _noting_signals(stop) as noted:
+            return _fit(None, given, told, callbacks, True, False, noted)
 
 
 def _shown(progress: Progress | None, prefix: str) -> contextlib.AbstractContextManager[Progress]:
     return ConsoleProgress(RunFiles(prefix).log) if progress is None else contextlib.nullcontext(progress)
+
+
+def _noting_signals(stop: StopRequest | None) -> contextlib.AbstractContextManager[StopRequest | None]:
+    # Python lets the main thread alone handle signals.
+    if stop is None and threading.current_thread() is threading.main_thread():
+        return StopRequest()
+    return contextlib.nullcontext(stop)
 
 
 def _fit(

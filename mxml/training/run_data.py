@@ -51,6 +51,11 @@ def open_data(
     note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
     _check_images_are_there(train, config.data_train, config.max_bad_share, note)
     _check_images_are_there(val, config.data_val, config.max_bad_share, note)
+    if config.batch_size > len(train):
+        note(
+            f"each batch of {config.batch_size:,} has {counted(len(train), 'image')} and is padded: "
+            "a smaller `batch_size` needs less time and memory"
+        )
     if config.num_examples not in (None, len(train)):
         note(
             f"{config.data_train} has {len(train):,} images; their number, given as {config.num_examples}, is not used"
@@ -127,8 +132,9 @@ def _check_images_are_there(
         return
     first = images.path(missing[0])
     if len(missing) > max_bad_share * len(images):
+        wrong_root = 2 * len(missing) > len(images)
         raise ListError(
             f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}; "
-            "check the image root"
+            + ("check the image root" if wrong_root else "mxml check finds them, `max_bad_share` allows more")
         )
     note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")

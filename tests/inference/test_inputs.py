@@ -62,7 +62,7 @@ def test_an_input_that_gives_no_image_is_refused(entry, message):
 def test_what_a_folder_has_in_other_formats_is_told():
     Path("photos/x.HEIC").write_bytes(b"x")
     Path("photos/in/y.gif").write_bytes(b"y")
-    notes = []
+    notes: list[str] = []
     assert InputStream("photos", notes.append).count == 5
     assert notes == ["photos: 1 .gif, 1 .heic files are passed over: their formats are not read"]
 

@@ -363,7 +363,7 @@ def test_an_earlier_run_is_kept_unless_told(folder):
     assert (folder / "run-0002.params").read_bytes() == before
     train.fit(tiny.config(folder, num_epoch=1), force=True)
     assert RunFiles(str(folder / "run")).epochs_on_disk() == [1]
-    with pytest.raises(MxmlError, match=r"`prefix` .*net: should be another one than the pretrained model's"):
+    with pytest.raises(MxmlError, match=r"`prefix` .*net: should be another prefix than the pretrained model's"):
         train.fit(tiny.config(folder, "net"), force=True)
 
 
@@ -512,3 +512,15 @@ def test_a_resume_needs_no_file_of_label_names(folder, tmp_path):
     train.fit(tiny.config(folder, num_epoch=1, labels=str(tmp_path / "names.txt")), SILENT)
     (tmp_path / "names.txt").unlink()
     assert train.resume(str(folder / "run"), {"num_epoch": 2}, SILENT).epochs == 2
+
+
+def test_a_signal_saves_a_run_of_a_script_too(folder):
+    import os
+    import signal
+
+    def interrupt(row):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="stopped by SIGINT in epoch 2"):
+        train.fit(tiny.config(folder, num_epoch=3), SILENT, callbacks=[interrupt])
+    assert train.resume(str(folder / "run"), {}, SILENT).epochs == 3

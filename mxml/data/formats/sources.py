@@ -10,6 +10,7 @@ from mxml.data.formats import Format, by_name, recognise, require_there
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
+from mxml.data.list_root import recorded_root
 from mxml.errors import ListError, SettingError
 from mxml.text import counted, shown
 
@@ -67,7 +68,13 @@ class LabelSources:
     def _root(self, formats: tuple[Format, ...]) -> Path:
         if self.root is not None:
             return self.root
-        roots = {format.default_root(path) for format, path in zip(formats, self.paths)}
+        roots = {_own_root(format, path) for format, path in zip(formats, self.paths)}
         if len(roots) > 1:
             raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; `root` says where all are")
         return roots.pop()
+
+
+def _own_root(format: Format, path: Path) -> Path:
+    """Return the image folder that was recorded with a list, else what its format says."""
+    recorded = recorded_root(path) if path.suffix.lower() == ".lst" else None
+    return format.default_root(path) if recorded is None else Path(recorded)
