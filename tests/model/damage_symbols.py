@@ -118,26 +118,33 @@ def damaged(document: dict, rng: random.Random) -> dict:
 
 
 def each_damage(document: dict) -> Iterator[dict]:
-    """Yield documents with one thing changed, for everything that there is in one node of each operator of a symbol.
-
-    A node late in the symbol comes right after the symbol's first layers: the way there would only take time.
-    """
-    nodes = document["nodes"]
-    ops = [node["op"] for node in nodes]
-    first_layers = ops.index("Activation") + 1
-    for op in sorted(set(ops) - {"null"}):
-        node, before = nodes[ops.index(op)], nodes[: min(ops.index(op), first_layers)]
-        if ops.index(op) > first_layers:
-            inputs = []
-            for number, _, _ in node["inputs"]:
-                if ops[number] == "null":
-                    before.append(nodes[number])
-                inputs.append([len(before) - 1 if ops[number] == "null" else first_layers - 1, 0, 0])
-            node = {**node, "inputs": inputs}
-        for changed in each_damaged_node(node, len(before)):
-            kept = [*before, changed]
+    """Yield documents with one thing changed, for everything that there is in one node of each operator of a symbol."""
+    nodes = one_of_each_operator(document["nodes"])
+    for position, node in enumerate(nodes):
+        if node["op"] == "null":
+            continue
+        for changed in each_damaged_node(node, position):
+            kept = [*nodes[:position], changed]
             variables = [number for number, kept_node in enumerate(kept) if kept_node["op"] == "null"]
-            yield {**document, "nodes": kept, "arg_nodes": variables, "heads": [[len(before), 0, 0]]}
+            yield {**document, "nodes": kept, "arg_nodes": variables, "heads": [[position, 0, 0]]}
+
+
+def one_of_each_operator(nodes: list[dict]) -> list[dict]:
+    """Return the first node of each operator, one after the other, with its variables; the rest only takes time."""
+    short: list[dict] = []
+    for node in nodes:
+        if node["op"] == "null" or node["op"] in {kept["op"] for kept in short}:
+            continue
+        previous = len(short) - 1
+        inputs = []
+        for number, output, version in node["inputs"]:
+            if nodes[number]["op"] == "null":
+                short.append(nodes[number])
+                inputs.append([len(short) - 1, output, version])
+            else:
+                inputs.append([previous, 0, 0])
+        short.append({**node, "inputs": inputs})
+    return short
 
 
 def each_damaged_node(node: dict, position: int) -> Iterator[dict]:

@@ -1,4 +1,4 @@
-"""Symbol files that were damaged, at random and one thing after another: each is refused or works, and none ends the process that reads it."""
+"""Damaged symbol files, at random and one thing after another: each is refused or works, and none ends a process."""
 
 from __future__ import annotations
 
