@@ -85,6 +85,12 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(checkout, script):
     assert run.stderr == "[]\n"
 
 
+def test_a_training_is_described_without_numpy_or_mxnet(checkout):
+    code = "import sys\nfrom mxml import TrainConfig\nsys.exit(str({'mxnet', 'numpy', 'cv2'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=checkout)
+    assert run.stderr == "set()\n"
+
+
 def test_every_public_name_loads():
     import mxml
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from needs import lacking
 
 
 def copy_of(checkout, target):
@@ -61,7 +62,7 @@ def test_the_three_commands_on_a_fresh_clone(clone):
 def test_an_own_prefix_is_not_replaced_and_can_be_resumed(clone):
     """Runs after the test above, in the environment that it made."""
     if not (clone / ".venv" / "bin" / "mxml").exists():
-        pytest.skip("the environment could not be made")
+        lacking("needs the environment that the test before makes")
     options = "--prefix own/run --num-epoch 1 --batch-size 64"
     assert shell(f"sh run_train.sh {options}", clone).returncode == 0
     again = shell(f"sh run_train.sh {options}", clone)

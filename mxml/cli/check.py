@@ -27,6 +27,8 @@ _SHOWN_LABELS = 30
 _SHOWN_COUNTS = 12
 _SHOWN_EXAMPLES = 5
 _LONGEST_LABEL = 40
+GUESSED_WELL = "compare models by mAP"
+"""What is said where guessing has a high element accuracy."""
 
 
 @click.command("check")
@@ -181,7 +183,7 @@ def _guessing_table(statistics: LabelStatistics, heads: Sequence[str]) -> list[s
     if guess.element_accuracy > guess.mAP:
         lines.append(
             f"guessing already has element accuracy {guess.element_accuracy:.3f} on {head}, but mAP {guess.mAP:.3f}: "
-            "compare models by mAP"
+            + GUESSED_WELL
         )
     return lines
 

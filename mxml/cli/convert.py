@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mxml.cli.source_options import FORMAT_NAMES, read_options, source_options, warn
+from mxml.cli.wording import with_options
 from mxml.text import counted, printable
 
 
@@ -34,21 +35,12 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
     converted = convert(labels, to, out, force=force)
     labelled = converted.labelled
     warn(converted.notes)
-    formats = list(dict.fromkeys(format.NAME for format in converted.formats))
     if as_json:
-        result = {
-            "sources": [str(path) for path in sources],
-            "formats": formats,
-            "to": to,
-            "images": len(labelled.images),
-            "labels": list(labelled.label_names),
-            "files": {str(path): state for path, state in converted.files},
-            "notes": list(converted.notes),
-        }
+        result = {**converted.to_dict(), "notes": list(map(with_options, converted.notes))}
         click.echo(json.dumps(result, ensure_ascii=False))
         return
     count = f"{counted(len(labelled.images), 'image')}, {counted(len(labelled.label_names), 'label')}"
-    click.echo(printable(f"{labels}: {', '.join(formats)}; {count}"))
+    click.echo(printable(f"{labels}: {', '.join(converted.formats)}; {count}"))
     for path, state in converted.files:
         click.echo(printable(f"{path}: {state}"))
 

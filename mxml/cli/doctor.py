@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 
@@ -20,7 +19,7 @@ def command(as_json: bool) -> None:
 
     facts = doctor.facts()
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(facts), "can_run": facts.can_run}, indent=1))
+        click.echo(json.dumps(facts.to_dict(), indent=1))
         sys.exit(0 if facts.can_run else 1)
     mxnet = f"{facts.mxnet} ({facts.mxnet_package})" if facts.mxnet else "cannot run"
     rows = [

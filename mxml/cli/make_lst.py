@@ -77,7 +77,11 @@ def make_lst(
     with ConsoleProgress(wording=with_options) as progress:
         made = make_lists(labels, out, split, force=force, progress=progress)
     warn([*made.notes, *_unlisted(made)])
-    click.echo(json.dumps(_as_dict(made), ensure_ascii=False) if as_json else _as_text(made, out))
+    if as_json:
+        result = {**made.to_dict(), "notes": list(map(with_options, made.notes))}
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        click.echo(_as_text(made, out))
 
 
 def _shares(shares: tuple[float, ...] | None, val_share: float | None) -> tuple[float, ...] | None:
@@ -103,26 +107,10 @@ def _origin(made: MadeLists) -> str:
     return ", ".join(map(str, made.sources))
 
 
-def _as_dict(made: MadeLists) -> dict[str, object]:
-    return {
-        "sources": [str(path) for path in made.sources],
-        "formats": list(made.formats),
-        **{subset: len(images) for subset, images in made.subsets.items()},
-        "labels": [
-            {"name": name, **dict(zip(made.subsets, counts))} for name, counts in zip(made.label_names, _counts(made))
-        ],
-        "kept": made.kept,
-        "files": {str(path): state for path, state in made.files},
-        "unchanged": made.unchanged,
-        "unlisted": list(made.unlisted),
-        "notes": [with_options(note) for note in made.notes],
-    }
-
-
 def _as_text(made: MadeLists, out: Path) -> str:
     total = sum(map(len, made.subsets.values()))
     formats = ", ".join(dict.fromkeys(made.formats))
-    counts = list(zip(made.label_names, _counts(made)))
+    counts = list(zip(made.label_names, made.label_counts))
     *rows, all_images = table(
         [
             ["label", *(f"{subset:>9}" for subset in made.subsets)],
@@ -159,12 +147,6 @@ def _next_commands(made: MadeLists, out: Path) -> list[str]:
         f"then: mxml train --model MODEL --prefix PREFIX --data-train {lists[0]}{roots[1]}"
         f" --data-val {lists[1]}{roots[2]}",
     ]
-
-
-def _counts(made: MadeLists) -> list[list[int]]:
-    """Return for each label how many images of each subset have it."""
-    per_subset = [(images.labels == 1).sum(axis=0).tolist() for images in made.subsets.values()]
-    return [list(counts) for counts in zip(*per_subset)]
 
 
 command = make_lst

@@ -1,8 +1,7 @@
-"""Where the pixels of a batch come from: image i of a list of files, of records, or of what is in memory."""
+"""Where the pixels of a batch come from: image i of a list of files, of records, or of a source of one's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Callable, Protocol, Union
 
 import numpy as np
@@ -80,35 +79,6 @@ class ImageFiles:
             If the file is missing, too large or not a regular file.
         """
         return read_file(self._images.path(position), limits)
-
-
-class ImagesInMemory:
-    """Images that are in memory already; a source for ``Batches``.
-
-    Parameters
-    ----------
-    contents : sequence of bytes or numpy.ndarray
-        The content of image files, or RGB pixels of shape (H, W, 3) and type uint8.
-    names : sequence of str, optional
-        What messages call them; by default they go by their numbers.
-    """
-
-    def __init__(self, contents: Sequence[ImageContent], names: Sequence[str] | None = None):
-        if names is not None and len(names) != len(contents):
-            raise ValueError(f"{len(names)} names for {len(contents)} images")
-        self._contents = contents
-        self._names = names
-
-    def __len__(self) -> int:
-        return len(self._contents)
-
-    def name(self, position: int) -> str:
-        """Return the image's name."""
-        return f"image {position}" if self._names is None else self._names[position]
-
-    def read(self, position: int, limits: Limits) -> ImageContent:
-        """Return the image."""
-        return self._contents[position]
 
 
 def to_pixels(content: ImageContent, reduction_for: Callable[[int, int], int], limits: Limits, name: str) -> Pixels:

@@ -6,7 +6,6 @@ hole. So a kind accepts a narrow form of text, and ``canonical`` writes it again
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Union
@@ -161,8 +160,3 @@ class Label(Kind):
         if not re.fullmatch(r"[A-Za-z0-9_.:/()-]{0,64}", text):
             raise ValueError("a short word")
         return text
-
-
-def is_number(value: Value) -> bool:
-    """Say whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +21,30 @@ from mxml.staging import staged
 
 @dataclass(frozen=True)
 class Converted:
-    """The result of a conversion: the set, the formats that its sources had, and what happened to each file.
+    """The result of a conversion: the set that was read from ``sources``, and what happened to each file.
 
-    ``files`` holds pairs of a path and ``unchanged``, ``written`` or ``replaced``; ``notes`` are lines for the user.
+    ``formats`` names the formats of the sources, each once, and ``to`` the one that was written. ``files`` holds pairs
+    of a path and ``unchanged``, ``written`` or ``replaced``; ``notes`` are lines for the user.
     """
 
+    sources: tuple[Path, ...]
+    formats: tuple[str, ...]
+    to: str
     labelled: LabelledImages
-    formats: tuple[Format, ...]
     files: tuple[tuple[Path, str], ...]
     notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python values that JSON can hold; of the images their number."""
+        return {
+            "sources": list(map(str, self.sources)),
+            "formats": list(self.formats),
+            "to": self.to,
+            "images": len(self.labelled.images),
+            "labels": list(self.labelled.label_names),
+            "files": {str(path): state for path, state in self.files},
+            "notes": list(self.notes),
+        }
 
 
 def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -> Converted:
@@ -57,7 +73,9 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
         if format is multi_hot_lst and Path(labelled.images.root).is_dir():
             root_notes = _record_root(Path(labelled.images.root), staging.path, out.parent)
     notes = (*labelled.notes, *_index_notes(labelled.images, format, out), *root_notes)
-    return Converted(labelled, formats, staging.files, notes)
+    return Converted(
+        sources.paths, tuple(dict.fromkeys(read.NAME for read in formats)), to, labelled, staging.files, notes
+    )
 
 
 def _record_root(root: Path, staging: Path, folder: Path) -> tuple[str, ...]:

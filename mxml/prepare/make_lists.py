@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,28 @@ class MadeLists:
     def unchanged(self) -> bool:
         """Say whether all files existed already, with this content."""
         return all(state == "unchanged" for _, state in self.files)
+
+    @property
+    def label_counts(self) -> list[tuple[int, ...]]:
+        """Return for each label how many images of each subset have it."""
+        return list(zip(*((images.labels == 1).sum(axis=0).tolist() for images in self.subsets.values())))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python values that JSON can hold; of the subsets their sizes."""
+        return {
+            "sources": list(map(str, self.sources)),
+            "formats": list(self.formats),
+            **{subset: len(images) for subset, images in self.subsets.items()},
+            "labels": [
+                {"name": name, **dict(zip(self.subsets, counts))}
+                for name, counts in zip(self.label_names, self.label_counts)
+            ],
+            "kept": self.kept,
+            "files": {str(path): state for path, state in self.files},
+            "unchanged": self.unchanged,
+            "unlisted": list(self.unlisted),
+            "notes": list(self.notes),
+        }
 
 
 _NO_SOURCES = LabelSources(())

@@ -35,6 +35,8 @@ def _check_gpus(numbers: list[int], mx: Any) -> None:
         if extra == "cpu":
             why = reason.partition(";")[0]
             raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU ({why}); use the CPU")
+        if extra == "none":
+            raise DeviceError(f"this MXNet is the CPU build and cannot use a GPU; use the CPU; {reason}")
         remedy = "pip uninstall mxnet && pip install '.[gpu]'"
         raise DeviceError(
             f"this MXNet is the CPU build and cannot use a GPU; install the GPU build, in mxml's checkout: {remedy}"

@@ -6,11 +6,13 @@ import importlib
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from mxml.errors import SetupError
 from mxml.runtime.gpus import Gpu, list_gpus, refusal
 from mxml.runtime.imports import load_mxnet, mxnet_message, mxnet_package
+from mxml.runtime.system_libraries import machine_fault
 from mxml.runtime.threads import physical_cores, threads
 
 
@@ -36,6 +38,10 @@ class Facts:
     def can_run(self) -> bool:
         """Say whether MXNet could be imported and computed a sum."""
         return self.mxnet is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return {**asdict(self), "can_run": self.can_run}
 
 
 def facts() -> Facts:
@@ -70,13 +76,10 @@ def facts() -> Facts:
     for gpu in gpus:
         if not gpu.usable:
             problems.append((refusal(gpu), "train on the CPU, or on an older GPU"))
-    if any(gpu.usable for gpu in gpus) and "CUDA" not in features:
-        problems.append(
-            (
-                "a usable GPU is there, but MXNet is the CPU build",
-                "in mxml's checkout: pip uninstall mxnet && pip install '.[gpu]'",
-            )
-        )
+    # Where there is no MXNet at all, its own line names the build to install.
+    if mxnet_version and any(gpu.usable for gpu in gpus) and "CUDA" not in features:
+        remedy = machine_fault() or "in mxml's checkout: pip uninstall mxnet && pip install '.[gpu]'"
+        problems.append(("a usable GPU is there, but MXNet is the CPU build", remedy))
     return Facts(
         python=platform.python_version(),
         numpy=numpy_version,

@@ -11,6 +11,7 @@ import click
 import pytest
 import tiny
 from commands import ORIGINAL, snapshot
+from needs import lacking
 
 from mxml import __version__, cli, fit, resume
 from mxml.cli.train import resume_command
@@ -185,7 +186,7 @@ def test_every_fault_of_a_list_has_its_line(folder, mxml):
 
 def test_a_full_disk_is_one_line(folder, mxml):
     if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
+        lacking("needs /dev/full")
     (folder / "saved" / "train.log").unlink()
     os.symlink("/dev/full", "saved/train.log")
     code, _, err = mxml(*train())

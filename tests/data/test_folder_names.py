@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from labelled_sets import file_names, label_names, labelled, labelled_sets, said
+from needs import lacking
 
 from mxml.data.formats import folder_names
 from mxml.data.formats.options import FormatOptions
@@ -124,7 +125,7 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
     try:
         (tmp_path / "red" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"")
     except OSError:
-        pytest.skip("this file system holds no such names")
+        lacking("this file system holds no such names")
     assert "is not UTF-8" in faults(read, tmp_path)[0]
 
 

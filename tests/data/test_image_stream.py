@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
-from mxml.data.image_sources import ImageFiles, ImagesInMemory
+from mxml.data.image_sources import ImageFiles
 from mxml.data.image_stream import StreamItem, stream_batches
 from mxml.errors import ImageError, SettingError
 from mxml.images.decode import Limits, load
@@ -79,13 +79,29 @@ def test_a_stream_is_what_batches_of_the_same_images_are(paths, order, batch_siz
     assert np.array_equal(rows, wanted)
 
 
+class InMemory:
+    """A source of one's own, as ImageSource describes it: the content of files, or pixels."""
+
+    def __init__(self, contents):
+        self.contents = contents
+
+    def __len__(self):
+        return len(self.contents)
+
+    def name(self, position):
+        return f"image {position}"
+
+    def read(self, position, limits):
+        return self.contents[position]
+
+
 def test_arrays_are_rgb_images(paths):
     arrays = [load(path) for path in paths]
     rows, faults, _, _ = collected([StreamItem(str(i), array) for i, array in enumerate(arrays)])
     assert not any(faults)
     for row, array in zip(rows, arrays):
         assert np.array_equal(row, prepare(array, SMALL))
-    with Batches(ImagesInMemory([*arrays, Path(paths[0]).read_bytes()]), SMALL, 10, bad_images="error") as batches:
+    with Batches(InMemory([*arrays, Path(paths[0]).read_bytes()]), SMALL, 10, bad_images="error") as batches:
         batch = batches.next()
         assert np.array_equal(batch.data[0].asnumpy()[:9], rows)
         assert batch.label == [] and batches.provide_label == []

@@ -6,6 +6,7 @@ import re
 
 import ijson
 import pytest
+from needs import lacking
 
 from mxml.data.formats import json_stream
 from mxml.data.formats.json_stream import outline, read_objects
@@ -17,7 +18,7 @@ def parser(request, monkeypatch):
     try:
         backend = ijson.get_backend(request.param)
     except ImportError:
-        pytest.skip(f"this ijson has no {request.param}")
+        lacking(f"this ijson has no {request.param}")
     monkeypatch.setattr(ijson, "basic_parse_coro", backend.basic_parse_coro)
     return request.param
 

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mxml.errors import ImageError
 from mxml.images.decode import Limits, decode, decode_reduced, load, read_header
@@ -140,8 +141,7 @@ def test_transparent_pixels_lie_over_white(picture):
 
 
 def test_cmyk_jpeg_and_other_pillow_files(picture):
-    image = pytest.importorskip("PIL.Image")
-    source = image.fromarray(picture)
+    source = Image.fromarray(picture)
 
     def saved(picture, format, **options) -> bytes:
         file = io.BytesIO()
@@ -149,7 +149,7 @@ def test_cmyk_jpeg_and_other_pillow_files(picture):
         return file.getvalue()
 
     cmyk = saved(source.convert("CMYK"), "JPEG", quality=98)
-    assert np.abs(decode(cmyk).astype(int) - np.asarray(image.open(io.BytesIO(cmyk)).convert("RGB"))).max() <= 2
+    assert np.abs(decode(cmyk).astype(int) - np.asarray(Image.open(io.BytesIO(cmyk)).convert("RGB"))).max() <= 2
     turned = source.rotate(180)
     for data in (
         saved(source, "WEBP", lossless=True, save_all=True, append_images=[turned]),
@@ -255,7 +255,7 @@ def test_damaged_pixels_are_an_error(picture):
 
 def pillow_file(format: str, frames: list[np.ndarray], **options) -> bytes:
     file = io.BytesIO()
-    first, *rest = map(pytest.importorskip("PIL.Image").fromarray, frames)
+    first, *rest = map(Image.fromarray, frames)
     first.save(file, format, save_all=True, append_images=rest, **options)
     return file.getvalue()
 
@@ -355,7 +355,7 @@ def test_one_tile_that_a_narrow_tiff_repeats_costs_nothing():
 @pytest.mark.parametrize("place", [1 << 40, 1 << 63, (1 << 64) - 1])
 def test_a_big_tiff_may_point_anywhere(picture, place):
     file = io.BytesIO()
-    pytest.importorskip("PIL.Image").fromarray(picture).save(file, "TIFF", big_tiff=True)
+    Image.fromarray(picture).save(file, "TIFF", big_tiff=True)
     data = bytearray(file.getvalue())
     directory = struct.unpack_from("<Q", data, 8)[0]
     count = struct.unpack_from("<Q", data, directory)[0]

@@ -1,4 +1,4 @@
-"""Damages symbol files at random and uses what still loads, in processes that are watched.
+"""Damages symbol files, at random and one thing after another, and uses what still loads, in watched processes.
 
 ``python tests/model/damage_symbols.py [COUNT [SEED]]`` tries COUNT files and prints what ended a process.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,64 @@ def damaged(document: dict, rng: random.Random) -> dict:
     return document
 
 
+def each_damage(document: dict) -> Iterator[dict]:
+    """Yield documents with one thing changed, for everything that there is in one node of each operator of a symbol."""
+    nodes = one_of_each_operator(document["nodes"])
+    for position, node in enumerate(nodes):
+        if node["op"] == "null":
+            continue
+        for changed in each_damaged_node(node, position):
+            kept = [*nodes[:position], changed]
+            variables = [number for number, kept_node in enumerate(kept) if kept_node["op"] == "null"]
+            yield {**document, "nodes": kept, "arg_nodes": variables, "heads": [[position, 0, 0]]}
+
+
+def one_of_each_operator(nodes: list[dict]) -> list[dict]:
+    """Return the first node of each operator, one after the other, with its variables; the rest only takes time."""
+    short: list[dict] = []
+    for node in nodes:
+        if node["op"] == "null" or node["op"] in {kept["op"] for kept in short}:
+            continue
+        previous = len(short) - 1
+        inputs = []
+        for number, output, version in node["inputs"]:
+            if nodes[number]["op"] == "null":
+                short.append(nodes[number])
+                inputs.append([len(short) - 1, output, version])
+            else:
+                inputs.append([previous, 0, 0])
+        short.append({**node, "inputs": inputs})
+    return short
+
+
+def each_damaged_node(node: dict, position: int) -> Iterator[dict]:
+    """Yield a node as it is, and with one input or one attribute changed."""
+    from mxml.model import attributes
+    from mxml.model.operators import OPERATORS
+
+    inputs = node["inputs"]
+    chains = [inputs[:at] + inputs[at + 1 :] for at in range(len(inputs))]
+    chains += [[*inputs[:at], extra, *inputs[at:]] for at in range(len(inputs) + 1) for extra in ([0, 0, 0], [1, 0, 0])]
+    for first, second in itertools.combinations(range(len(inputs)), 2):
+        swapped = [*inputs]
+        swapped[first], swapped[second] = inputs[second], inputs[first]
+        chains.append(swapped)
+    for at, part in itertools.product(range(len(inputs)), range(3)):
+        for number in (-1, 1, position - 1, position, position + 1, 2**31, 2**32, 2**64, None, "0", 0.5):
+            changed = [*inputs[at]]
+            changed[part] = number
+            chains.append([*inputs[:at], changed, *inputs[at + 1 :]])
+    for chain in [inputs, [], *chains]:
+        yield {**node, "inputs": chain}
+    attrs = node.get("attrs", {})
+    for name in attrs:
+        yield {**node, "attrs": {other: text for other, text in attrs.items() if other != name}}
+    for name, kind in OPERATORS[node["op"]].attributes.items():
+        pairs = [f"({number}, {number})" for number in NUMBERS] if isinstance(kind, attributes.Tuple) else []
+        for text in [*NUMBERS, *pairs, *ODD]:
+            yield {**node, "attrs": {**attrs, name: text}}
+
+
 def use(path: Path) -> str:
     """Load a symbol file and run what it describes: its shapes, a forward pass, a backward pass."""
     import numpy as np
@@ -160,13 +220,18 @@ def watch(folder: Path) -> None:
         print(use(path), flush=True)
 
 
-def try_files(count: int, seed: int, sources: list[Path]) -> tuple[Counter[str], list[tuple[Path, str]]]:
-    """Damage ``count`` files and use them; return how often what came of it, and which of them ended a process."""
+def at_random(count: int, seed: int, sources: list[Path]) -> Iterator[dict]:
+    """Yield ``count`` documents, damaged at random."""
     rng = random.Random(seed)
-    folder = Path(tempfile.mkdtemp(prefix="damaged-"))
     documents = [small_network(), *(json.loads(path.read_text()) for path in sources)]
     for number in range(count):
-        document = damaged(documents[number % len(documents) if number % 3 == 0 else 0], rng)
+        yield damaged(documents[number % len(documents) if number % 3 == 0 else 0], rng)
+
+
+def try_files(documents: Iterable[dict]) -> tuple[Counter[str], list[tuple[Path, str]]]:
+    """Use symbols; return how often what came of it, and which of them ended a process."""
+    folder = Path(tempfile.mkdtemp(prefix="damaged-"))
+    for number, document in enumerate(documents):
         (folder / f"{number:05d}-symbol.json").write_text(json.dumps(document))
     outcomes: Counter[str] = Counter()
     fatal = []
@@ -188,7 +253,7 @@ def try_files(count: int, seed: int, sources: list[Path]) -> tuple[Counter[str],
             culprit = folder / (lines[-1] if len(lines) % 2 else "")
             if culprit == folder:
                 raise RuntimeError(f"{ended}: {(folder / 'stderr').read_text()[-2000:]}")
-            kept = culprit.with_suffix(f".{seed}.fatal")
+            kept = culprit.with_suffix(".fatal")
             culprit.rename(kept)
             fatal.append((kept, f"{ended}: {_first_lines(folder / 'stderr')}"))
             outcomes["ends the process"] += 1
@@ -240,7 +305,8 @@ if __name__ == "__main__":
         known = [CHECKOUT / "models" / "sample-symbol.json"]
         squeezenet = CHECKOUT.parent / "shared" / "models" / "squeezenet_v1.0-symbol.json"
         known += [squeezenet] if squeezenet.exists() else []
-        counts, ends = try_files(int((sys.argv[1:] or ["1000"])[0]), int((sys.argv[2:] or ["0"])[0]), known)
+        count, seed = (int(given) for given in [*sys.argv[1:], *["1000", "0"][len(sys.argv) - 1 :]])
+        counts, ends = try_files(at_random(count, seed, known))
         print(dict(counts))
         for path, how in ends:
             print(f"== {path}\n{how}")

@@ -19,11 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mxml.cli.check import GUESSED_WELL
 from mxml.data.image_list import ImageList
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst, write_lst
 from mxml.errors import ListError, SettingError
 from mxml.prepare.check import check_lists
 from mxml.prepare.findings import ERRORS, WARNINGS
+from mxml.prepare.fixed_lists import write_fixed
 from mxml.training.config import TrainConfig
 from mxml.training.run_data import open_data
 
@@ -797,15 +799,28 @@ def test_json_holds_what_the_text_says(folder):
     for finding in plain["findings"]:
         assert finding["kind"] in text and finding["text"] in text
     # Of a label that half of the images have, guessing has both figures right: there is nothing to warn of.
-    assert "judge a model by mAP" not in text
+    assert GUESSED_WELL not in text
+
+
+def test_the_library_gives_what_the_command_prints(folder, monkeypatch):
+    spoil(folder)
+    monkeypatch.chdir(folder.path)
+    plain = json.loads(folder.mxml("train.lst", "val.lst", "--json", "--fix", "a.lst", "--fix", "b.lst").stdout)
+    report = check_lists(["train.lst", "val.lst"], "images")
+    before = {path: path.read_bytes() for path in folder.path.glob("[ab].lst")}
+    for path in before:
+        path.unlink()
+    fixed = write_fixed(report, ["a.lst", "b.lst"])
+    assert plain == {**report.to_dict(), "fixed": [fix.to_dict() for fix in fixed], "html": None}
+    assert len(before) == 2 and before == {path: path.read_bytes() for path in before}
 
 
 def test_a_high_accuracy_that_guessing_has_is_called_so(folder):
     folder.list("train.lst", [(f"t{i}.png", [int(i == label) for label in range(4)]) for i in range(10)])
     done = folder.mxml("train.lst")
-    assert "guessing already has element accuracy 0.900 on train.lst, but mAP 0.100" in done.stdout
+    assert f"guessing already has element accuracy 0.900 on train.lst, but mAP 0.100: {GUESSED_WELL}\n" in done.stdout
     folder.list("train.lst", [(f"t{i}.png", [-1, -1, -1, -1]) for i in range(2)])
-    assert "guessing already" not in folder.mxml("train.lst").stdout
+    assert GUESSED_WELL not in folder.mxml("train.lst").stdout
 
 
 def test_a_thousand_labels_do_not_flood_the_terminal(folder):

@@ -267,6 +267,25 @@ def test_the_command_converts_and_says_what_it_wrote(tmp_path, mxml):
     }
 
 
+def test_the_library_gives_what_the_command_prints(tmp_path, mxml, monkeypatch):
+    (tmp_path / "x.lst").write_text("7\t1\t0\ta.jpg\n9\t0\t1\tb.jpg\n-3\t0\t1\tc.jpg\n")
+    (tmp_path / "more.csv").write_text("image,class_0,class_1\nd.jpg,1,-1\n")
+    done = mxml("x.lst", "more.csv", "--to", "csv", "--out", "command/all.csv", "--root", "photos", "--json")
+    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    sources = LabelSources((Path("x.lst"), Path("more.csv")), Path("photos"))
+    converted = convert(sources, "csv", Path("library/all.csv"))
+    # The command names the options of the settings that a note names.
+    printed = done.stdout.replace("command/", "library/").replace("--classes", "`classes_file`")
+    assert json.loads(printed) == converted.to_dict()
+    assert converted.formats == ("lst", "csv") and len(converted.notes) == 2
+    assert "--classes names them" in done.stdout and "`" not in done.stdout + done.stderr
+    command, library = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("command", "library")
+    )
+    assert command == library and list(command) == ["all.csv"]
+
+
 def test_the_command_refuses_in_one_line(tmp_path, mxml):
     (tmp_path / "labels.csv").write_text("image,red,hat\na.jpg,1,0\n")
     (tmp_path / "more.csv").write_text("image,red,hat\na.jpg,0,1\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from mxml.errors import ListError, SettingError, StorageError
 from mxml.prepare.make_lists import make_lists
 from mxml.prepare.subsets import Split
 
+SETTINGS = {"--new-split": "`new`", "--seed": "`seed`"}
 TABLE = "image,red,dress\n" + "".join(f"{i}.jpg,{i % 2},{int(i % 3 == 0)}\n" for i in range(30))
 
 
@@ -565,6 +567,31 @@ def test_the_command_s_json(place, mxml):
         "unlisted": [],
         "notes": [],
     }
+
+
+def test_the_library_gives_what_the_command_prints(place, mxml):
+    """Twice: lists that are made, and lists that stay and take up more images; with notes, and an image left out."""
+    write_picture(place / "images" / "extra.jpg", 77)
+    for more, options, split in (
+        ([], ("--group-by", "[0-9]", "--split", "0.5,0.3,0.2"), Split((0.5, 0.3, 0.2), group_by="[0-9]")),
+        ([40, 41], ("--seed", "7", "--split", "0.8,0.1,0.1"), Split((0.8, 0.1, 0.1), seed=7)),
+    ):
+        add_images(place, more)
+        done = mxml("--json", "--out", "command/lists", "--num-classes", "2", *options)
+        assert done.returncode == 0, done.stderr
+        made = make_lists(LabelSources((), num_classes=2), Path("library/lists"), split)
+        command, library = (
+            {path.name: path.read_bytes() for path in (place / name / "lists").iterdir()}
+            for name in ("command", "library")
+        )
+        assert command == library and len(command) == 5
+        printed, returned = json.loads(done.stdout), made.to_dict()
+        assert printed.pop("files") == {f"command/lists/{Path(p).name}": s for p, s in returned.pop("files").items()}
+        # The command names the options of the settings that a note names.
+        printed["notes"] = [re.sub("--[a-z-]+", lambda found: SETTINGS[found[0]], note) for note in printed["notes"]]
+        assert printed == returned
+        assert returned["unlisted"] == ["extra.jpg"]
+        assert (returned["kept"], len(returned["notes"])) == ((30, 2) if more else (0, 0))
 
 
 def test_another_spelling_of_the_paths_changes_nothing(place):
