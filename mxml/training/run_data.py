@@ -63,7 +63,7 @@ def open_data(config: TrainConfig, note: Callable[[str], None]) -> TrainData:
 
 def preprocess_of(config: TrainConfig) -> Preprocess:
     """Return the preprocessing that ``config`` asks for: its preset with what it replaces."""
-    base = preset(config.preset, config.image_shape[1:])
+    base = preset(config.preset, config.image_shape[1:], config.fit)
     changes: dict[str, Any] = {
         name: value
         for name, value in (("mean", config.mean), ("std", config.std), ("channels", config.channels))
