@@ -178,18 +178,22 @@ def test_the_decoder_is_asked_for_no_fewer_pixels_than_are_shown():
 # ---- what training varies
 
 
-def test_a_random_crop_places_the_letterboxed_image_anywhere_and_whole():
-    image = noise(4, 8)
-    transform = Transform(Preprocess((9, 8), None, **PLAIN, fit="letterbox"), Augment(rand_crop=True))
-    tops = set()
+@pytest.mark.parametrize("tall", [False, True])
+def test_a_random_crop_places_the_letterboxed_image_anywhere_and_whole(tall):
+    image = noise(8, 4) if tall else noise(4, 8)
+    transform = Transform(
+        Preprocess((8, 9) if tall else (9, 8), None, **PLAIN, fit="letterbox"), Augment(rand_crop=True)
+    )
+    places = set()
     for row in draws(200):
         out = written(transform, image, row)
-        top = int(np.flatnonzero(out.any(axis=(0, 2)))[0])
+        place = int(np.flatnonzero(out.any(axis=(0, 1 if tall else 2)))[0])
         expected = np.zeros_like(out)
-        expected[:, top : top + 4] = image.transpose(2, 0, 1)
+        box = slice(place, place + 4)
+        expected[(slice(None), slice(None), box) if tall else (slice(None), box)] = image.transpose(2, 0, 1)
         assert np.array_equal(out, expected)
-        tops.add(top)
-    assert tops == set(range(6))
+        places.add(place)
+    assert places == set(range(6))
 
 
 def test_a_random_crop_moves_nothing_of_a_stretched_image():
