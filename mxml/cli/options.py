@@ -143,6 +143,12 @@ def model_options(command: Command) -> Command:
             help="Channels, height and width of the network's input.  [default: the sidecar's, else 3,224,224]",
         ),
         click.option(
+            "--fit",
+            type=click.Choice(["crop", "letterbox", "stretch"]),
+            help="How images fill the input: crop their centre, letterbox them whole with the channel means around, or "
+            "stretch them.  [default: the preset's]",
+        ),
+        click.option(
             "--preset",
             metavar="NAME",
             help="Preprocessing: original, imagenet or caffe.  [default: the sidecar's, else original]",

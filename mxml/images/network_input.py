@@ -2,8 +2,9 @@
 
 An image is resized so that its short side has the length asked for, and cropped to the network's size: at its centre,
 or at random. A random crop is cut from the original first and only that part is resized, which is the same up to
-rounding to whole pixels of the original, and cheaper. Of an original at least two, four or eight times larger than
-needed, the decoder is asked for one reduced by that factor.
+rounding to whole pixels of the original, and cheaper. Where images are not to be cropped, the whole of one, or a random
+part, is resized to the network's size, or to the largest box inside it that has the part's shape. Of an original at
+least two, four or eight times larger than needed, the decoder is asked for one reduced by that factor.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _FROM_YIQ = np.linalg.inv(_YIQ)
 # Principal components of ImageNet's RGB values: Krizhevsky, Sutskever and Hinton, NIPS 2012, section 4.1.
 _PCA_VALUES = np.array([55.46, 4.794, 1.148])
 _PCA_VECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
@@ -40,7 +42,8 @@ class Plan(NamedTuple):
     """What is done to one image.
 
     ``reduction`` is asked of the decoder. ``region`` is (left, top, width, height) as shares of the image, None for
-    the centre crop. ``resized`` is the (width, height) that a centre crop is cut from.
+    the centre crop. ``resized`` is the (width, height) that a centre crop is cut from. ``box`` is (left, top, width,
+    height) in pixels of the input, which the region fills, with 0 around it; None where it fills all.
     """
 
     reduction: int
@@ -48,6 +51,7 @@ class Plan(NamedTuple):
     resized: tuple[int, int] | None
     mirror: bool
     draws: Any
+    box: tuple[int, int, int, int] | None = None
 
 
 class Transform:
@@ -62,6 +66,8 @@ class Transform:
     def __init__(self, preprocess: Preprocess, augment: Augment | None = None):
         self.preprocess = preprocess
         self.augment = augment or Augment()
+        self._takes_all = preprocess.fit != "crop"
+        self._boxes = preprocess.fit == "letterbox"
         self._interpolation = _INTERPOLATIONS[preprocess.interpolation]
         self._source_channels = (2, 1, 0) if preprocess.channels == "rgb" else (0, 1, 2)
         levels = np.arange(256, dtype=np.float64)
@@ -84,14 +90,30 @@ class Transform:
         short = self.preprocess.short_side
         if augment.rand_resized_crop is not None:
             region = self._resized_crop(width, height, augment.rand_resized_crop, draws)
+        elif self._takes_all:
+            region = _WHOLE
         elif augment.rand_crop:
             region = self._random_crop(width, height, draws)
         else:
             reduction = _reduction(min(width, height) / short) if short else 1
             return Plan(reduction, None, _short_resized(width, height, short), mirror, draws)
         out_height, out_width = self.preprocess.size
+        if self._boxes:
+            across, down = region[2] * width, region[3] * height
+            scale = max(across / out_width, down / out_height)
+            return Plan(_reduction(scale), region, None, mirror, draws, self._box(across / scale, down / scale, draws))
         scale = min(region[2] * width / out_width, region[3] * height / out_height)
         return Plan(_reduction(scale), region, None, mirror, draws)
+
+    def _box(self, across: float, down: float, draws: Any) -> tuple[int, int, int, int] | None:
+        out_height, out_width = self.preprocess.size
+        width, height = max(1, int(across + 0.5)), max(1, int(down + 0.5))
+        if (width, height) == (out_width, out_height):
+            return None
+        free = out_width - width, out_height - height
+        if self.augment.rand_crop and self.augment.rand_resized_crop is None:
+            return int(draws[self._X] * (free[0] + 1)), int(draws[self._Y] * (free[1] + 1)), width, height
+        return free[0] // 2, free[1] // 2, width, height
 
     def _random_crop(self, width: int, height: int, draws: Any) -> tuple[float, float, float, float]:
         short = self.preprocess.short_side
@@ -116,7 +138,14 @@ class Transform:
 
         ``image`` is (H, W, 3) uint8 in BGR order, reduced as ``plan`` says.
         """
-        crop = self._centre(image, plan.resized) if plan.region is None else self._cut(image, plan.region)
+        if plan.box is not None:
+            left, top, width, height = plan.box
+            picture = np.empty((3, height, width), np.float32)
+            self.write(image, plan._replace(box=None), picture)
+            out.fill(0)
+            out[:, top : top + height, left : left + width] = picture
+            return
+        crop = self._centre(image, plan.resized) if plan.region is None else self._cut(image, plan.region, out)
         if plan.mirror:
             crop = cv2.flip(crop, 1)
         if self.augment.changes_colour:
@@ -131,13 +160,13 @@ class Transform:
             return image
         return cv2.resize(image, (width, height), interpolation=self._interpolation)
 
-    def _cut(self, image: np.ndarray, region: tuple[float, float, float, float]) -> np.ndarray:
+    def _cut(self, image: np.ndarray, region: tuple[float, float, float, float], out: np.ndarray) -> np.ndarray:
         left, top, across, down = region
         rows, columns = image.shape[:2]
         width, height = max(1, int(across * columns + 0.5)), max(1, int(down * rows + 0.5))
         left = min(int(left * columns + 0.5), columns - width)
         top = min(int(top * rows + 0.5), rows - height)
-        out_height, out_width = self.preprocess.size
+        out_height, out_width = out.shape[1:]
         return self._resize(image[top : top + height, left : left + width], out_width, out_height)
 
     def _centre(self, image: np.ndarray, resized: tuple[int, int] | None) -> np.ndarray:
@@ -202,7 +231,7 @@ class Transform:
 
 
 def prepare(image: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Turn an RGB image, (H, W, 3) uint8, into one input, (3, height, width) float32, cropped at its centre."""
+    """Turn an RGB image, (H, W, 3) uint8, into one input, (3, height, width) float32, with nothing varied."""
     transform = Transform(preprocess)
     plan = transform.plan(image.shape[1], image.shape[0])
     out = np.empty(preprocess.data_shape, np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ LARGEST_SIZE = 4096
 RGB_MEAN = (123.68, 116.28, 103.53)
 RGB_STD = (58.395, 57.12, 57.375)
 
+FITS = ("crop", "letterbox", "stretch")
 INTERPOLATIONS = ("nearest", "linear", "cubic", "area", "lanczos")
 
 
@@ -28,7 +29,7 @@ class Preprocess:
         (height, width) of the input in pixels, each from 1 to 4096.
     short_side : int or None
         Length in pixels, from 1 to 4096, to which an image's short side is resized before the crop; None crops the
-        image as it is.
+        image as it is. It belongs to the crop: None with another ``fit``.
     mean, std : tuple of float
         What is subtracted from each of the three planes, and then what it is divided by, in units of 0 to 255 and in
         the order of ``channels``. ``std`` is above 0.
@@ -36,6 +37,10 @@ class Preprocess:
         Order of the planes of the input.
     interpolation : str
         How an image is resized: one of ``INTERPOLATIONS``.
+    fit : {"crop", "letterbox", "stretch"}
+        How an image comes to have ``size``. ``crop`` cuts its centre out, and loses the rest. ``letterbox`` scales the
+        whole image, its shape kept, to the largest that fits, places it in the middle and fills the rest with ``mean``,
+        so that the input is 0 there. ``stretch`` scales the whole image without keeping its shape.
 
     Raises
     ------
@@ -49,13 +54,18 @@ class Preprocess:
     std: tuple[float, float, float] = RGB_STD
     channels: str = "rgb"
     interpolation: str = "cubic"
+    fit: str = "crop"
 
     def __post_init__(self) -> None:
         size = _numbers("size", self.size, 2, int)
         if not all(1 <= side <= LARGEST_SIZE for side in size):
             raise _wrong("size", self.size, f"two numbers from 1 to {LARGEST_SIZE}")
         object.__setattr__(self, "size", size)
+        if self.fit not in FITS:
+            raise _wrong("fit", self.fit, " or ".join(map(repr, FITS)))
         if self.short_side is not None:
+            if self.fit != "crop":
+                raise _wrong("short_side", self.short_side, f"null where fit is {self.fit!r}")
             if not _is_int(self.short_side) or not 1 <= self.short_side <= LARGEST_SIZE:
                 raise _wrong("short_side", self.short_side, f"a number from 1 to {LARGEST_SIZE}, or null")
             object.__setattr__(self, "short_side", int(self.short_side))
@@ -90,7 +100,7 @@ class Preprocess:
         Parameters
         ----------
         values : mapping
-            The fields by name, all of them.
+            The fields by name. Without ``fit``, which the first sidecars lack, images are cropped.
 
         Returns
         -------
@@ -99,7 +109,7 @@ class Preprocess:
         Raises
         ------
         MxmlError
-            For a name that is unknown or missing, and for a wrong value.
+            For an unknown name, a missing one, or a wrong value.
         """
         if not isinstance(values, Mapping):
             raise MxmlError(f"preprocess is {values!r}; it should hold names and values")
@@ -107,7 +117,7 @@ class Preprocess:
         for name in values:
             if name not in known:
                 raise MxmlError(f"preprocess holds {name!r}, which is not known; it may hold {', '.join(known)}")
-        missing = [name for name in known if name not in values]
+        missing = [name for name in known if name not in values and name != "fit"]
         if missing:
             raise MxmlError(f"preprocess lacks {', '.join(missing)}")
         return cls(**values)
@@ -120,10 +130,12 @@ class Augment:
     Parameters
     ----------
     rand_crop : bool
-        Whether the crop is taken at a random position instead of the centre.
+        Whether the crop is taken at a random place instead of the centre. With a ``letterbox`` the whole image stays
+        and is placed in the frame at random instead of in the middle; with ``stretch`` there is nothing to move.
     rand_resized_crop : float or None
         The smallest share of the area, above 0 and at most 1, of a random crop with an aspect ratio of 3:4 to 4:3
-        (Szegedy et al., CVPR 2015, section 6). It overrides ``rand_crop``.
+        (Szegedy et al., CVPR 2015, section 6). It overrides ``rand_crop``. With ``letterbox`` or ``stretch`` such a
+        part is cut first, and then fitted as a whole image is.
     rand_mirror : bool
         Whether left and right are swapped, with probability 1/2.
     brightness, contrast, saturation : float
@@ -203,17 +215,17 @@ PRESETS = {
 }
 
 
-def preset(name: str, size: int | Sequence[int] = 224) -> Preprocess:
+def preset(name: str, size: int | Sequence[int] = 224, fit: str = "crop") -> Preprocess:
     """Return a preset for inputs of ``size`` (one side, or height and width).
 
     ``original`` is the multilabel-MXNet script's: short side as long as the crop, ImageNet's RGB mean and std;
-    ``imagenet`` resizes to 256/224 of the crop; ``caffe`` is BGR less (104, 117, 123), not scaled. Raises MxmlError
-    for another name.
+    ``imagenet`` resizes to 256/224 of the crop; ``caffe`` is BGR less (104, 117, 123), not scaled. All of them crop;
+    with another ``fit`` they have no short side. Raises MxmlError for another name or fit.
     """
     if name not in PRESETS:
         raise MxmlError(f"preprocessing preset {name!r} is not known; choose from {', '.join(PRESETS)}")
     sides = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
-    longest = max(_numbers("size", sides, 2, int))
-    values = PRESETS[name].to_dict()
-    values.update(size=sides, short_side=round(longest * 256 / 224) if name == "imagenet" else longest)
-    return Preprocess(**values)
+    height, width = _numbers("size", sides, 2, int)
+    longest = max(height, width)
+    short_side = round(longest * 256 / 224) if name == "imagenet" else longest
+    return replace(PRESETS[name], size=(height, width), short_side=short_side if fit == "crop" else None, fit=fit)

@@ -123,6 +123,7 @@ class Classifier:
         preprocess: Preprocess | None = None,
         label_names: Sequence[str] | str | os.PathLike[str] | None = None,
         image_shape: Sequence[int] | None = None,
+        fit: str | None = None,
         preset: str | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -145,8 +146,11 @@ class Classifier:
             C names, or a file with one name per line. Replaces the sidecar's.
         image_shape : sequence of int, optional
             (3, height, width) of the network's input, in place of the preprocessing's.
+        fit : {"crop", "letterbox", "stretch"}, optional
+            How images of another shape fill the input, in place of the preprocessing's.
         preset : str, optional
-            ``original``, ``imagenet`` or ``caffe``, in place of all of the preprocessing but its size.
+            ``original``, ``imagenet`` or ``caffe``, in place of all of the preprocessing but its size. They crop,
+            unless ``fit`` says otherwise.
         mean, std : sequence of float, optional
             Three numbers each on the scale 0 to 255, in the network's channel order, in place of the preprocessing's.
         channels : str, optional
@@ -164,7 +168,14 @@ class Classifier:
             If an argument has an invalid value.
         """
         model = checkpoint.load(os.fspath(prefix), epoch)
-        given = {"image_shape": image_shape, "preset": preset, "mean": mean, "std": std, "channels": channels}
+        given = {
+            "image_shape": image_shape,
+            "fit": fit,
+            "preset": preset,
+            "mean": mean,
+            "std": std,
+            "channels": channels,
+        }
         if any(value is not None for value in given.values()):
             preprocess = changed_preprocess(preprocess or own_preprocess(model), **given)  # type: ignore[arg-type]
         if isinstance(label_names, (str, os.PathLike)):

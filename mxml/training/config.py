@@ -65,6 +65,9 @@ class TrainConfig:
         beside the list says, else ``images``.
     image_shape : tuple of int
         (channels, height, width) of the network's input.
+    fit : {"crop", "letterbox", "stretch"}
+        How images of another shape fill the input; see ``Preprocess``, and ``Augment`` for what ``rand_crop`` and
+        ``min_area`` (its ``rand_resized_crop``) then do.
     mean, std : tuple of float, optional
         Three numbers each, from 0 to 255, which replace the preset's.
     lr_steps, warmup_epochs : tuple of int, float
@@ -123,6 +126,12 @@ class TrainConfig:
     image_shape: tuple[int, int, int] = setting(
         (3, 224, 224), help="Channels, height and width of the network's input.", check=_network_input
     )
+    fit: str = setting(
+        "crop",
+        help="How images fill the input: crop their centre, letterbox them whole with the channel means around, or "
+        "stretch them.",
+        choices=("crop", "letterbox", "stretch"),
+    )
     preset: str = setting(
         "original", help="Preprocessing: original, imagenet or caffe.", check=_known_preset, metavar="NAME"
     )
@@ -138,10 +147,15 @@ class TrainConfig:
     channels: Optional[str] = setting(
         None, help="The network's channel order.", default_help="the preset's", choices=("rgb", "bgr")
     )
-    rand_crop: bool = setting(True, help="Crop at a random position.")
+    rand_crop: bool = setting(
+        True,
+        help="Crop at a random place; with `fit` letterbox, place the whole image at random; with stretch, nothing.",
+    )
     rand_mirror: bool = setting(True, help="Mirror half of the images.")
     min_area: Optional[float] = setting(
-        None, help="Crop a random region of at least this share of the image's area, and resize it.", check=share
+        None,
+        help="Crop a random part of at least this share of the image's area, and scale it, as `fit` says.",
+        check=share,
     )
     jitter: float = setting(
         0.0, help="Change brightness, contrast and saturation by up to this share.", check=below_one

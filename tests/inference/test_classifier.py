@@ -242,6 +242,18 @@ def test_preprocessing_and_names_can_be_replaced_one_by_one(made, tmp_path):
     assert Classifier.load(prefix, image_shape=(3, 64, 96)).preprocess == Preprocess((64, 96), 72)
     assert Classifier.load(prefix, preset="caffe").preprocess == preset("caffe", (32, 32))
     assert Classifier.load(prefix, mean=(1, 2, 3), channels="bgr").preprocess.mean == (1, 2, 3)
+    letterbox = Classifier.load(prefix, fit="letterbox").preprocess
+    assert letterbox == Preprocess((32, 32), None, fit="letterbox")
+    assert Classifier.load(prefix, fit="crop").preprocess == Preprocess((32, 32), 36), "as it was"
+    assert Classifier.load(prefix, fit="stretch", image_shape=(3, 64, 96)).preprocess == Preprocess(
+        (64, 96), None, fit="stretch"
+    )
+    # What is given in Python takes the sidecar's place, and can be changed like it.
+    back = Classifier.load(prefix, preprocess=letterbox, fit="crop", image_shape=(3, 40, 30)).preprocess
+    assert back == Preprocess((40, 30), 40)
+    assert Classifier.load(prefix, preprocess=letterbox, std=(1, 1, 1)).preprocess.fit == "letterbox"
+    assert Classifier.load(prefix, fit="letterbox", preset="caffe").preprocess == preset("caffe", 32, "letterbox")
+    assert Classifier.load(prefix, preprocess=letterbox, preset="imagenet").preprocess == preset("imagenet", 32)
     assert Classifier.load(prefix, label_names=["a", "b", "c"]).label_names == ("a", "b", "c")
     (tmp_path / "names.txt").write_text("x\ny\nz\n")
     assert Classifier.load(prefix, label_names=tmp_path / "names.txt").label_names == ("x", "y", "z")
@@ -249,6 +261,8 @@ def test_preprocessing_and_names_can_be_replaced_one_by_one(made, tmp_path):
         Classifier.load(prefix, label_names=["a", "b"])
     with pytest.raises(SettingError, match="`preset` nonsense: should be one of original, imagenet, caffe"):
         Classifier.load(prefix, preset="nonsense")
+    with pytest.raises(SettingError, match="`fit` pad: should be one of crop, letterbox, stretch"):
+        Classifier.load(prefix, fit="pad")
     with pytest.raises(SettingError, match="`image_shape` 1,32,32: should be 3,HEIGHT,WIDTH"):
         Classifier.load(prefix, image_shape=(1, 32, 32))
 
