@@ -46,7 +46,7 @@ def command(
     with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)
         predictions = classifier.predict(
-            expand_inputs(inputs, progress.note) if inputs else None,
+            expand_inputs(inputs, progress) if inputs else None,
             threshold=merged_thresholds(threshold),
             top_k=top_k,
             batch_size=batch_size,

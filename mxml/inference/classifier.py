@@ -227,7 +227,7 @@ class Classifier:
         """
         _check_counts(batch_size, top_k, threads)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
-        stream = InputStream(self._validation_images() if inputs is None else inputs, progress.note)
+        stream = InputStream(self._validation_images() if inputs is None else inputs, progress)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
         return self._predictions(stream, batches, thresholds, top_k, threshold is None, progress)
 

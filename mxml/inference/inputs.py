@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Union
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageContent
 from mxml.data.image_stream import StreamItem
 from mxml.errors import ImageError, MxmlError
-from mxml.progress import SILENT
+from mxml.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,16 +30,16 @@ _NAMES = "an image, a folder or a pattern such as 'photos/*.jpg'"
 _WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB order, or images of Pillow"
 
 
-def expand_inputs(inputs: Iterable[str], note: Callable[[str], None] = SILENT.note) -> list[str]:
+def expand_inputs(inputs: Iterable[str], progress: Progress = SILENT) -> list[str]:
     """Return image paths in the order named; a folder gives the images below it, a pattern what it matches, sorted.
 
     A file is taken as it is, whatever its name; in folders, suffixes tell images, and hidden ones are passed over. A
-    pattern's ``**`` stands for any folders. ``note`` is told of files in a folder that are images of another format.
-    Raises MxmlError for an input that gives no image.
+    pattern's ``**`` stands for any folders. A note says where files in a folder are images of another
+    format. Raises MxmlError for an input that gives no image.
     """
     paths = []
     for entry in inputs:
-        found = _files(entry, note)
+        found = _files(entry, progress)
         if found == [entry] and not os.path.exists(entry):
             raise MxmlError(f"{entry or repr(entry)}: is not there, should be {_NAMES}")
         paths += found
@@ -54,14 +54,14 @@ class InputStream:
     they are reached, and are called by their position: ``image 0``, ``image 1``, ... ``faults`` has, by position, what
     is wrong with images of Pillow that it could not load; nothing else is opened here.
 
-    ``note`` is told of files in a folder that are images of another format. Raises MxmlError for a folder or pattern
-    that gives no image, and TypeError for what is no image.
+    A note says where files in a folder are images of another format. Raises MxmlError for a folder or pattern that
+    gives no image, and TypeError for what is no image.
     """
 
-    def __init__(self, inputs: Inputs, note: Callable[[str], None] = SILENT.note):
+    def __init__(self, inputs: Inputs, progress: Progress = SILENT):
         self.count: int | None = None
         self.faults: dict[int, ImageError] = {}
-        self._entries: Iterable[OneInput] = _flat(inputs, note)
+        self._entries: Iterable[OneInput] = _flat(inputs, progress)
         if isinstance(inputs, ImageList):
             self.count = len(inputs)
         elif _is_one(inputs) or (isinstance(inputs, (list, tuple)) and all(map(_is_one, inputs))):
@@ -102,21 +102,21 @@ def _is_pillow(value: object) -> bool:
     return module is not None and isinstance(value, module.Image)
 
 
-def _flat(inputs: Inputs, note: Callable[[str], None]) -> Iterator[OneInput]:
+def _flat(inputs: Inputs, progress: Progress) -> Iterator[OneInput]:
     if isinstance(inputs, (str, os.PathLike)):
-        yield from _files(os.fspath(inputs), note)
+        yield from _files(os.fspath(inputs), progress)
     elif isinstance(inputs, ImageList):
         yield from (inputs.path(position) for position in range(len(inputs)))
     elif _is_one(inputs):
         yield inputs  # type: ignore[misc]
     elif isinstance(inputs, Iterable):
         for entry in inputs:
-            yield from _flat(entry, note)  # type: ignore[arg-type]
+            yield from _flat(entry, progress)  # type: ignore[arg-type]
     else:
         raise TypeError(f"expected images, got {type(inputs).__name__}: {_WANTED}")
 
 
-def _files(entry: str, note: Callable[[str], None]) -> list[str]:
+def _files(entry: str, progress: Progress) -> list[str]:
     """Return the files that a name stands for: itself unless it is a folder or a pattern."""
     if os.path.isdir(entry):
         names, passed_over = look_for_images(Path(entry))
@@ -125,7 +125,7 @@ def _files(entry: str, note: Callable[[str], None]) -> list[str]:
         if passed_over:
             problem += f"; {passed_over} files are of formats that are not read"
             if found:
-                note(f"{entry}: {passed_over} files are passed over: their formats are not read")
+                progress.note(f"{entry}: {passed_over} files are passed over: their formats are not read")
     elif glob.has_magic(entry) and not os.path.exists(entry):
         found = sorted(path for path in glob.glob(entry, recursive=True) if os.path.isfile(path))
         problem = f"no file matches, should be {_NAMES}"

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mxml.data.formats import FORMATS, KEEPING_INDEX, Format, by_name, multi_hot_lst, rec_file
+from mxml.data.formats import FORMATS, HOLDING_IMAGES, KEEPING_INDEX, Format, by_name, multi_hot_lst, rec_file
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import LABEL_NAMES_FILE, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.list_root import RECORD, format_record
 from mxml.errors import ListError
+from mxml.progress import SILENT, Progress
 from mxml.staging import staged
 
 
@@ -31,7 +33,9 @@ class Converted:
     notes: tuple[str, ...]
 
 
-def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -> Converted:
+def convert(
+    sources: LabelSources, to: str, out: Path, *, force: bool = False, progress: Progress = SILENT
+) -> Converted:
     """Read sources as one set and write it to ``out`` in the format called ``to``.
 
     All files appear or none; the first ``.lst`` in a folder leaves its image folder in ``lists.json`` there. Images,
@@ -39,7 +43,7 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
     faults in a source, for what the format cannot hold, and for files with other content there, unless ``force``.
     """
     format = by_name(to)
-    labelled, formats = sources.read()
+    labelled, formats = sources.read(progress=progress)
     if out.name in ("", ".", ".."):
         raise ListError(f"{out}: is no name of a file or folder to write")
     if out.name.lower() == LABEL_NAMES_FILE:
@@ -50,12 +54,20 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
     if os.path.realpath(out) in map(os.path.realpath, sources.paths):
         raise ListError(f"{out}: is to be read, and would be written over; `out` should name another file")
     with staged(out.parent, force) as staging:
-        format.write(labelled, staging.path / out.name, sources.options)
+        _write(format, labelled, staging.path / out.name, sources.options, progress)
         _refuse_other_names(label_names_file(staging.path), out)
         if format is multi_hot_lst and not (out.parent / RECORD).exists():
             (staging.path / RECORD).write_bytes(format_record(Path(labelled.images.root), out.parent))
     notes = (*labelled.notes, *_index_notes(labelled.images, format, out))
     return Converted(labelled, formats, staging.files, notes)
+
+
+def _write(format: Format, labelled: LabelledImages, target: Path, options: FormatOptions, progress: Progress) -> None:
+    for holding in HOLDING_IMAGES:
+        if holding is format:
+            holding.write(labelled, target, options, progress)
+            return
+    format.write(labelled, target, options)
 
 
 def _index_notes(images: ImageList, format: Format, out: Path) -> tuple[str, ...]:

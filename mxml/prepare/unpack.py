@@ -37,7 +37,7 @@ def unpack_sources(sources: LabelSources, *, progress: Progress = SILENT) -> tup
     """
     records = [path for path in sources.paths if path.suffix.lower() in rec_file.SUFFIXES]
     if records:
-        sources.read()
+        sources.read(progress=progress)
     roots = (sources.root or rec_file.default_root(path) for path in records)
     return tuple(unpack_images(path, root, progress=progress) for path, root in zip(records, roots))
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from mxml.errors import CheckpointError, SettingError, StorageError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
+from mxml.progress import Progress
 from mxml.training.config import TrainConfig
 
 
-def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool, resume: bool) -> None:
+def check_room(config: TrainConfig, progress: Progress, *, force: bool, resume: bool) -> None:
     """Refuse to write over what is at the prefix of a new run.
 
     ``force`` lets a run be replaced; one that finished no epoch holds nothing to lose, and needs no force. ``resume``
@@ -32,7 +32,7 @@ def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool,
             )
         return
     if _has_no_checkpoint(config.prefix):
-        note(f"{files.sidecar}: is of a run that finished no epoch; the new run replaces it")
+        progress.note(f"{files.sidecar}: is of a run that finished no epoch; the new run replaces it")
         return
     raise CheckpointError(
         f"{taken[0]}: is there already; go on with `resume`, replace it with `force`, or choose another `prefix`"

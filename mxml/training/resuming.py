@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from mxml.errors import CheckpointError, MxmlError
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
 from mxml.model.trusted_paths import require_trusted, require_trusted_root
+from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training.config import TrainConfig, resumed
@@ -34,7 +35,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note: Callable[[str], None]) -> TrainConfig:
+def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], progress: Progress) -> TrainConfig:
     """Return the settings of the run at the prefix with what ``given`` may change.
 
     Raises MxmlError that names a setting which may not, and TrainingError for a run that diverged.
@@ -45,13 +46,13 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
-    config = _trusted(config, sidecar, given, files.folder, note)
+    config = _trusted(config, sidecar, given, files.folder, progress)
     if sidecar.diverged is not None:
         raise still_diverged(config, sidecar)
     now = {**versions(), "device": config.device}
     for name, before in {**sidecar.versions, "device": saved.device}.items():
         if name in ("mxnet", "threads", "device") and before != now[name]:
-            note(
+            progress.note(
                 f"the run began with {name} {before} and goes on with {name} {now[name]}: its parameters will differ "
                 "by rounding"
             )
@@ -59,7 +60,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
 
 
 def _trusted(
-    config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], folder: str, note: Callable[[str], None]
+    config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], folder: str, progress: Progress
 ) -> TrainConfig:
     """Return the settings once the paths in them that only the sidecar names may be opened, see ``trusted_paths``."""
     for name, what in (("train", "the run's training list"), ("val", "the run's validation list")):
@@ -80,7 +81,9 @@ def _trusted(
         except CheckpointError as error:
             raise CheckpointError(f"{error}; name it as `labels`") from error
     if config.allow_absolute and "allow_absolute" not in given:
-        note("the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`")
+        progress.note(
+            "the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`"
+        )
         return dataclasses.replace(config, allow_absolute=False)
     return config
 

@@ -21,7 +21,7 @@ from mxml.inference.scores import Scores, collect
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
-from mxml.progress import Progress
+from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
 from mxml.training import divergence, saving, starting_point
 from mxml.training.bound_module import BoundModule
@@ -133,6 +133,9 @@ class Run:
             ) as val_batches,
         ):
             module, point = self._start(train_batches)
+            if isinstance(self.progress, ConsoleProgress):
+                # Not before: a run that is refused should leave everything as it was.
+                self.progress.begin_log()
             epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(point.totals)
             schedule = Schedule(
                 config.lr_schedule,
@@ -153,11 +156,11 @@ class Run:
 
     def _start(self, batches: Batches) -> tuple[BoundModule, StartingPoint]:
         """Return a module, and where it goes on; what begins at the pretrained network leaves symbol and sidecar."""
-        config, note = self.config, self.progress.note
-        point = None if self.is_new else starting_point.of_run(config, self.sidecar, note)
+        config = self.config
+        point = None if self.is_new else starting_point.of_run(config, self.sidecar, self.progress)
         if point is None:
             point = starting_point.of_pretrained(config, len(self.data.label_names))
-        note(point.message)
+        self.progress.note(point.message)
         module = BoundModule(
             point.symbol,
             point.arg_params,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mxml.model import checkpoint, params_file, symbols
 from mxml.model.layers import Network
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.progress import Progress
 from mxml.runtime.types import NDArray, Symbol
 from mxml.training.config import TrainConfig
 
@@ -43,10 +44,10 @@ def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     return StartingPoint(message, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
 
 
-def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -> StartingPoint | None:
+def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> StartingPoint | None:
     """Return where the run at the prefix stopped: its pause, else its newest whole epoch; None if it has neither.
 
-    Files that are damaged are named by ``note`` and passed over. Raises CheckpointError for a replaced symbol.
+    Files that are damaged are named in notes and passed over. Raises CheckpointError for a replaced symbol.
     """
     prefix, pause = config.prefix, sidecar.pause
     faults: list[str] = []
@@ -58,7 +59,7 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
         faults.append(fault)
     record, more = checkpoint.newest_whole_epoch(prefix, sidecar)
     for fault in faults + more:
-        note(f"{fault}; going back to the newest whole checkpoint")
+        progress.note(f"{fault}; going back to the newest whole checkpoint")
     if record is None:
         return None
     paths = RunFiles(prefix).params(record.epoch), RunFiles(prefix).states(record.epoch)

@@ -30,6 +30,7 @@ from mxml.data.formats.options import FormatOptions
 from mxml.data.label_names import LABEL_NAMES_FILE
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
+from mxml.progress import SILENT, Progress
 
 _ENTRIES_LOOKED_AT = 10_000
 _FOLDERS_LOOKED_INTO = 200
@@ -63,6 +64,15 @@ class Format(Protocol):
         """
 
 
+class ImageFormat(Format, Protocol):
+    """A format that holds the images themselves, so that writing it takes long."""
+
+    def write(
+        self, labelled: LabelledImages, target: Path, options: FormatOptions, progress: Progress = SILENT
+    ) -> None:
+        """Write a set as ``Format.write`` does, and tell ``progress``."""
+
+
 # Asked in this order: a format that others could be taken for comes after them.
 FORMATS: tuple[Format, ...] = (
     voc_tree,
@@ -79,6 +89,9 @@ FORMATS: tuple[Format, ...] = (
     folder_names,
 )
 
+
+HOLDING_IMAGES: tuple[ImageFormat, ...] = (rec_file, folder_names)
+"""The formats that hold the images themselves."""
 
 KEEPING_INDEX: tuple[Format, ...] = (rec_file, single_label_lst, multi_hot_lst)
 """The formats that hold the index numbers of a list; the images of the others count from 0."""

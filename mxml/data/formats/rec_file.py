@@ -25,6 +25,7 @@ from mxml.data.record_file import (
     record_place,
 )
 from mxml.errors import SHOWN_FAULTS, Faults, ListError
+from mxml.progress import SILENT, Progress
 from mxml.text import counted
 
 NAME = "rec"
@@ -169,7 +170,7 @@ def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, pa
 # ---- writing
 
 
-def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions, progress: Progress = SILENT) -> None:
     """Pack the image files as they are, with all their labels, into NAME.rec; write NAME.idx, NAME.lst and labels.txt.
 
     The images' ids are their index where it can be that, and else count from 0. Raises ListError, before anything is
@@ -189,14 +190,16 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
     ids = record_ids(images)
     listed = format_lst(ImageList(ids, images.labels, images.root, images.name_bytes, images.name_offsets))
     names = format_label_names(labelled.label_names)
-    _check_files(images)
+    _check_files(images, progress)
     mx = load_mxnet()
     try:
+        progress.start(len(images), "packing images")
         writer = mx.recordio.MXIndexedRecordIO(str(target.with_suffix(".idx")), str(target), "w")
         try:
             for position, number in enumerate(ids.tolist()):
                 record = pack_image(number, images.labels[position], read_file(images.path(position)))
                 writer.write_idx(number, record)
+                progress.advance()
         finally:
             writer.close()
     except mx.base.MXNetError as error:
@@ -215,13 +218,15 @@ def record_ids(images: ImageList) -> np.ndarray:
     return ids if len(np.unique(ids)) == len(ids) and ids.min() >= 0 else np.arange(len(images))
 
 
-def _check_files(images: ImageList) -> None:
+def _check_files(images: ImageList, progress: Progress) -> None:
     """Raise ListError for image files that are missing, cannot be read or are too large to be packed."""
     from mxml.images.decode import Limits
 
     most = min(Limits().max_bytes, MAX_RECORD_BYTES - len(pack_image(0, images.labels[0], b"")))
     faults = Faults()
+    progress.start(len(images), "looking for the images")
     for position in range(len(images)):
+        progress.advance()
         path = images.path(position)
         try:
             status = os.stat(path)

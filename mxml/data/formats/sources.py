@@ -11,6 +11,7 @@ from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
 from mxml.errors import ListError, SettingError
+from mxml.progress import SILENT, Progress, note_reading
 from mxml.text import counted, shown
 
 
@@ -39,7 +40,9 @@ class LabelSources:
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths))
 
-    def read(self, outputs: Container[str] = ()) -> tuple[LabelledImages, tuple[Format, ...]]:
+    def read(
+        self, outputs: Container[str] = (), progress: Progress = SILENT
+    ) -> tuple[LabelledImages, tuple[Format, ...]]:
         """Read all sources as one set; return it, and the format of each source.
 
         ``outputs`` are the real paths of files that are written from the set, as ``recognise`` takes them. Raises
@@ -53,6 +56,8 @@ class LabelSources:
         options = self.options
         if self.classes_file is not None:
             options = replace(options, classes=tuple(read_label_names(self.classes_file)))
+        for path in self.paths:
+            note_reading(progress, path)
         parts = [(str(path), format.read(path, root, options)) for format, path in zip(formats, self.paths)]
         labelled = merge(parts)
         if options.classes is not None:
