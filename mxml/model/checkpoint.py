@@ -183,7 +183,6 @@ def _fault(path: str, stamp: Stamp | None) -> str:
 
 def _no_such_checkpoint(prefix: str) -> str:
     folder, name = os.path.split(prefix)
-    suffix = "-symbol.json"
     missing = f"{RunFiles(prefix).symbol}: is not there"
     typed, epoch = RunFiles.parse(prefix)
     if typed.prefix != prefix and os.path.exists(typed.symbol):
@@ -191,7 +190,7 @@ def _no_such_checkpoint(prefix: str) -> str:
             "" if epoch is None else f", its epoch {epoch}"
         )
     try:
-        others = [entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix)]
+        others = RunFiles.prefixes_in(folder)
     except OSError:
         return f"{missing}, nor is its folder"
     # The nearest first; of equally near ones the first by name.
@@ -200,7 +199,7 @@ def _no_such_checkpoint(prefix: str) -> str:
     return (
         f"{missing}; the nearest prefixes that are: {found}"
         if others
-        else f"{missing}, nor any other PREFIX{suffix} in its folder"
+        else f"{missing}, nor any other {RunFiles('PREFIX').symbol} in its folder"
     )
 
 

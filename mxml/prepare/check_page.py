@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +22,6 @@ import numpy as np
 from mxml import atomic
 from mxml.prepare.check import CheckReport
 from mxml.prepare.findings import ERRORS, WARNINGS, Finding
-from mxml.prepare.fixed_lists import make_folder_of
 from mxml.prepare.page_pictures import duplicate_groups, label_samples, thumbnails
 from mxml.prepare.size_chart import size_chart
 from mxml.progress import SILENT, Progress
@@ -94,7 +94,7 @@ def format_page(report: CheckReport, progress: Progress = SILENT) -> str:
 
 def write_page(report: CheckReport, path: str, progress: Progress = SILENT) -> None:
     """Write the page to a file, whose folder is made; raise StorageError where it cannot be written."""
-    make_folder_of(path)
+    atomic.make_folder(os.path.dirname(path))
     atomic.write_text(path, format_page(report, progress))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mxml.errors import ImageError
-from mxml.images.decode import decode_reduced, read_file
+from mxml.images.decode import decode_reduced, largest_reduction, read_file
 from mxml.prepare.check import CheckReport
 from mxml.prepare.checked_lists import DuplicateGroup, Entry
 from mxml.progress import SILENT, Progress
@@ -150,4 +150,4 @@ def _thumbnail(path: str) -> Thumbnail:
 
 
 def _thumbnail_reduction(width: int, height: int) -> int:
-    return next((step for step in (8, 4, 2) if max(width, height) >= step * THUMBNAIL_SIDE), 1)
+    return largest_reduction(max(width, height) / THUMBNAIL_SIDE)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from mxml.errors import CheckpointError, SettingError, StorageError
+from mxml import atomic
+from mxml.errors import CheckpointError, SettingError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.progress import Progress
@@ -47,10 +47,7 @@ def make_room(prefix: str) -> None:
     files = RunFiles(prefix)
     if os.path.exists(files.sidecar):
         checkpoint.discard_run(prefix)
-    try:
-        Path(files.folder or ".").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{files.folder}: cannot be made ({error.strerror}); choose another `prefix`") from error
+    atomic.make_folder(files.folder, "`prefix`")
 
 
 def _has_no_checkpoint(prefix: str) -> bool:

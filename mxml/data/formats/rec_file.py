@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import class_table, column_names, holds_class_numbers, without_repeats
-from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rec_names import Listed, named_records, read_listed
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import format_label_names, label_names_file
@@ -31,8 +31,6 @@ from mxml.text import counted
 NAME = "rec"
 TITLE = "RecordIO file of images and labels"
 SUFFIXES: tuple[str, ...] = (".rec",)
-
-default_root = images_folder
 
 _BLOCK_BYTES = 4 << 20
 

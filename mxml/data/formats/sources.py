@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mxml.data.formats import Format, by_name, recognise, require_there
+from mxml.data.formats import Format, by_name, default_root, recognise, require_there
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
@@ -72,7 +72,7 @@ class LabelSources:
     def _root(self, formats: tuple[Format, ...]) -> Path:
         if self.root is not None:
             return self.root
-        roots = {format.default_root(path) for format, path in zip(formats, self.paths)}
+        roots = {default_root(format, path) for format, path in zip(formats, self.paths)}
         if len(roots) > 1:
             raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; `root` says where all are")
         return roots.pop()
