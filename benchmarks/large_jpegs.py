@@ -40,7 +40,7 @@ def measure(folder: Path, full: bool) -> dict[str, float]:
     from mxml.images.transforms import Augment, preset
 
     if full:
-        network_input._reduction = lambda scale: 1
+        network_input.largest_reduction = lambda scale: 1
     names = sorted(path.name for path in folder.glob("*.jpg"))
     images = ImageList.from_rows(names, np.zeros((len(names), 1)), str(folder))
     augment = Augment(rand_crop=True, rand_mirror=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from mxml import Classifier, Prediction
+from mxml.model.run_files import RunFiles
 from mxml.prepare.check import check_lists
 from mxml.prepare.check_page import format_page
 from mxml.training.curves import plot_history
@@ -35,7 +36,7 @@ PAGE_WIDTH, PAGE_HEIGHT = 1100, 1500
 
 def draw_curves(prefix: str, best_epoch: int | None) -> None:
     """Draw the run's history."""
-    with open(f"{prefix}-history.csv", encoding="utf-8", newline="") as file:
+    with open(RunFiles(prefix).history, encoding="utf-8", newline="") as file:
         plot_history(list(csv.DictReader(file)), DOCS / "curves.png", best_epoch)
 
 

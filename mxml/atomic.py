@@ -50,6 +50,14 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
+def make_folder(folder: str | os.PathLike[str], other: str = "folder") -> None:
+    """Make a folder to write into, and those above it. Raises StorageError, which advises another ``other``."""
+    try:
+        os.makedirs(folder or ".", exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror or error}); choose another {other}") from error
+
+
 def _sync_folder(folder: Path) -> None:
     # A rename is only durable once its folder is on disk; some file systems refuse to open a folder for that.
     with contextlib.suppress(OSError):

@@ -7,6 +7,7 @@
     ├── ListError             a label list or label-name file; may hold many faults, each ``file:line: ...``
     ├── ImageError            an image that cannot be read; ``path``, ``reason`` and ``kind``
     ├── ModelError            a symbol or parameter file that cannot be used, or does not fit
+    │   └── NotFiniteError    what a network computes is not finite
     ├── CheckpointError       a checkpoint that is missing, damaged or not mxml's
     ├── StorageError          a file or folder that cannot be written
     ├── DeviceError           a device that is absent, that MXNet cannot drive, or whose memory is not enough
@@ -36,7 +37,7 @@ class SettingError(MxmlError):
 
     def __init__(self, setting: str, value: Any, wanted: str):
         self.setting = setting
-        super().__init__(f"`{setting}` {_as_text(value)}: should be {wanted}")
+        super().__init__(f"`{setting}` {as_text(value)}: should be {wanted}")
 
 
 class ListError(MxmlError):
@@ -116,6 +117,10 @@ class ModelError(MxmlError):
     """A symbol or parameter file cannot be used, or the two do not fit each other."""
 
 
+class NotFiniteError(ModelError):
+    """A network's output is not finite: its training diverged, or its parameters are damaged."""
+
+
 class CheckpointError(MxmlError):
     """A checkpoint is missing, damaged, or was not written by mxml."""
 
@@ -144,9 +149,10 @@ class Interrupted(MxmlError):
         super().__init__(message)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a setting's value as messages show it, and as a person would type it."""
     if value is None or value == ():
         return "none"
     if isinstance(value, (tuple, list)):
-        return ",".join(map(_as_text, value))
+        return ",".join(map(as_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

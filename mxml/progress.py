@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from mxml.text import printable
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-# Where no bar can be drawn, a line says how far a part has come: first after so many seconds, then every so many.
+# Where no bar can be drawn, a line says how far a part has come: first after so many seconds, then every so many. A
+# part of very many images says its name as it starts, since it may be long until the first of them is done.
 _FIRST_LINE = 2.0
 _NEXT_LINES = 10.0
+_MANY_IMAGES = 10_000
+_LARGE_BYTES = 64 << 20
 
 
 class Progress(Protocol):
@@ -49,18 +53,26 @@ SILENT: Progress = _Silent()
 """Ignores everything."""
 
 
+def note_reading(progress: Progress, path: str | os.PathLike[str]) -> None:
+    """Note that a file of labels is being read, where it is so large that a person would wonder what takes so long."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode) and status.st_size >= _LARGE_BYTES:
+            progress.note(f"reading {os.fspath(path)} ({status.st_size >> 20:,} MiB)")
+
+
 class ConsoleProgress:
     """Shows a task on stderr: a bar with rate and time left on a terminal, else a line every few seconds.
 
-    With ``log_path``, notes are also added to that file with the time, from the first ``start`` on: a task that never
-    starts leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
+    With ``log_path``, notes are also added to that file with the time, once ``begin_log`` was called: a task that is
+    refused leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
     ``wording`` changes the text of notes. Raises StorageError for a log that cannot be written.
     """
 
     def __init__(self, log_path: str | None = None, wording: Callable[[str], str] = str):
         self._log_path = log_path
         self._wording = wording
-        self._started = False
+        self._logging = False
         self._unwritten: list[str] = []
         self._bar: tqdm[Any] | None = None
         self._part: _Part | None = None
@@ -82,8 +94,6 @@ class ConsoleProgress:
         from tqdm import tqdm
 
         self._end_part()
-        self._started = True
-        self._write_log()
         stream = _stream()
         if stream.isatty():
             self._bar = tqdm(
@@ -98,6 +108,8 @@ class ConsoleProgress:
             )
         else:
             self._part = _Part(what, total, done)
+            if total - done >= _MANY_IMAGES:
+                self._write(self._part.line())
 
     def advance(self, count: int = 1, detail: str = "") -> None:
         """Advance the bar."""
@@ -108,16 +120,14 @@ class ConsoleProgress:
         elif self._part is not None:
             line = self._part.advance(count, detail)
             if line:
-                _stream().write(f"{printable(line)}\n")
-                _stream().flush()
+                self._write(line)
 
     def note(self, text: str) -> None:
         """Print and log one line."""
         text = printable(self._wording(text))
         self.log(text)
         with self.bar_hidden():
-            _stream().write(f"{text}\n")
-            _stream().flush()
+            self._write(text)
 
     @contextlib.contextmanager
     def bar_hidden(self) -> Iterator[None]:
@@ -127,18 +137,28 @@ class ConsoleProgress:
         with tqdm.external_write_mode(file=_stream()):
             yield
 
+    @staticmethod
+    def _write(line: str) -> None:
+        _stream().write(f"{printable(line)}\n")
+        _stream().flush()
+
     def _end_part(self) -> None:
         self._part = None
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
+    def begin_log(self) -> None:
+        """Write the log from now on, and first what it has missed."""
+        self._logging = True
+        self._write_log()
+
     def log(self, text: str) -> None:
         """Add one line only to the log."""
         if self._log_path is None:
             return
         self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        if self._started:
+        if self._logging:
             self._write_log()
 
     def _write_log(self) -> None:
@@ -168,7 +188,11 @@ class _Part:
         if now < self._due or self._done >= self._total:
             return ""
         self._due = now + _NEXT_LINES
-        return f"{self._what}: {self._done:,} of {self._total:,} images" + (f", {detail}" if detail else "")
+        return self.line() + (f", {detail}" if detail else "")
+
+    def line(self) -> str:
+        """Return how far the part is."""
+        return f"{self._what}: {self._done:,} of {self._total:,} images"
 
 
 def _stream() -> TextIO:

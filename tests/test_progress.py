@@ -34,6 +34,9 @@ def test_a_terminal_gets_a_bar_and_notes_are_lines_everywhere(monkeypatch, tmp_p
         progress.log("mxml train")
         progress.note("before")
         assert not log.exists()
+        progress.start(64, "looking")
+        assert not log.exists()
+        progress.begin_log()
         progress.start(64, "epoch 1/2", 16)
         progress.advance(32, "loss 0.5000")
         progress.note("two\nlines")
@@ -58,6 +61,7 @@ def test_without_a_terminal_a_line_says_how_far_it_is_within_seconds(monkeypatch
         progress.start(50, "validation")
         progress.advance(50)
     assert screen.getvalue().splitlines() == [
+        "epoch 1/2: 0 of 100,000 images",
         "epoch 1/2: 2,000 of 100,000 images, loss 0.3",
         "epoch 1/2: 4,000 of 100,000 images, loss 0.14",
     ]
@@ -67,7 +71,7 @@ def test_the_log_ends_with_the_error_of_a_run_that_began(tmp_path):
     for name in ("never", "began"):
         with pytest.raises(ValueError), ConsoleProgress(str(tmp_path / name)) as progress:
             if name == "began":
-                progress.start(64, "epoch 1/2")
+                progress.begin_log()
             raise ValueError("wrong")
     assert os.listdir(tmp_path) == ["began"]
     assert (tmp_path / "began").read_text().endswith(" ValueError: wrong\n")

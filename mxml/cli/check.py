@@ -80,11 +80,11 @@ def command(
         report = check_lists(
             lists, root or None, labels, allow_absolute=allow_absolute, threads=decode_threads, progress=progress
         )
-    written = write_fixed(report, fixed)
-    if html:
-        from mxml.prepare.check_page import write_page
+        written = write_fixed(report, fixed)
+        if html:
+            from mxml.prepare.check_page import write_page
 
-        write_page(report, html)
+            write_page(report, html, progress)
     if as_json:
         fixes = [fix.to_dict() for fix in written]
         click.echo(json.dumps({**report.to_dict(), "fixed": fixes, "html": html}, allow_nan=False))

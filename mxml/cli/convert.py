@@ -10,6 +10,7 @@ import click
 
 from mxml.cli.source_options import FORMAT_NAMES, read_options, source_options, warn
 from mxml.cli.wording import with_options
+from mxml.progress import ConsoleProgress
 from mxml.text import counted, printable
 
 
@@ -32,7 +33,8 @@ def convert(sources: tuple[Path, ...], to: str, out: Path, force: bool, as_json:
     from mxml.prepare.convert import convert
 
     labels = read_options(sources, **source)
-    converted = convert(labels, to, out, force=force)
+    with ConsoleProgress(wording=with_options) as progress:
+        converted = convert(labels, to, out, force=force, progress=progress)
     labelled = converted.labelled
     warn(converted.notes)
     if as_json:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.tables import table
 from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
-from mxml.text import printable
 
 if TYPE_CHECKING:
     from mxml.inference.evaluation import Evaluation
@@ -84,17 +84,12 @@ _SHOWN = (
 def _print(evaluation: Evaluation) -> None:
     metrics = evaluation.to_dict()
     click.echo(f"{metrics['samples']:,} images")
-    for name, text in _SHOWN:
-        click.echo(f"{text:18} {_number(metrics[name])}")
-    names = [printable(entry["name"]) for entry in metrics["per_class"]]
-    width = max(len("label"), *map(len, names))
-    click.echo(f"\n{'label':{width}}  present  predicted      AP  precision  recall      F1")
-    for name, entry in zip(names, metrics["per_class"]):
-        click.echo(
-            f"{name:{width}}  {entry['positives']:7}  {entry['predicted']:9}"
-            f"  {_number(entry['AP']):>6}  {_number(entry['precision']):>9}"
-            f"  {_number(entry['recall']):>6}  {_number(entry['F1']):>6}"
-        )
+    overall = [(text, _number(metrics[name])) for name, text in _SHOWN]
+    rows = [("label", "present", "predicted", "AP", "precision", "recall", "F1")]
+    for entry in metrics["per_class"]:
+        shares = (_number(entry[name]) for name in ("AP", "precision", "recall", "F1"))
+        rows.append((entry["name"], f"{entry['positives']:,}", f"{entry['predicted']:,}", *shares))
+    click.echo("\n".join([*table(overall), "", *table(rows)]))
 
 
 def _number(value: float | None) -> str:

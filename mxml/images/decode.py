@@ -223,6 +223,11 @@ def _decode_bgr(data: bytes, header: Header, path: str) -> np.ndarray:
     return _plain_bgr(imdecode(data, cv2.IMREAD_UNCHANGED, header, path), header.format == "TIFF")
 
 
+def largest_reduction(scale: float) -> int:
+    """Return the largest of 8, 4, 2 and 1 by which an image ``scale`` times too large can be reduced."""
+    return next((factor for factor in (8, 4, 2) if scale >= factor), 1)
+
+
 def reduced(image: np.ndarray, reduction: int) -> np.ndarray:
     """Return an image averaged over blocks of ``reduction`` x ``reduction`` pixels; those at its end make no block."""
     if reduction == 1:

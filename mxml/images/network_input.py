@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mxml.images.decode import reduced
+from mxml.images.decode import largest_reduction, reduced
 from mxml.images.transforms import Augment, Preprocess
 from mxml.runtime.imports import load_cv2
 
@@ -95,15 +95,17 @@ class Transform:
         elif augment.rand_crop:
             region = self._random_crop(width, height, draws)
         else:
-            reduction = _reduction(min(width, height) / short) if short else 1
+            reduction = largest_reduction(min(width, height) / short) if short else 1
             return Plan(reduction, None, _short_resized(width, height, short), mirror, draws)
         out_height, out_width = self.preprocess.size
         if self._boxes:
             across, down = region[2] * width, region[3] * height
             scale = max(across / out_width, down / out_height)
-            return Plan(_reduction(scale), region, None, mirror, draws, self._box(across / scale, down / scale, draws))
+            return Plan(
+                largest_reduction(scale), region, None, mirror, draws, self._box(across / scale, down / scale, draws)
+            )
         scale = min(region[2] * width / out_width, region[3] * height / out_height)
-        return Plan(_reduction(scale), region, None, mirror, draws)
+        return Plan(largest_reduction(scale), region, None, mirror, draws)
 
     def _box(self, across: float, down: float, draws: Any) -> tuple[int, int, int, int] | None:
         out_height, out_width = self.preprocess.size
@@ -242,11 +244,6 @@ def prepare(image: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 
 def _around_one(spread: float, draw: float) -> float:
     return 1 + spread * (2 * draw - 1)
-
-
-def _reduction(scale: float) -> int:
-    """Return the largest of 8, 4, 2 and 1 by which an original ``scale`` times too large can be reduced."""
-    return next((factor for factor in (8, 4, 2) if scale >= factor), 1)
 
 
 def _short_resized(width: int, height: int, short: int | None) -> tuple[int, int] | None:

@@ -29,7 +29,7 @@ from mxml.inference.scores import Scores, collect, probabilities, require_finite
 from mxml.inference.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
-from mxml.progress import SILENT, Progress
+from mxml.progress import SILENT, Progress, note_reading
 from mxml.runtime.devices import default_device, parse_devices
 
 BATCH_SIZE = 32
@@ -238,7 +238,7 @@ class Classifier:
         """
         _check_counts(batch_size, top_k, threads)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
-        stream = InputStream(self._validation_images() if inputs is None else inputs, progress.note)
+        stream = InputStream(self._validation_images() if inputs is None else inputs, progress)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
         return self._predictions(stream, batches, thresholds, top_k, threshold is None, progress)
 
@@ -300,6 +300,7 @@ class Classifier:
             own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
             data, root = own.path, own.root
         root = image_root(data, root)
+        note_reading(progress, data)
         images = read_lst(data, root, self.num_classes, allow_absolute=allow_absolute)
         scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
         readable = scores.readable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
 
-from mxml.errors import StorageError
+from mxml import atomic
+from mxml.inference.prediction import result_name
 
 
 class DrawingFolder:
@@ -17,20 +17,15 @@ class DrawingFolder:
 
     def __init__(self, folder: str):
         self._folder = folder
-        self._names: Counter[str] = Counter()
+        self._used: Counter[str] = Counter()
         self._taken: set[str] = set()
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+        atomic.make_folder(folder)
 
     def location(self, path: str) -> str:
         """Return NAME_res.jpg in the folder; where an earlier image has it, NAME_2_res.jpg and so on."""
-        stem = Path(path).stem or "image"
-        name = ""
-        while not name or name in self._taken:
-            self._names[stem] += 1
-            count = self._names[stem]
-            name = f"{stem}_res.jpg" if count == 1 else f"{stem}_{count}_res.jpg"
+        first = name = result_name(path, ".jpg")
+        while name in self._taken:
+            self._used[first] += 1
+            name = result_name(path, ".jpg", self._used[first] + 1)
         self._taken.add(name)
         return os.path.join(self._folder, name)

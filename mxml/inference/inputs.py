@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Union
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageContent
 from mxml.data.image_stream import StreamItem
 from mxml.errors import ImageError, MxmlError
-from mxml.progress import SILENT
+from mxml.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,14 +38,14 @@ class InputStream:
     they are reached, and are called by their position: ``image 0``, ``image 1``, ... ``faults`` has, by position, what
     is wrong with images of Pillow that it could not load; nothing else is opened here.
 
-    ``note`` is told of files in a folder that are images of another format. Raises MxmlError for a folder or pattern
-    that gives no image, and TypeError for what is no image.
+    A note says where files in a folder are images of another format. Raises MxmlError for a folder or pattern that
+    gives no image, and TypeError for what is no image.
     """
 
-    def __init__(self, inputs: Inputs, note: Callable[[str], None] = SILENT.note):
+    def __init__(self, inputs: Inputs, progress: Progress = SILENT):
         self.count: int | None = None
         self.faults: dict[int, ImageError] = {}
-        self._entries: Iterable[OneInput] = _flat(inputs, note)
+        self._entries: Iterable[OneInput] = _flat(inputs, progress)
         if isinstance(inputs, ImageList):
             self.count = len(inputs)
         elif _is_one(inputs) or (isinstance(inputs, (list, tuple)) and all(map(_is_one, inputs))):
@@ -86,21 +86,21 @@ def _is_pillow(value: object) -> bool:
     return module is not None and isinstance(value, module.Image)
 
 
-def _flat(inputs: Inputs, note: Callable[[str], None]) -> Iterator[OneInput]:
+def _flat(inputs: Inputs, progress: Progress) -> Iterator[OneInput]:
     if isinstance(inputs, (str, os.PathLike)):
-        yield from _files(os.fspath(inputs), note)
+        yield from _files(os.fspath(inputs), progress)
     elif isinstance(inputs, ImageList):
         yield from (inputs.path(position) for position in range(len(inputs)))
     elif _is_one(inputs):
         yield inputs  # type: ignore[misc]
     elif isinstance(inputs, Iterable):
         for entry in inputs:
-            yield from _flat(entry, note)  # type: ignore[arg-type]
+            yield from _flat(entry, progress)  # type: ignore[arg-type]
     else:
         raise TypeError(f"expected images, got {type(inputs).__name__}: {_WANTED}")
 
 
-def _files(entry: str, note: Callable[[str], None]) -> list[str]:
+def _files(entry: str, progress: Progress) -> list[str]:
     """Return the files that a name stands for: itself unless it is a folder or a pattern."""
     if os.path.isdir(entry):
         names, passed_over = look_for_images(Path(entry))
@@ -109,7 +109,7 @@ def _files(entry: str, note: Callable[[str], None]) -> list[str]:
         if passed_over:
             problem += f"; {passed_over} files are of formats that are not read"
             if found:
-                note(f"{entry}: {passed_over} files are skipped: their formats are not read")
+                progress.note(f"{entry}: {passed_over} files are skipped: their formats are not read")
     elif glob.has_magic(entry) and not os.path.exists(entry):
         found = sorted(path for path in glob.glob(entry, recursive=True) if os.path.isfile(path))
         problem = f"no file matches, should be {_NAMES}"

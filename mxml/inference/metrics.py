@@ -15,7 +15,8 @@ Names and definitions are the field's; ``y`` is a known label, ``s`` its score, 
   precision, AP along a sample instead of along a class. Means over samples; Tsoumakas et al., Mining Multi-label Data
   (2010), section 7, with scikit-learn's treatment of ties and of samples whose labels are all present or all absent
   (ranking loss 0, lrap 1; coverage 0 if none is present).
-- **loss**: mean binary cross-entropy of a label, in nats.
+- **loss**: mean binary cross-entropy of a label, in nats, whatever loss the model was trained with, so that the
+  losses of models can be compared.
 
 A label of -1 is unknown and takes part in nothing: it is no decision, holds no rank, and counts in no denominator; a
 sample without known labels is no sample. A class without a known positive has no AP, precision, recall or F1 (NaN,

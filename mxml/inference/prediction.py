@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mxml import atomic
-from mxml.errors import ImageError, StorageError
+from mxml.errors import ImageError
 from mxml.images.drawing import Row, draw_panel
 from mxml.text import printable
 
@@ -231,7 +231,13 @@ class Prediction:
     def _target(self, path: Path, suffixes: tuple[str, ...]) -> Path:
         if path.suffix.lower() in suffixes and not path.is_dir():
             return path
-        return path / f"{Path(self.path).stem or 'image'}_res{suffixes[0]}"
+        return path / result_name(self.path, suffixes[0])
+
+
+def result_name(path: str, suffix: str, number: int = 1) -> str:
+    """Return what a file about the image at ``path`` is called: NAME_res.jpg, and from the second on NAME_2_res.jpg."""
+    stem = Path(path).stem or "image"
+    return f"{stem}_res{suffix}" if number == 1 else f"{stem}_{number}_res{suffix}"
 
 
 def _name_and_score(label: Label) -> str:
@@ -241,9 +247,6 @@ def _name_and_score(label: Label) -> str:
 
 
 def _write(target: Path, content: bytes) -> Path:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror or error}") from error
+    atomic.make_folder(target.parent)
     atomic.write_bytes(target, content)
     return target

@@ -8,7 +8,7 @@ from typing import Callable
 import numpy as np
 
 from mxml.data.batches import BadImage, Batches
-from mxml.errors import ModelError
+from mxml.errors import NotFiniteError
 from mxml.inference.backend import Backend
 
 
@@ -39,9 +39,9 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def require_finite(logits: np.ndarray) -> None:
-    """Raise ModelError for logits that are not finite."""
+    """Raise NotFiniteError for logits that are not finite."""
     if not np.isfinite(logits).all():
-        raise ModelError(
+        raise NotFiniteError(
             "the model's output is not finite: its training diverged, or its parameters are damaged; take an earlier "
             "epoch, or train again with a lower learning rate"
         )
@@ -50,7 +50,7 @@ def require_finite(logits: np.ndarray) -> None:
 def collect(backend: Backend, batches: Batches, size: int, num_classes: int, advance: Callable[[int], None]) -> Scores:
     """Run a network over one epoch of ``batches``, of a list of ``size`` images.
 
-    Padding is dropped; ``advance`` is called with the images of each batch. Raises ModelError where a score is not
+    Padding is dropped; ``advance`` is called with the images of each batch. Raises NotFiniteError where a score is not
     finite.
     """
     logits = np.full((size, num_classes), np.nan, dtype=np.float32)

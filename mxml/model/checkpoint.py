@@ -186,7 +186,6 @@ def _fault(path: str, stamp: Stamp | None) -> str:
 
 def _no_such_checkpoint(prefix: str) -> str:
     folder, name = os.path.split(prefix)
-    suffix = "-symbol.json"
     missing = f"{RunFiles(prefix).symbol}: does not exist"
     typed, epoch = RunFiles.parse(prefix)
     if typed.prefix != prefix and os.path.exists(typed.symbol):
@@ -194,14 +193,16 @@ def _no_such_checkpoint(prefix: str) -> str:
             "" if epoch is None else f", its epoch {epoch}"
         )
     try:
-        others = [entry[: -len(suffix)] for entry in os.listdir(folder or ".") if entry.endswith(suffix)]
+        others = RunFiles.prefixes_in(folder)
     except OSError:
         return f"{missing}, and neither does its folder"
     # The nearest first; of equally near ones the first by name.
     others.sort(key=lambda other: (-difflib.SequenceMatcher(None, name, other).ratio(), other))
     found = ", ".join(os.path.join(folder, other) for other in others[:_SUGGESTED])
     return (
-        f"{missing}; similar prefixes: {found}" if others else f"{missing}, and its folder has no other PREFIX{suffix}"
+        f"{missing}; similar prefixes: {found}"
+        if others
+        else f"{missing}, and its folder has no other {RunFiles('PREFIX').symbol}"
     )
 
 

@@ -6,9 +6,11 @@ import os
 import re
 from dataclasses import dataclass
 
-_FILE = re.compile(
-    r"(?P<prefix>.*?[^/])(?:-symbol\.json|-(?P<epoch>[0-9]{4,7})\.(?:params|states)|-history\.csv|-curves\.png|\.json)"
-)
+_SINGLE = _SYMBOL, _SIDECAR, _HISTORY, _CURVES = "-symbol.json", ".json", "-history.csv", "-curves.png"
+_PER_EPOCH = _PARAMS, _STATES = ".params", ".states"
+
+_SINGLE_PATTERN, _PER_EPOCH_PATTERN = ("|".join(map(re.escape, endings)) for endings in (_SINGLE, _PER_EPOCH))
+_FILE = re.compile(rf"(?P<prefix>.*?[^/])(?:{_SINGLE_PATTERN}|-(?P<epoch>[0-9]{{4,7}})(?:{_PER_EPOCH_PATTERN}))")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class RunFiles:
             return cls(text), None
         return cls(match["prefix"]), None if match["epoch"] is None else int(match["epoch"])
 
+    @staticmethod
+    def prefixes_in(folder: str) -> list[str]:
+        """List the prefixes, without their folder, that have a symbol in a folder. Raises OSError."""
+        return [entry[: -len(_SYMBOL)] for entry in os.listdir(folder or ".") if entry.endswith(_SYMBOL)]
+
     @property
     def folder(self) -> str:
         """Return the folder of the prefix; an empty text for the working directory."""
@@ -37,22 +44,22 @@ class RunFiles:
     @property
     def symbol(self) -> str:
         """Return ``PREFIX-symbol.json``."""
-        return f"{self.prefix}-symbol.json"
+        return f"{self.prefix}{_SYMBOL}"
 
     @property
     def sidecar(self) -> str:
         """Return ``PREFIX.json``."""
-        return f"{self.prefix}.json"
+        return f"{self.prefix}{_SIDECAR}"
 
     @property
     def history(self) -> str:
         """Return ``PREFIX-history.csv``."""
-        return f"{self.prefix}-history.csv"
+        return f"{self.prefix}{_HISTORY}"
 
     @property
     def curves(self) -> str:
         """Return ``PREFIX-curves.png``."""
-        return f"{self.prefix}-curves.png"
+        return f"{self.prefix}{_CURVES}"
 
     @property
     def log(self) -> str:
@@ -62,24 +69,24 @@ class RunFiles:
     @property
     def paused_params(self) -> str:
         """Return ``PREFIX-paused.params``."""
-        return f"{self.prefix}-paused.params"
+        return f"{self.prefix}-paused{_PARAMS}"
 
     @property
     def paused_states(self) -> str:
         """Return ``PREFIX-paused.states``."""
-        return f"{self.prefix}-paused.states"
+        return f"{self.prefix}-paused{_STATES}"
 
     def params(self, epoch: int) -> str:
         """Return ``PREFIX-0007.params`` for epoch 7."""
-        return f"{self.prefix}-{epoch:04d}.params"
+        return f"{self.prefix}-{epoch:04d}{_PARAMS}"
 
     def states(self, epoch: int) -> str:
         """Return ``PREFIX-0007.states`` for epoch 7."""
-        return f"{self.prefix}-{epoch:04d}.states"
+        return f"{self.prefix}-{epoch:04d}{_STATES}"
 
     def epochs_on_disk(self) -> list[int]:
         """List the epochs that have a ``PREFIX-NNNN.params`` file, in ascending order."""
-        pattern = re.compile(re.escape(os.path.basename(self.prefix)) + r"-(\d{4,})\.params")
+        pattern = re.compile(re.escape(os.path.basename(self.prefix)) + r"-(\d{4,})" + re.escape(_PARAMS))
         try:
             entries = os.listdir(self.folder or ".")
         except OSError:
@@ -88,7 +95,7 @@ class RunFiles:
 
     def leftovers(self) -> list[str]:
         """List the temporary files that a killed process has left."""
-        ending = r"(-symbol\.json|\.json|-(\d{4,}|paused)\.(params|states)|-history\.csv|-curves\.png)"
+        ending = rf"(?:{_SINGLE_PATTERN}|-(?:\d{{4,}}|paused)(?:{_PER_EPOCH_PATTERN}))"
         pattern = re.compile(rf"\.{re.escape(os.path.basename(self.prefix))}{ending}\.\w+\.tmp")
         entries = filter(pattern.fullmatch, os.listdir(self.folder or "."))
         return [os.path.join(self.folder, entry) for entry in entries]

@@ -21,7 +21,7 @@ from mxml.errors import ModelError
 from mxml.model import params_file
 from mxml.model.graph import Graph, multi_label_end
 from mxml.model.layers import FeatureLayer, Network
-from mxml.model.losses import BINARY_CROSS_ENTROPY, Loss
+from mxml.model.losses import BINARY_CROSS_ENTROPY, Loss, Settings
 from mxml.model.run_files import RunFiles
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
@@ -136,6 +136,7 @@ def fine_tune_model(
     num_classes: int,
     data_shape: Sequence[int],
     layer: str | None = None,
+    loss: Loss = BINARY_CROSS_ENTROPY,
 ) -> FineTuneModel:
     """Load ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` (of ``epoch``) and replace the head by a new one.
 
@@ -150,7 +151,7 @@ def fine_tune_model(
     try:
         old = Network(symbol, data_shape)
         found = old.feature_layer(old.find(layer))
-        new = Network(attach_head(old, num_classes, layer), data_shape)
+        new = Network(attach_head(old, num_classes, layer, loss), data_shape)
     except ModelError as error:
         raise ModelError(f"{files.symbol}: {error}") from error
     head_names = head_parameters(new.symbol)
@@ -194,6 +195,18 @@ def plain_symbol(symbol: Symbol) -> Symbol:
     if end.probabilities is None:
         return mx.sym.sigmoid(graph.output(symbol, end.logits), name="sig")
     return graph.output(symbol, end.probabilities)
+
+
+def loss_of(symbol: Symbol) -> tuple[Loss, Settings]:
+    """Return the loss that a multi-label symbol ends in, with its settings there.
+
+    Raises ModelError for a symbol that ends in its sigmoid.
+    """
+    graph = Graph.of(symbol)
+    loss = multi_label_end(graph).loss
+    if loss is None:
+        raise ModelError("the network ends in its sigmoid, so there is no loss to train with")
+    return loss, loss.parse(graph.nodes[graph.heads[0][0]].attrs)
 
 
 def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY) -> Symbol:

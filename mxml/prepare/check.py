@@ -26,7 +26,7 @@ from mxml.prepare.image_findings import image_findings
 from mxml.prepare.image_scan import ImageScan, scan_images
 from mxml.prepare.label_findings import label_findings
 from mxml.prepare.label_statistics import LabelStatistics, label_statistics
-from mxml.progress import SILENT, Progress
+from mxml.progress import SILENT, Progress, note_reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +130,8 @@ def check_lists(
     and class_0 and so on where there is none. Raises SettingError for another number of roots, and ListError where a
     list has no good line or the label names are not as many as the labels.
     """
+    for path in paths:
+        note_reading(progress, path)
     read, label_names, labels_file = read_lists(paths, _roots(paths, root), labels, allow_absolute)
     images, rows = distinct_images([lines.images for lines in read])
     scan = scan_images(images, threads=threads, progress=progress)
@@ -151,7 +153,7 @@ def check_lists(
         [checked.images for checked in lists], [checked.path for checked in lists], label_names
     )
     entries = Entries(lists, len(images))
-    duplicates = group_duplicates(lists, entries, scan, find_duplicates(scan))
+    duplicates = group_duplicates(lists, entries, scan, find_duplicates(scan, progress))
     findings = in_order(
         [
             *image_findings(lists, scan),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,9 +22,9 @@ import numpy as np
 from mxml import atomic
 from mxml.prepare.check import CheckReport
 from mxml.prepare.findings import ERRORS, WARNINGS, Finding
-from mxml.prepare.fixed_lists import make_folder_of
 from mxml.prepare.page_pictures import duplicate_groups, label_samples, thumbnails
 from mxml.prepare.size_chart import size_chart
+from mxml.progress import SILENT, Progress
 
 # What bounds the page, with the limits on its pictures at about 8 MB; each limit that is reached is said on it.
 FINDINGS_SHOWN = 100
@@ -41,7 +42,7 @@ _LABEL_LENGTH = 80
 _UNSHOWABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def format_page(report: CheckReport) -> str:
+def format_page(report: CheckReport, progress: Progress = SILENT) -> str:
     """Return the report as one HTML page of a few megabytes at most, however many images and labels there are.
 
     Thumbnails are made from the image files; one that cannot be read any more is named instead of shown.
@@ -85,16 +86,16 @@ def format_page(report: CheckReport) -> str:
         card_labels=CARD_LABELS,
         pairs_shown=PAIRS_SHOWN,
         weights=report.statistics.pos_weight[:TABLE_LABELS].tolist(),
-        thumbnails=thumbnails(report, cards),
+        thumbnails=thumbnails(report, cards, progress),
         sizes=size_chart(report.scan),
     )
     return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), page)
 
 
-def write_page(report: CheckReport, path: str) -> None:
+def write_page(report: CheckReport, path: str, progress: Progress = SILENT) -> None:
     """Write the page to a file, whose folder is made; raise StorageError where it cannot be written."""
-    make_folder_of(path)
-    atomic.write_text(path, format_page(report))
+    atomic.make_folder(os.path.dirname(path))
+    atomic.write_text(path, format_page(report, progress))
 
 
 # ---- text

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mxml.data.formats import FORMATS, KEEPING_INDEX, Format, by_name, multi_hot_lst, rec_file
+from mxml.data.formats import FORMATS, HOLDING_IMAGES, KEEPING_INDEX, Format, by_name, multi_hot_lst, rec_file
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import LABEL_NAMES_FILE, label_names_file
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.list_root import RECORD, format_record
 from mxml.errors import ListError
+from mxml.progress import SILENT, Progress
 from mxml.staging import staged
 
 
@@ -47,7 +49,9 @@ class Converted:
         }
 
 
-def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -> Converted:
+def convert(
+    sources: LabelSources, to: str, out: Path, *, force: bool = False, progress: Progress = SILENT
+) -> Converted:
     """Read sources as one set and write it to ``out`` in the format called ``to``.
 
     All files appear or none; the first ``.lst`` in a folder leaves its image folder, if that exists, in
@@ -56,7 +60,7 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
     faults in a source, for what the format cannot hold, and for files with other content there, unless ``force``.
     """
     format = by_name(to)
-    labelled, formats = sources.read()
+    labelled, formats = sources.read(progress=progress)
     if out.name in ("", ".", ".."):
         raise ListError(f"{out}: is not the name of a file or folder to write")
     if out.name.lower() == LABEL_NAMES_FILE:
@@ -67,7 +71,7 @@ def convert(sources: LabelSources, to: str, out: Path, *, force: bool = False) -
     if os.path.realpath(out) in map(os.path.realpath, sources.paths):
         raise ListError(f"{out}: is a source and would be overwritten; `out` should name another file")
     with staged(out.parent, force) as staging:
-        format.write(labelled, staging.path / out.name, sources.options)
+        _write(format, labelled, staging.path / out.name, sources.options, progress)
         _refuse_other_names(label_names_file(staging.path), out)
         root_notes: tuple[str, ...] = ()
         if format is multi_hot_lst and Path(labelled.images.root).is_dir():
@@ -86,6 +90,14 @@ def _record_root(root: Path, staging: Path, folder: Path) -> tuple[str, ...]:
     elif record.read_bytes() != content:
         return (f"{record}: says that the images are under another folder than {root}; remove it, or name the folder",)
     return ()
+
+
+def _write(format: Format, labelled: LabelledImages, target: Path, options: FormatOptions, progress: Progress) -> None:
+    for holding in HOLDING_IMAGES:
+        if holding is format:
+            holding.write(labelled, target, options, progress)
+            return
+    format.write(labelled, target, options)
 
 
 def _index_notes(images: ImageList, format: Format, out: Path) -> tuple[str, ...]:

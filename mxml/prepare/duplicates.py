@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mxml.images.perceptual_hash import GRID_CELLS
+from mxml.images.perceptual_hash import BITS, GRID_CELLS
 from mxml.prepare.image_scan import ImageScan
+from mxml.progress import SILENT, Progress
 
 __all__ = ["NEAR", "NEAR_CHROMA", "NEAR_LUMA", "SURELY_FOUND", "Duplicates", "find_duplicates"]
 
@@ -39,6 +40,7 @@ SURELY_FOUND = 15
 
 _LOW_BITS = 64  # from which further keys are drawn
 _DRAWS = 4
+_KEYS = (BITS + _DRAWS * _LOW_BITS) // 16
 _COMPARE_ALL = 4096  # hashes; so few are quickly compared each with each
 _LARGE = 256  # hashes with one key, of which not all are compared with one another
 _PIVOTS = 32
@@ -79,7 +81,7 @@ class Duplicates:
         return _components(count, self.pairs)
 
 
-def find_duplicates(scan: ImageScan) -> Duplicates:
+def find_duplicates(scan: ImageScan, progress: Progress = SILENT) -> Duplicates:
     """Find the readable images that are the same picture: equal files, and near hashes with near colours.
 
     Hashes are near that are at most NEAR bits apart; colours, where no cell differs by more than NEAR_LUMA and
@@ -93,7 +95,7 @@ def find_duplicates(scan: ImageScan) -> Duplicates:
     copies, firsts = _tie_equal(scan.digest[positions], positions)
     firsts = firsts[scan.phash[firsts].any(axis=1)]
     alike, firsts = _tie_equal(np.concatenate([scan.phash[firsts], scan.colour[firsts]], axis=1), firsts)
-    links, distance = _near(np.ascontiguousarray(scan.phash[firsts]), scan.colour[firsts])
+    links, distance = _near(np.ascontiguousarray(scan.phash[firsts]), scan.colour[firsts], progress)
     pairs = np.concatenate([copies, alike, firsts[links]])
     distances = np.concatenate([np.full(len(copies), -1), np.zeros(len(alike), np.int64), distance])
     pairs.sort(axis=1)
@@ -122,7 +124,7 @@ def _components(count: int, pairs: np.ndarray) -> np.ndarray:
 # ---- hashes that nearly agree
 
 
-def _near(hashes: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _near(hashes: np.ndarray, colours: np.ndarray, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """Return (P, 2) rows with near ``hashes``, (N, 32) uint8, and ``colours``, (N, 48) uint8, and the bits between.
 
     Of the pairs that were found, those that tie each group at the least distances.
@@ -132,6 +134,9 @@ def _near(hashes: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if len(hashes) <= _COMPARE_ALL:
         _compare_neighbours(words, np.full(len(hashes), len(hashes)), links, np.arange(len(hashes)))
         return links.shortest()
+    # With every key all of them are compared: so large a part of the work is done.
+    steps = np.diff(np.linspace(0, len(hashes), _KEYS + 1).astype(int)).tolist()
+    progress.start(len(hashes), "comparing images")
     for number, keys in enumerate(_keys(hashes)):
         order = np.argsort(keys, kind="stable")  # of 16-bit keys a radix sort
         sorted_words = words.take(order, axis=1)
@@ -143,6 +148,7 @@ def _near(hashes: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarr
         for start, size in zip(starts[large].tolist(), sizes[large].tolist()):
             rows = order[start : start + size]
             _compare_many(words.take(rows, axis=1), number, links, rows)
+        progress.advance(steps[number])
     return links.shortest()
 
 

@@ -85,19 +85,11 @@ def _record_beside(path: str) -> str:
     return os.path.join(os.path.dirname(path), RECORD)
 
 
-def make_folder_of(path: str) -> None:
-    """Make the folder that a file is to be written into."""
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
 def _write(report: CheckReport, checked: CheckedList, out: str) -> FixedList:
     images = checked.fixed()
     if not len(images):
         return FixedList(checked.path, out, 0, checked.broken_lines)
-    make_folder_of(out)
+    atomic.make_folder(os.path.dirname(out))
     write_lst(out, images)
     state = None
     if report.labels_file is not None:

@@ -93,7 +93,7 @@ def _duplicates(images: ImageList, progress: Progress) -> Groups:
             f"{len(scan.faults):,} of {counted(len(images), 'image')} cannot be read, such as "
             f"{quoted(images.name(first.position))} ({first.reason}); mxml check lists them all"
         )
-    duplicates = find_duplicates(scan)
+    duplicates = find_duplicates(scan, progress)
     together = duplicates.groups()
     if together:
         count, largest = sum(map(len, together)), max(map(len, together))

@@ -14,7 +14,7 @@ import numpy as np
 
 from mxml.data.image_list import ImageList
 from mxml.errors import ImageError
-from mxml.images.decode import Limits, decode_reduced, read_file
+from mxml.images.decode import Limits, decode_reduced, largest_reduction, read_file
 from mxml.images.perceptual_hash import BITS, ENOUGH_PIXELS, GRID_CELLS, colour_grid, perceptual_hash
 from mxml.progress import SILENT, Progress
 from mxml.runtime.threads import physical_cores
@@ -195,4 +195,4 @@ class _Scanner:
 
 def _reduction(width: int, height: int) -> int:
     """Return the most that leaves a picture enough pixels for its hash."""
-    return next((factor for factor in (8, 4, 2) if min(width, height) >= factor * ENOUGH_PIXELS), 1)
+    return largest_reduction(min(width, height) / ENOUGH_PIXELS)

@@ -117,7 +117,7 @@ def make_lists(
     refuse_left_over(out, len(split.shares))
     existing = ExistingLists(out, {}, None) if split.new else read_existing(out)
 
-    labelled, formats = sources.read(outputs)
+    labelled, formats = sources.read(outputs, progress)
     unlisted = compare_with_folder(labelled.images, str(sources))
     groups = find_groups(labelled.images, split, progress)
 

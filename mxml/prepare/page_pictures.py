@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mxml.errors import ImageError
-from mxml.images.decode import decode_reduced, read_file
+from mxml.images.decode import decode_reduced, largest_reduction, read_file
 from mxml.prepare.check import CheckReport
 from mxml.prepare.checked_lists import DuplicateGroup, Entry
+from mxml.progress import SILENT, Progress
 from mxml.runtime.imports import load_cv2
 from mxml.runtime.threads import physical_cores
 
@@ -121,12 +122,17 @@ def _card(report: CheckReport, entry: Entry, list_names: Sequence[str], differin
     )
 
 
-def thumbnails(report: CheckReport, cards: Iterable[Card]) -> dict[Entry, Thumbnail]:
+def thumbnails(report: CheckReport, cards: Iterable[Card], progress: Progress = SILENT) -> dict[Entry, Thumbnail]:
     """Return a small picture for each entry that is shown."""
     entries = sorted({card.entry for card in cards})
     paths = [report.lists[number].images.path(position) for number, position in entries]
+    made = {}
+    progress.start(len(entries), "making thumbnails")
     with ThreadPoolExecutor(physical_cores()) as pool:
-        return dict(zip(entries, pool.map(_thumbnail, paths)))
+        for entry, thumbnail in zip(entries, pool.map(_thumbnail, paths)):
+            made[entry] = thumbnail
+            progress.advance()
+    return made
 
 
 def _thumbnail(path: str) -> Thumbnail:
@@ -144,4 +150,4 @@ def _thumbnail(path: str) -> Thumbnail:
 
 
 def _thumbnail_reduction(width: int, height: int) -> int:
-    return next((step for step in (8, 4, 2) if max(width, height) >= step * THUMBNAIL_SIDE), 1)
+    return largest_reduction(max(width, height) / THUMBNAIL_SIDE)

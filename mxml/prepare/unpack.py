@@ -8,7 +8,7 @@ import posixpath
 from pathlib import Path
 from typing import NamedTuple
 
-from mxml.data.formats import rec_file
+from mxml.data.formats import default_root, rec_file
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
 from mxml.data.formats.rec_names import named_records, read_listed
 from mxml.data.formats.sources import LabelSources
@@ -37,8 +37,8 @@ def unpack_sources(sources: LabelSources, *, progress: Progress = SILENT) -> tup
     """
     records = [path for path in sources.paths if path.suffix.lower() in rec_file.SUFFIXES]
     if records:
-        sources.read()
-    roots = (sources.root or rec_file.default_root(path) for path in records)
+        sources.read(progress=progress)
+    roots = (sources.root or default_root(rec_file, path) for path in records)
     return tuple(unpack_images(path, root, progress=progress) for path, root in zip(records, roots))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from mxml.errors import CheckpointError, MxmlError, SettingError
+from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
 
 OPTIMIZERS = ("sgd", "nag", "adam", "adamw")
@@ -347,7 +347,7 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
         value = known.checked(value)
         if (known.on_resume == "same" and value != before) or (known.on_resume == "larger" and value < before):
             raise MxmlError(
-                f"`{name}` {_shown(value)}: the run to resume has {_shown(before)}, and has to continue with it; "
+                f"`{name}` {as_text(value)}: the run to resume has {as_text(before)}, and has to continue with it; "
                 "leave it out, or start a new run under another `prefix`"
             )
         changes[name] = value
@@ -360,11 +360,3 @@ def _with_paths(values: Mapping[str, Any], change: Callable[[str], str]) -> dict
         name: change(value) if name in known and known[name].path and isinstance(value, str) else value
         for name, value in values.items()
     }
-
-
-def _shown(value: Any) -> str:
-    if value in (None, ()):
-        return "none"
-    if isinstance(value, tuple):
-        return ",".join(map(_shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -7,21 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from mxml.model.losses import BINARY_CROSS_ENTROPY
+from mxml.model.losses import Loss, Settings
 
 
 class EpochTotals:
     """Loss, right answers, known labels, seconds and images of an epoch so far.
 
-    ``sums`` is what a pause stores; ``start`` gives one back.
+    ``loss`` is what the network is trained with, under ``settings``. ``sums`` is what a pause stores; ``start`` gives
+    one back.
     """
 
-    def __init__(self, start: Mapping[str, float] | None = None):
+    def __init__(self, loss: Loss, settings: Settings, start: Mapping[str, float] | None = None):
+        self._loss = loss
+        self._settings = settings
         self.sums = {"loss": 0.0, "right": 0.0, "known": 0.0, "seconds": 0.0, "images": 0.0, **(start or {})}
 
     def add(self, logits: np.ndarray, labels: np.ndarray, images: int) -> float:
         """Add one batch and return its mean loss per known label."""
-        loss, known = BINARY_CROSS_ENTROPY.value(logits, labels)
+        loss, known = self._loss.value(logits, labels, self._settings)
         self.sums["loss"] += loss
         self.sums["right"] += float((((logits >= 0) == (labels > 0.5)) & (labels >= 0)).sum())
         self.sums["known"] += known

@@ -151,18 +151,18 @@ def _fit(
     prefix = given["prefix"]
     found = checkpoint.read_sidecar(prefix) if resume else None
     if found is not None:
-        config = resuming.resumed_config(prefix, found, given, progress.note)
+        config = resuming.resumed_config(prefix, found, given, progress)
     else:
         config = config or TrainConfig.of(given)
         config = dataclasses.replace(config, device=config.device or default_device())
-        check_room(config, progress.note, force=force, resume=resume)
+        check_room(config, progress, force=force, resume=resume)
         checkpoint.find_epoch(config.model, config.epoch)
     devices = parse_devices(config.device or "cpu")
     if config.batch_size < len(devices):
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
-    data = open_data(config, progress.note, known)
+    data = open_data(config, progress, known)
     if found is not None:
         resuming.check_same_data(found, data, prefix)
         sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)

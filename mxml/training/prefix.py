@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
 
-from mxml.errors import CheckpointError, SettingError, StorageError
+from mxml import atomic
+from mxml.errors import CheckpointError, SettingError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
+from mxml.progress import Progress
 from mxml.training.config import TrainConfig
 
 
-def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool, resume: bool) -> None:
+def check_room(config: TrainConfig, progress: Progress, *, force: bool, resume: bool) -> None:
     """Refuse to overwrite what exists at the prefix of a new run.
 
     ``force`` lets a run be replaced; one that finished no epoch holds nothing to lose, and needs no force. ``resume``
@@ -32,7 +32,7 @@ def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool,
             )
         return
     if _has_no_checkpoint(config.prefix):
-        note(f"{files.sidecar}: belongs to a run that finished no epoch; the new run replaces it")
+        progress.note(f"{files.sidecar}: belongs to a run that finished no epoch; the new run replaces it")
         return
     raise CheckpointError(
         f"{taken[0]}: already exists; continue with `resume`, replace it with `force`, or choose another `prefix`"
@@ -47,10 +47,7 @@ def make_room(prefix: str) -> None:
     files = RunFiles(prefix)
     if os.path.exists(files.sidecar):
         checkpoint.discard_run(prefix)
-    try:
-        Path(files.folder or ".").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{files.folder}: cannot be made ({error.strerror}); choose another `prefix`") from error
+    atomic.make_folder(files.folder, "`prefix`")
 
 
 def _has_no_checkpoint(prefix: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
 from mxml.model.trusted_paths import require_trusted, require_trusted_root
+from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training.config import TrainConfig, resumed
@@ -35,7 +36,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note: Callable[[str], None]) -> TrainConfig:
+def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], progress: Progress) -> TrainConfig:
     """Return the settings of the run at the prefix with what ``given`` may change.
 
     Raises MxmlError that names a setting which may not, and TrainingError for a run that diverged.
@@ -46,13 +47,13 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], note
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
-    config = _trusted(config, sidecar, given, note)
+    config = _trusted(config, sidecar, given, progress)
     if sidecar.diverged is not None:
         raise still_diverged(config, sidecar)
     now = {**versions(), "device": config.device}
     for name, before in {**sidecar.versions, "device": saved.device}.items():
         if name in ("mxnet", "threads", "device") and before != now[name]:
-            note(
+            progress.note(
                 f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ "
                 "by rounding"
             )
@@ -90,13 +91,13 @@ def settings_to_name(prefix: str) -> dict[str, Any]:
     return {name: getattr(config, name) for name in to_be_named(config, sidecar)}
 
 
-def _trusted(
-    config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], note: Callable[[str], None]
-) -> TrainConfig:
+def _trusted(config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], progress: Progress) -> TrainConfig:
     """Return the settings once every path in them that the sidecar alone names may be opened."""
     reasons = {name: reason for name, reason in to_be_named(config, sidecar).items() if name not in given}
     if reasons.pop("allow_absolute", None):
-        note("the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`")
+        progress.note(
+            "the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`"
+        )
         config = dataclasses.replace(config, allow_absolute=False)
     for name, reason in reasons.items():
         raise CheckpointError(f"{reason}; name it as `{name}`")

@@ -15,13 +15,13 @@ import numpy as np
 from mxml import atomic
 from mxml.data.batches import BadImage, Batches
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import SHOWN_FAULTS, Interrupted, ModelError, MxmlError, TrainingError
+from mxml.errors import SHOWN_FAULTS, Interrupted, MxmlError, NotFiniteError, TrainingError
 from mxml.inference import metrics
 from mxml.inference.scores import Scores, collect
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
-from mxml.progress import Progress
+from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
 from mxml.training import divergence, saving, starting_point
 from mxml.training.bound_module import BoundModule
@@ -133,7 +133,11 @@ class Run:
             ) as val_batches,
         ):
             module, point = self._start(train_batches)
-            epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(point.totals)
+            if isinstance(self.progress, ConsoleProgress):
+                # Not before: a run that is refused should leave everything as it was.
+                self.progress.begin_log()
+            trained_with = symbols.loss_of(point.symbol)
+            epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, point.totals)
             schedule = Schedule(
                 config.lr_schedule,
                 config.lr,
@@ -148,16 +152,16 @@ class Run:
                 self._train_epoch(module, train_batches, schedule, epoch, first_batch, totals)
                 scores = self._validate(module, val_batches, epoch, train_batches.num_batches, totals)
                 self._finish_epoch(module, epoch, schedule, totals, scores)
-                first_batch, totals = 0, EpochTotals()
+                first_batch, totals = 0, EpochTotals(*trained_with)
         return self._result()
 
     def _start(self, batches: Batches) -> tuple[BoundModule, StartingPoint]:
         """Return a module, and where it goes on; what begins at the pretrained network leaves symbol and sidecar."""
-        config, note = self.config, self.progress.note
-        point = None if self.is_new else starting_point.of_run(config, self.sidecar, note)
+        config = self.config
+        point = None if self.is_new else starting_point.of_run(config, self.sidecar, self.progress)
         if point is None:
             point = starting_point.of_pretrained(config, len(self.data.label_names))
-        note(point.message)
+        self.progress.note(point.message)
         module = BoundModule(
             point.symbol,
             point.arg_params,
@@ -241,8 +245,8 @@ class Run:
 
         try:
             scores = collect(module, batches, size, len(self.data.label_names), advance)
-        except ModelError as error:
-            # All that these say here is that an output is not finite: finite parameters have grown too large.
+        except NotFiniteError as error:
+            # The parameters are finite, and have grown too large.
             raise self._diverged(epoch, None) from error
         if len(scores.bad) > self.config.max_bad_share * size:
             raise TrainingError(_too_many_bad(scores.bad, size, self.config.data_val, self.config.max_bad_share))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.model.sidecar import UsedList
+from mxml.progress import Progress, note_reading
 from mxml.text import counted
 from mxml.training.config import TrainConfig
 
-# On a network's disk, looking for each image takes longer than a person waits without a word.
-_SECONDS_BETWEEN_NOTES = 5.0
+# Images looked for between two words on how far it is.
+_LOOKED_FOR = 1000
 
 
 @dataclass(frozen=True)
@@ -35,29 +35,29 @@ class TrainData:
     sources: Mapping[str, UsedList]
 
 
-def open_data(
-    config: TrainConfig, note: Callable[[str], None], label_names: tuple[str, ...] | None = None
-) -> TrainData:
+def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, ...] | None = None) -> TrainData:
     """Read and check both lists and the label names, and that the images are where the lists say.
 
     ``label_names`` are taken instead of reading a file of them.
     """
     image_train = image_root(config.data_train, config.image_train, "image_train")
     image_val = image_root(config.data_val, config.image_val, "image_val")
+    for path in (config.data_train, config.data_val):
+        note_reading(progress, path)
     train = read_lst(config.data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
     val = read_lst(config.data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
     label_names = label_names or tuple(_label_names(config, train.num_classes))
     labels = counted(train.num_classes, "label")
-    note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
-    _check_images_are_there(train, config.data_train, config.max_bad_share, note)
-    _check_images_are_there(val, config.data_val, config.max_bad_share, note)
+    progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
+    _check_images_are_there(train, config.data_train, config.max_bad_share, progress)
+    _check_images_are_there(val, config.data_val, config.max_bad_share, progress)
     if config.batch_size > len(train):
-        note(
+        progress.note(
             f"each batch of {config.batch_size:,} has {counted(len(train), 'image')} and is padded: "
             "a smaller `batch_size` needs less time and memory"
         )
     if config.num_examples not in (None, len(train)):
-        note(
+        progress.note(
             f"{config.data_train} has {len(train):,} images; their number, given as {config.num_examples}, is not used"
         )
     return TrainData(
@@ -117,17 +117,13 @@ def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
     return [f"class_{index}" for index in range(num_classes)]
 
 
-def _check_images_are_there(
-    images: ImageList, list_path: str, max_bad_share: float, note: Callable[[str], None]
-) -> None:
-    missing = []
-    noted = time.monotonic()
-    for position in range(len(images)):
-        if not os.path.isfile(images.path(position)):
-            missing.append(position)
-        if position % 1000 == 0 and time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
-            noted = time.monotonic()
-            note(f"{list_path}: looking for the images, {position:,} of {len(images):,}")
+def _check_images_are_there(images: ImageList, list_path: str, max_bad_share: float, progress: Progress) -> None:
+    missing: list[int] = []
+    progress.start(len(images), "looking for the images")
+    for start in range(0, len(images), _LOOKED_FOR):
+        some = range(start, min(start + _LOOKED_FOR, len(images)))
+        missing += (position for position in some if not os.path.isfile(images.path(position)))
+        progress.advance(len(some))
     if not missing:
         return
     first = images.path(missing[0])
@@ -137,4 +133,4 @@ def _check_images_are_there(
             f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}; "
             + ("check the image root" if wrong_root else "mxml check finds them, `max_bad_share` allows more")
         )
-    note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")
+    progress.note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")

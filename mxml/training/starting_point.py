@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mxml.model import checkpoint, params_file, symbols
 from mxml.model.layers import Network
+from mxml.model.losses import BINARY_CROSS_ENTROPY
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.progress import Progress
 from mxml.runtime.types import NDArray, Symbol
 from mxml.training.config import TrainConfig
+
+# What a run minimises, whether it begins or goes on: the symbol that it saves ends in the sigmoid, and names no loss.
+_LOSS = BINARY_CROSS_ENTROPY
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +43,17 @@ class StartingPoint:
 
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     """Return the pretrained network of ``config`` under a new head."""
-    model = symbols.fine_tune_model(config.model, config.epoch, num_classes, config.image_shape, layer=config.layer)
+    model = symbols.fine_tune_model(
+        config.model, config.epoch, num_classes, config.image_shape, layer=config.layer, loss=_LOSS
+    )
     message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
     return StartingPoint(message, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
 
 
-def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -> StartingPoint | None:
+def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> StartingPoint | None:
     """Return where the run at the prefix stopped: its pause, else its newest whole epoch; None if it has neither.
 
-    Files that are damaged are named by ``note`` and passed over. Raises CheckpointError for a replaced symbol.
+    Files that are damaged are named in notes and passed over. Raises CheckpointError for a replaced symbol.
     """
     prefix, pause = config.prefix, sidecar.pause
     faults: list[str] = []
@@ -58,7 +65,7 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
         faults.append(fault)
     record, more = checkpoint.newest_whole_epoch(prefix, sidecar)
     for fault in faults + more:
-        note(f"{fault}; going back to the newest whole checkpoint")
+        progress.note(f"{fault}; going back to the newest whole checkpoint")
     if record is None:
         return None
     paths = RunFiles(prefix).params(record.epoch), RunFiles(prefix).states(record.epoch)
@@ -66,7 +73,7 @@ def of_run(config: TrainConfig, sidecar: Sidecar, note: Callable[[str], None]) -
 
 
 def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: Pause | Epoch) -> StartingPoint:
-    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar))
+    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar), _LOSS)
     arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
     symbols.check_params(Network(symbol, config.image_shape), arg_params, aux_params)
     point = StartingPoint(

@@ -58,13 +58,29 @@ def test_an_input_that_gives_no_image_is_refused(entry, message):
         InputStream(["photos/b.jpg", entry])
 
 
+class Notes:
+    """A progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        pass
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_a_folder_has_in_other_formats_is_told():
     Path("photos/x.HEIC").write_bytes(b"x")
     Path("photos/in/y.gif").write_bytes(b"y")
-    notes: list[str] = []
-    assert InputStream("photos", notes.append).count == 5
-    assert notes == ["photos: 1 .gif, 1 .heic files are passed over: their formats are not read"]
+    told = Notes()
+    assert InputStream("photos", told).count == 5
+    assert told.notes == ["photos: 1 .gif, 1 .heic files are skipped: their formats are not read"]
 
 
 # ---- what the library takes

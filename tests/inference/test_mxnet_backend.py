@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import expit
 
-from mxml.errors import ModelError
+from mxml.errors import ModelError, NotFiniteError
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.scores import probabilities, require_finite
 from mxml.model import checkpoint, symbols
@@ -112,7 +112,7 @@ def test_scores_that_are_not_finite_are_the_models_fault(model):
     symbol, arg_params, aux_params = model
     damaged = {**arg_params, "fc_bias": arg_params["fc_bias"] * np.nan}
     backend = MxnetBackend(symbol, damaged, aux_params, [mx.cpu()], SHAPE, 2)
-    with pytest.raises(ModelError, match="is not finite"):
+    with pytest.raises(NotFiniteError, match="is not finite"):
         require_finite(backend.logits(images(1)))
 
 

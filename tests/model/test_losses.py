@@ -127,7 +127,8 @@ def test_a_loss_of_ones_own_needs_only_its_two_formulas(tmp_path):
         from mxml.model.graph import Graph, multi_label_end
         from mxml.model.layers import Network
         from mxml.model.symbol_file import load_symbol
-        from mxml.model.symbols import attach_head
+        from mxml.model.symbols import attach_head, loss_of
+        from mxml.training.epoch_totals import EpochTotals
         mx = losses.mx
 
         loss = losses.register(losses.Loss(
@@ -139,6 +140,9 @@ def test_a_loss_of_ones_own_needs_only_its_two_formulas(tmp_path):
         symbol.save(r'{tmp_path}/x-symbol.json')
         loaded = load_symbol(r'{tmp_path}/x-symbol.json')
         assert multi_label_end(Graph.of(loaded)).loss is loss
+        totals = EpochTotals(*loss_of(loaded))
+        assert totals.add(np.array([[3.0, 1.0]]), np.array([[1.0, -1.0]]), 1) == 0.5 * 4
+        assert totals.metrics()['train_loss'] == 2
         executor = loaded.simple_bind(mx.cpu(), data=(1, 1, 1, 1), label=(1, 2))
         executor.forward(is_train=True, data=mx.nd.ones((1, 1, 1, 1)), fc_weight=mx.nd.array([[3], [4]]),
                          label=mx.nd.array([[1, -1]]))

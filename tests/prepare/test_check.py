@@ -26,6 +26,7 @@ from mxml.errors import ListError, SettingError
 from mxml.prepare.check import check_lists
 from mxml.prepare.findings import ERRORS, WARNINGS
 from mxml.prepare.fixed_lists import write_fixed
+from mxml.progress import SILENT
 from mxml.training.config import TrainConfig
 from mxml.training.run_data import open_data
 
@@ -746,7 +747,7 @@ def test_fixed_lists_keep_their_label_names_in_new_folders(folder):
         data_val=str(folder.path / "new/b.lst"),
         image_val=str(folder.root),
     )
-    assert open_data(config, print).label_names == NAMES
+    assert open_data(config, SILENT).label_names == NAMES
     again = folder.mxml("train.lst", "--fix", "new/sub/a.lst", "--json")
     assert json.loads(again.stdout)["fixed"][0]["label_names"] == "there"
     assert check_lists([folder.path / "new/b.lst"]).root == str(folder.root)

@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from mxml.data import sampling
-from mxml.errors import CheckpointError, TrainingError
+from mxml.errors import CheckpointError, ModelError, TrainingError
 from mxml.model import checkpoint, params_file
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT
@@ -67,6 +67,24 @@ def test_finite_parameters_that_are_too_large_are_found_in_validation(folder):
         train.fit(tiny.config(folder, lr=1e6, batch_size=40), SILENT)
     assert RunFiles(str(folder / "run")).epochs_on_disk() == []
     assert json.loads((folder / "run.json").read_text())["diverged"] == 1
+
+
+def test_another_fault_in_validation_is_no_divergence(folder):
+    class Failing:
+        def start(self, total, what, done=0):
+            self.what = what
+
+        def advance(self, count=1, detail=""):
+            if self.what == "validation":
+                raise ModelError("MXNet cannot run the network")
+
+        def note(self, text):
+            pass
+
+    tiny.make_network(folder / "net")
+    with pytest.raises(ModelError, match="cannot run"):
+        train.fit(tiny.config(folder), Failing())
+    assert json.loads((folder / "run.json").read_text())["diverged"] is None
 
 
 def test_a_pause_never_holds_what_is_not_finite(folder):

@@ -66,7 +66,8 @@ def test_a_run_learns_and_leaves_its_files(folder):
     assert recorder.steps == 6 * 5
     assert [row["epoch"] for row in recorder.rows] == [1, 2, 3, 4, 5, 6]
     assert recorder.rows[result.best_epoch - 1] == result.best
-    assert recorder.parts[:3] == [("epoch 1/6", 40, 0), ("validation", 12, 0), ("epoch 2/6", 40, 0)]
+    looking = [("looking for the images", 40, 0), ("looking for the images", 12, 0)]
+    assert recorder.parts[:5] == [*looking, ("epoch 1/6", 40, 0), ("validation", 12, 0), ("epoch 2/6", 40, 0)]
     assert recorder.notes[:3] == [
         f"training {folder / 'run'} with mxml {mxml.__version__}",
         "40 images to train on, 12 to validate on, 3 labels",
@@ -225,7 +226,7 @@ def test_fit_shows_how_it_goes_unless_it_is_told_to_be_silent(folder, capfd):
 
 def test_the_cache_holds_all_the_megabytes_that_it_was_given(folder):
     config = tiny.config(folder, cache_mb=52)
-    train_bytes, val_bytes = cache_bytes(config, open_data(config, lambda text: None))
+    train_bytes, val_bytes = cache_bytes(config, open_data(config, SILENT))
     assert train_bytes + val_bytes == 52 << 20
     assert train_bytes == 40 << 20
 
@@ -353,6 +354,7 @@ def test_missing_images_stop_the_run_before_it_starts(folder):
     with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images do not exist, .*check the image root"):
         train.fit(tiny.config(folder, image_train=str(folder)))
     assert not (folder / "run.json").exists()
+    assert not (folder / "train.log").exists()
 
 
 def test_an_earlier_run_is_kept_unless_told(folder):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -26,10 +26,11 @@ from mxml.data.formats import (
     voc_tree,
 )
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES
-from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.options import DEFAULT_ROOT, FormatOptions
 from mxml.data.label_names import LABEL_NAMES_FILE
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import ListError
+from mxml.progress import SILENT, Progress
 
 _ENTRIES_LOOKED_AT = 10_000
 _FOLDERS_LOOKED_INTO = 200
@@ -50,9 +51,6 @@ class Format(Protocol):
     def recognises(self, path: Path) -> bool:
         """Say whether ``path``, which exists, looks like this format; reads no more than its beginning."""
 
-    def default_root(self, path: Path) -> Path:
-        """Return the image folder that is used where none is given."""
-
     def read(self, path: Path, root: Path, options: FormatOptions) -> LabelledImages:
         """Read images, named relative to ``root``, and their labels; raise ListError with every fault."""
 
@@ -61,6 +59,15 @@ class Format(Protocol):
 
         Raises ListError for what the format cannot hold: what is written reads back the same.
         """
+
+
+class ImageFormat(Format, Protocol):
+    """A format that holds the images themselves, so that writing it takes long."""
+
+    def write(
+        self, labelled: LabelledImages, target: Path, options: FormatOptions, progress: Progress = SILENT
+    ) -> None:
+        """Write a set as ``Format.write`` does, and tell ``progress``."""
 
 
 # Asked in this order: a format that others could be taken for comes after them.
@@ -80,8 +87,24 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
+HOLDING_IMAGES: tuple[ImageFormat, ...] = (rec_file, folder_names)
+"""The formats that hold the images themselves."""
+
 KEEPING_INDEX: tuple[Format, ...] = (rec_file, single_label_lst, multi_hot_lst)
 """The formats that hold the index numbers of a list; the images of the others count from 0."""
+
+
+_OWN_ROOTS: Mapping[str, Callable[[Path], Path]] = {
+    voc_tree.NAME: voc_tree.default_root,
+    paddlex_list.NAME: paddlex_list.default_root,
+    folder_names.NAME: folder_names.default_root,
+}
+
+
+def default_root(format: Format, path: Path) -> Path:
+    """Return the folder that the images are under where nobody says another; some formats have their own rule."""
+    own = _OWN_ROOTS.get(format.NAME)
+    return DEFAULT_ROOT if own is None else own(path)
 
 
 def default_source(root: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, is_table, read_rows, write_rows
-from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows
 from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages
@@ -15,8 +15,6 @@ from mxml.text import quoted
 NAME = "csv"
 TITLE = "CSV or TSV with one column per label"
 SUFFIXES = TABLE_SUFFIXES
-
-default_root = images_folder
 
 VALUES = {
     **dict.fromkeys(("", "0", "0.0", "false"), 0),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mxml.data.formats.csv_columns import VALUES
 from mxml.data.formats.csv_table import TABLE_SUFFIXES, first_rows, is_table, read_rows, write_rows
-from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
@@ -18,8 +18,6 @@ from mxml.text import quoted
 NAME = "tags"
 TITLE = "CSV or TSV with one column of tags"
 SUFFIXES = TABLE_SUFFIXES
-
-default_root = images_folder
 
 SEPARATORS = "|;,"
 """The separators that are looked for where none is given; the first that occurs is taken."""

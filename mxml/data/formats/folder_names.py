@@ -22,6 +22,7 @@ from mxml.data.image_list import path_fault
 from mxml.data.label_names import LABEL_NAMES_FILE, format_label_names
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import Faults, ListError
+from mxml.progress import SILENT, Progress
 from mxml.text import counted, quoted, shown
 
 NAME = "folders"
@@ -70,7 +71,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     return rows.finish(root, notes)
 
 
-def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions, progress: Progress = SILENT) -> None:
     """Make the folders under ``target`` and put the images there, as hard links where possible, else as copies.
 
     The image ``a/b.jpg`` with the labels red and dress goes to ``a/red_dress/b.jpg``, one without labels to
@@ -81,7 +82,9 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
     label_file = format_label_names(labelled.label_names)
     faults = Faults()
     name_at: dict[str, str] = {}
+    progress.start(len(images), "looking for the images")
     for i, name in enumerate(images.names()):
+        progress.advance()
         row = images.labels[i]
         labels = [labelled.label_names[column] for column in np.flatnonzero(row == 1)]
         target_name, fault = _labelled_name(name, labels, options)
@@ -100,7 +103,9 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
     faults.raise_any()
     target.mkdir()
     (target / LABEL_NAMES_FILE).write_bytes(label_file)
+    progress.start(len(name_at), "putting images into folders")
     for target_name, name in name_at.items():
+        progress.advance()
         _link(os.path.join(images.root, name), target / target_name)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mxml.data.formats.json_stream import kind_of
-from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
@@ -19,8 +19,6 @@ from mxml.text_lines import MAX_LINE_BYTES, read_lines
 NAME = "jsonl"
 TITLE = "JSON Lines"
 SUFFIXES: tuple[str, ...] = (".jsonl", ".ndjson")
-
-default_root = images_folder
 
 _EXAMPLE = '{"image": "a.jpg", "labels": ["red", "dress"]}'
 

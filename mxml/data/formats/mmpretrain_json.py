@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mxml.data.formats.json_stream import is_whole_number, kind_of, outline, read_objects
-from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows
 from mxml.data.label_names import label_name_faults
 from mxml.data.labelled_images import LabelledImages
@@ -19,8 +19,6 @@ from mxml.errors import Faults, ListError
 NAME = "mmpretrain"
 TITLE = "mmpretrain JSON"
 SUFFIXES: tuple[str, ...] = (".json",)
-
-default_root = images_folder
 
 _IMAGE_KEYS = ("img_path", "gt_label", "unknown_label")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import column_names, without_repeats
-from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.options import FormatOptions
 from mxml.data.image_list import MAX_PATH_BYTES
 from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
@@ -18,8 +18,6 @@ from mxml.text_lines import MAX_LINE_BYTES
 NAME = "lst"
 TITLE = "image list with one column per label"
 SUFFIXES: tuple[str, ...] = (".lst",)
-
-default_root = images_folder
 
 _MAX_LABELS = (MAX_LINE_BYTES - MAX_PATH_BYTES - len("-9223372036854775808\t")) // len("-1.000000\t")
 

@@ -43,8 +43,3 @@ class FormatOptions:
 
 
 DEFAULTS = FormatOptions()
-
-
-def images_folder(path: Path) -> Path:
-    """Return ``DEFAULT_ROOT``: the default_root of formats that don't say where their images are."""
-    return DEFAULT_ROOT

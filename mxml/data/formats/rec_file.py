@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import class_table, column_names, holds_class_numbers, without_repeats
-from mxml.data.formats.options import FormatOptions, images_folder
+from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rec_names import Listed, named_records, read_listed
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import format_label_names, label_names_file
@@ -25,13 +25,12 @@ from mxml.data.record_file import (
     record_place,
 )
 from mxml.errors import SHOWN_FAULTS, Faults, ListError
+from mxml.progress import SILENT, Progress
 from mxml.text import counted
 
 NAME = "rec"
 TITLE = "RecordIO file of images and labels"
 SUFFIXES: tuple[str, ...] = (".rec",)
-
-default_root = images_folder
 
 _BLOCK_BYTES = 4 << 20
 
@@ -169,7 +168,7 @@ def _differences(table: np.ndarray, index: np.ndarray, listed: Listed | None, pa
 # ---- writing
 
 
-def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> None:
+def write(labelled: LabelledImages, target: Path, options: FormatOptions, progress: Progress = SILENT) -> None:
     """Pack the image files as they are, with all their labels, into NAME.rec; write NAME.idx, NAME.lst and labels.txt.
 
     The images' ids are their index where it can be that, and else count from 0. Raises ListError, before anything is
@@ -189,14 +188,16 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions) -> Non
     ids = record_ids(images)
     listed = format_lst(ImageList(ids, images.labels, images.root, images.name_bytes, images.name_offsets))
     names = format_label_names(labelled.label_names)
-    _check_files(images)
+    _check_files(images, progress)
     mx = load_mxnet()
     try:
+        progress.start(len(images), "packing images")
         writer = mx.recordio.MXIndexedRecordIO(str(target.with_suffix(".idx")), str(target), "w")
         try:
             for position, number in enumerate(ids.tolist()):
                 record = pack_image(number, images.labels[position], read_file(images.path(position)))
                 writer.write_idx(number, record)
+                progress.advance()
         finally:
             writer.close()
     except mx.base.MXNetError as error:
@@ -215,13 +216,15 @@ def record_ids(images: ImageList) -> np.ndarray:
     return ids if len(np.unique(ids)) == len(ids) and ids.min() >= 0 else np.arange(len(images))
 
 
-def _check_files(images: ImageList) -> None:
+def _check_files(images: ImageList, progress: Progress) -> None:
     """Raise ListError for image files that are missing, cannot be read or are too large to be packed."""
     from mxml.images.decode import Limits
 
     most = min(Limits().max_bytes, MAX_RECORD_BYTES - len(pack_image(0, images.labels[0], b"")))
     faults = Faults()
+    progress.start(len(images), "looking for the images")
     for position in range(len(images)):
+        progress.advance()
         path = images.path(position)
         try:
             status = os.stat(path)

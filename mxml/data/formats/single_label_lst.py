@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.numbered import class_table, holds_class_numbers, without_repeats
-from mxml.data.formats.options import DEFAULTS, FormatOptions, images_folder
+from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import format_label_names, label_names_file
 from mxml.data.labelled_images import LabelledImages
@@ -18,8 +18,6 @@ from mxml.text import quoted
 NAME = "single-lst"
 TITLE = "image list with one class number per image"
 SUFFIXES: tuple[str, ...] = (".lst",)
-
-default_root = images_folder
 
 _HEAD_BYTES, _TAIL_BYTES = 48 << 10, 16 << 10
 

@@ -6,12 +6,13 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mxml.data.formats import Format, by_name, recognise, require_there
+from mxml.data.formats import Format, by_name, default_root, recognise, require_there
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
 from mxml.data.list_root import recorded_root
 from mxml.errors import ListError, SettingError
+from mxml.progress import SILENT, Progress, note_reading
 from mxml.text import counted, shown
 
 
@@ -40,7 +41,9 @@ class LabelSources:
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths))
 
-    def read(self, outputs: Container[str] = ()) -> tuple[LabelledImages, tuple[Format, ...]]:
+    def read(
+        self, outputs: Container[str] = (), progress: Progress = SILENT
+    ) -> tuple[LabelledImages, tuple[Format, ...]]:
         """Read all sources as one set; return it, and the format of each source.
 
         ``outputs`` are the real paths of files that are written from the set, as ``recognise`` takes them. Raises
@@ -54,6 +57,8 @@ class LabelSources:
         options = self.options
         if self.classes_file is not None:
             options = replace(options, classes=tuple(read_label_names(self.classes_file)))
+        for path in self.paths:
+            note_reading(progress, path)
         parts = [(str(path), format.read(path, root, options)) for format, path in zip(formats, self.paths)]
         labelled = merge(parts)
         if options.classes is not None:
@@ -77,4 +82,4 @@ class LabelSources:
 def _own_root(format: Format, path: Path) -> Path:
     """Return the image folder that was recorded with a list, else what its format says."""
     recorded = recorded_root(path) if path.suffix.lower() == ".lst" else None
-    return format.default_root(path) if recorded is None else Path(recorded)
+    return default_root(format, path) if recorded is None else Path(recorded)

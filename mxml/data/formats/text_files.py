@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, blocked_files, file_fault, find_files, find_images
-from mxml.data.formats.options import OTHER_FORMATS, FormatOptions, images_folder
+from mxml.data.formats.options import OTHER_FORMATS, FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.image_list import path_fault
 from mxml.data.label_names import LABEL_NAMES_FILE, format_label_names
@@ -28,8 +28,6 @@ from mxml.text_lines import MAX_LINE_BYTES, read_lines
 NAME = "text-files"
 TITLE = "one text file of labels per image"
 SUFFIXES: tuple[str, ...] = ()
-
-default_root = images_folder
 
 _NAMED_BY_IMAGE = tuple(f"{suffix}.txt" for suffix in IMAGE_SUFFIXES)
 _FILES_LOOKED_AT = 1000
