@@ -21,6 +21,10 @@ DATA_NAME = "data"
 
 # Shapes are inferred for this many images, so that a network made for one fixed batch size shows.
 _IMAGES = 2
+# What gives the items of its first input in another shape or order.
+_REARRANGING = RESHAPING | {
+    *("transpose", "SwapAxis", "expand_dims", "squeeze", "reshape_like", "depth_to_space", "space_to_depth")
+}
 # The axis of the channels, where a node does not say it.
 _CHANNEL_AXES = {"BatchNorm": "1", "BatchNorm_v1": "1", "InstanceNorm": "1", "LayerNorm": "-1", "GroupNorm": "1"}
 _BYTES = 4  # of a float32
@@ -80,7 +84,7 @@ class Network:
     def _check_reshapes(self) -> None:
         # MXNet infers the output of a reshape to fixed numbers from those numbers alone, and fails when it runs.
         for position, node in enumerate(self.graph.nodes):
-            if node.op in RESHAPING and node.inputs:
+            if node.op in _REARRANGING:
                 before, after = self.shapes[node.inputs[0]], self.shapes[(position, 0)]
                 if _is_known(before) and _is_known(after) and math.prod(before) != math.prod(after):
                     self._refuse(f"{node.name!r} reshapes {before} to {after}")
