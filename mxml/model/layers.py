@@ -113,6 +113,9 @@ class Network:
         shape, axis = self.shapes[node.inputs[0]], int(node.attrs.get("axis", _CHANNEL_AXES.get(node.op, "1")))
         if not -len(shape) <= axis < len(shape):
             self._refuse(f"{node.name!r} works on axis {axis} of {shape}")
+        # For other axes of a feature map oneDNN's normalisation ends the process, or hangs.
+        if node.op == "BatchNorm" and axis not in ((1,) if len(shape) > 2 else (1, -1)):
+            self._refuse(f"{node.name!r} is a BatchNorm over axis {axis} of {shape}; the channels are axis 1")
         return (shape[axis],)
 
     def _check_one_image(self) -> None:

@@ -6,6 +6,14 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from mxml.errors import ModelError
+from mxml.model.layers import Network
+from mxml.runtime.imports import load_mxnet
+
+mx = load_mxnet()
+
 DATA_SHAPE = (3, 16, 16)
 SECONDS = 60
 
@@ -74,3 +82,22 @@ def test_a_transpose_that_names_an_axis_twice_is_refused(tmp_path):
 def test_transposes_of_all_axes_run(tmp_path):
     layers = [("transpose", {"axes": axes}, ()) for axes in ("()", "(3, 1, 2, 0)", "(0, 3, 1, 2)")]
     assert use(tmp_path, network(*layers)) == "runs True"
+
+
+@pytest.mark.parametrize("axis", [0, 2, 3, -1, -4])
+def test_a_batch_norm_over_another_axis_than_the_channels_is_refused(axis):
+    made = network(CONVOLUTION, ("BatchNorm", {"axis": str(axis)}, NORM))
+    with pytest.raises(
+        ModelError, match=rf"'layer1' is a BatchNorm over axis {axis} of \(2, 8, 16, 16\); the channels"
+    ):
+        Network(mx.sym.load_json(json.dumps(made)), DATA_SHAPE)
+
+
+def test_a_batch_norm_over_the_width_ends_no_process(tmp_path):
+    said = use(tmp_path, network(CONVOLUTION, ("BatchNorm", {"axis": "3"}, NORM)))
+    assert said.startswith("refused: does not take images of shape (3, 16, 16): 'layer1' is a BatchNorm over axis 3")
+
+
+def test_batch_norms_over_channels_run(tmp_path):
+    norms = [("BatchNorm", {}, NORM), ("Flatten", {}, ()), ("BatchNorm", {"axis": "-1"}, NORM), ("BatchNorm", {}, NORM)]
+    assert use(tmp_path, network(CONVOLUTION, *norms)) == "runs True"
