@@ -152,6 +152,20 @@ class Tuple(Kind):
 
 
 @dataclass(frozen=True)
+class Permutation(Kind):
+    """The numbers 0 to n - 1 in any order, each once, for an n of at most ``most``; or no number at all."""
+
+    most: int
+
+    def parse(self, text: str) -> tuple[int | None, ...]:
+        """Return the numbers."""
+        axes = Tuple((0, self.most), 0, self.most - 1).parse(text) or ()
+        if set(axes) != set(range(len(axes))):
+            raise ValueError(f"each of 0 to {max(len(axes) - 1, 0)} once, in brackets")
+        return axes
+
+
+@dataclass(frozen=True)
 class Label(Kind):
     """A short word of letters, digits and a few signs, which MXNet does not interpret."""
 

@@ -21,6 +21,10 @@ DATA_NAME = "data"
 
 # Shapes are inferred for this many images, so that a network made for one fixed batch size shows.
 _IMAGES = 2
+# What gives the items of its first input in another shape or order.
+_REARRANGING = RESHAPING | {
+    *("transpose", "SwapAxis", "expand_dims", "squeeze", "reshape_like", "depth_to_space", "space_to_depth")
+}
 # The axis of the channels, where a node does not say it.
 _CHANNEL_AXES = {"BatchNorm": "1", "BatchNorm_v1": "1", "InstanceNorm": "1", "LayerNorm": "-1", "GroupNorm": "1"}
 _BYTES = 4  # of a float32
@@ -80,7 +84,7 @@ class Network:
     def _check_reshapes(self) -> None:
         # MXNet infers the output of a reshape to fixed numbers only from those numbers, and fails when it runs.
         for position, node in enumerate(self.graph.nodes):
-            if node.op in RESHAPING and node.inputs:
+            if node.op in _REARRANGING:
                 before, after = self.shapes[node.inputs[0]], self.shapes[(position, 0)]
                 if _is_known(before) and _is_known(after) and math.prod(before) != math.prod(after):
                     self._refuse(f"{node.name!r} reshapes {before} to {after}")
@@ -109,6 +113,9 @@ class Network:
         shape, axis = self.shapes[node.inputs[0]], int(node.attrs.get("axis", _CHANNEL_AXES.get(node.op, "1")))
         if not -len(shape) <= axis < len(shape):
             self._refuse(f"{node.name!r} works on axis {axis} of {shape}")
+        # For other axes of a feature map oneDNN's normalisation ends the process, or hangs.
+        if node.op == "BatchNorm" and axis not in ((1,) if len(shape) > 2 else (1, -1)):
+            self._refuse(f"{node.name!r} is a BatchNorm over axis {axis} of {shape}; the channels are axis 1")
         return (shape[axis],)
 
     def _check_one_image(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Callable
 
-from mxml.model.attributes import Bool, Choice, Float, Int, Kind, Label, Tuple
+from mxml.model.attributes import Bool, Choice, Float, Int, Kind, Label, Permutation, Tuple
 
 MOST_OUTPUTS = 10_000
 """Most inputs or outputs that one operator may have."""
@@ -258,7 +258,8 @@ OPERATORS: Mapping[str, Operator] = {
     # Shapes.
     **dict.fromkeys(["Flatten", "flatten"], _UNARY),
     **dict.fromkeys(["Reshape", "reshape"], Operator(_fixed(1), _RESHAPE)),
-    "transpose": Operator(_fixed(1), {"axes": Tuple((0, 6), 0, 5)}),
+    # MXNet writes beyond the end of the output where an axis is named twice.
+    "transpose": Operator(_fixed(1), {"axes": Permutation(6)}),
     "SwapAxis": Operator(_fixed(1), {"dim1": _AXIS, "dim2": _AXIS}),
     "expand_dims": Operator(_fixed(1), {"axis": _AXIS}, ("axis",)),
     "squeeze": Operator(_fixed(1), {"axis": _AXES}),

@@ -57,6 +57,9 @@ def within(kind, rng: random.Random) -> str:
         return str(rng.choice(edges))
     if isinstance(kind, attributes.Float):
         return str(rng.choice([kind.low, kind.high, 0.5 if kind.low <= 0.5 <= kind.high else kind.low]))
+    if isinstance(kind, attributes.Permutation):
+        axes = rng.sample(range(4), 4)
+        return str(tuple(axes if rng.random() < 0.8 else [*axes, axes[0]]))
     if isinstance(kind, attributes.Tuple):
         small = [number for number in range(-4, 6) if kind.low <= number <= kind.high]
         edges = [kind.low, kind.high, *small, *small]

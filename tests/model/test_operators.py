@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxml.model.attributes import Bool, Choice, Float, Int, Tuple
+from mxml.model.attributes import Bool, Choice, Float, Int, Permutation, Tuple
 from mxml.model.operators import OPERATORS
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
@@ -112,6 +112,8 @@ def test_layers_of_other_exporters_are_let_in(tmp_path):
         (Tuple((1, 3), 0, 9), "3", "(3,)"),
         (Tuple((0, 3), 0, 9), "()", "()"),
         (Tuple((1, 3), 0, 9, gaps=True), "(None, 2)", "(None, 2)"),
+        (Permutation(6), "[0,2,1]", "(0, 2, 1)"),
+        (Permutation(6), "()", "()"),
         (Choice(("max", "avg")), "avg", "avg"),
     ],
 )
@@ -133,6 +135,12 @@ def test_a_whole_number_has_no_other_form(text):
 def test_a_shape_has_no_other_form(text):
     with pytest.raises(ValueError, match="whole numbers"):
         Tuple((2, 2), 0, 9).canonical(text)
+
+
+@pytest.mark.parametrize("text", ["(0, 0)", "(1, 2)", "(0, 1, 3)", "(0, -1)", "(0, 1, 2, 3, 4, 5, 6)", "1"])
+def test_a_permutation_has_each_number_once(text):
+    with pytest.raises(ValueError, match=r"once, in brackets|whole numbers"):
+        Permutation(6).canonical(text)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e31", "0x1p3", "1,5", ".", "e5", " 1", "1 ", "+1", "١", "1e9999"])
