@@ -51,13 +51,13 @@ class Browser:
     """One running Chromium; use it in a ``with`` statement."""
 
     def __init__(self, program: str):
-        self._profile = tempfile.TemporaryDirectory(prefix="mxml-browser-", ignore_cleanup_errors=True)
+        self._profile = tempfile.mkdtemp(prefix="mxml-browser-")
         read_commands, self._commands = os.pipe()
         self._answers, write_answers = os.pipe()
         switches = [
             "--headless=new",
             "--remote-debugging-pipe",
-            f"--user-data-dir={self._profile.name}",
+            f"--user-data-dir={self._profile}",
             "--no-first-run",
             "--disable-background-networking",
             "--disable-component-update",
@@ -96,7 +96,8 @@ class Browser:
             self._process.wait()
         os.close(self._commands)
         os.close(self._answers)
-        self._profile.cleanup()
+        # Chromium's last processes may still write into it.
+        shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(self, path: Path, width: int = 1280, *, dark: bool = False, scripts: bool = True) -> Page:
         """Load a file and return once its load event has been handled."""

@@ -80,14 +80,15 @@ def run(script, *arguments):
 
 # Kills the process as it is about to remove the first file that is no longer needed.
 KILLED = """
-import os, signal, sys
+import functools, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 unlink = os.unlink
 def unlink_or_die(path, *rest, **options):
     if os.fspath(path).endswith("run-0002.params"):
         os.kill(os.getpid(), signal.SIGKILL)
     unlink(path, *rest, **options)
-os.unlink = unlink_or_die
+# A partial, which Python 3.9's pathlib does not take for a method of its own.
+os.unlink = functools.partial(unlink_or_die)
 import pathlib, tiny
 from mxml import fit
 from mxml.progress import SILENT
