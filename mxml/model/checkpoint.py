@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mxml import atomic
-from mxml.errors import CheckpointError, ModelError, MxmlError, SettingError
+from mxml.errors import CheckpointError, ModelError, MxmlError, SettingError, StorageError
 from mxml.model import params_file, symbol_file
 from mxml.model.graph import to_document
 from mxml.model.run_files import RunFiles
@@ -229,7 +229,7 @@ def _numbers(epochs: list[int]) -> str:
 def save_symbol(prefix: str, symbol: Symbol) -> Stamp:
     """Write ``PREFIX-symbol.json`` and return its stamp."""
     atomic.write_text(RunFiles(prefix).symbol, symbol.tojson() + "\n")
-    return Stamp.of(RunFiles(prefix).symbol)
+    return _stamp(RunFiles(prefix).symbol)
 
 
 def save_arrays(
@@ -242,7 +242,14 @@ def save_arrays(
     """Write parameters and optimizer states, and return their stamps."""
     params_file.write_params(params_to, params_file.join_params(arg_params, aux_params))
     params_file.write_params(states_to, dict(states))
-    return {"params": Stamp.of(params_to), "states": Stamp.of(states_to)}
+    return {"params": _stamp(params_to), "states": _stamp(states_to)}
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        return Stamp.of(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read back after it was written ({error.strerror})") from error
 
 
 def save_sidecar(prefix: str, sidecar: Sidecar) -> None:

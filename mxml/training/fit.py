@@ -13,6 +13,7 @@ from mxml.errors import SettingError
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
+from mxml.training.prefix_lock import locked
 from mxml.training.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def fit(
     ------
     MxmlError
         Lists or a model that are wrong or do not fit, a foreign or damaged checkpoint, a disk that is full, a loss
-        that is not finite.
+        that is not finite, another run that is at work on the prefix.
     Interrupted
         ``stop`` noted a signal, and the run has been saved.
     """
@@ -66,7 +67,8 @@ def fit(
         raise SettingError("force", True, "left out where `resume` goes on with the run")
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
-        return _fit(config, config.given(), told, callbacks, resume, force, stop)
+        with locked(config.prefix, told.note):
+            return _fit(config, config.given(), told, callbacks, resume, force, stop)
 
 
 def resume(
@@ -112,7 +114,8 @@ def resume(
         return fit(config, progress, callbacks=callbacks, resume=True, stop=stop)
     with _shown(progress, prefix) as told:
         told.note(f"resuming {prefix} with mxml {__version__}")
-        return _fit(None, given, told, callbacks, True, False, stop)
+        with locked(prefix, told.note):
+            return _fit(None, given, told, callbacks, True, False, stop)
 
 
 def _shown(progress: Progress | None, prefix: str) -> contextlib.AbstractContextManager[Progress]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
-from mxml.errors import CheckpointError, SettingError, StorageError
+from mxml.errors import CheckpointError, SettingError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.training.config import TrainConfig
@@ -40,17 +39,12 @@ def check_room(config: TrainConfig, note: Callable[[str], None], *, force: bool,
 
 
 def make_room(prefix: str) -> None:
-    """Remove the run that a new one replaces, and make the prefix's folder.
+    """Remove the run that a new one replaces.
 
     The last thing before a run begins: what keeps it from beginning should leave everything as it was.
     """
-    files = RunFiles(prefix)
-    if os.path.exists(files.sidecar):
+    if os.path.exists(RunFiles(prefix).sidecar):
         checkpoint.discard_run(prefix)
-    try:
-        Path(files.folder or ".").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{files.folder}: cannot be made ({error.strerror}); choose another `prefix`") from error
 
 
 def _has_no_checkpoint(prefix: str) -> bool:
