@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from mxml.errors import CheckpointError, MxmlError, SettingError
+from mxml.text import can_be_path, printable
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
 
 OPTIMIZERS = ("sgd", "nag", "adam", "adamw")
@@ -217,6 +218,7 @@ class TrainConfig:
         """Raise SettingError with the setting and its bounds where a value makes no sense."""
         for name, known in train_settings().items():
             object.__setattr__(self, name, known.checked(getattr(self, name)))
+        _check_paths(self.given())
         if self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
@@ -253,6 +255,10 @@ class TrainConfig:
 
         Raises CheckpointError naming the first setting that is unknown, missing or wrong.
         """
+        try:
+            _check_paths(value)
+        except SettingError as error:
+            raise CheckpointError(f"config: {error}") from error
         value = _with_paths(value, lambda path: os.path.normpath(os.path.join(folder, path)))
         unknown = sorted(set(value) - set(train_settings()))
         if unknown:
@@ -294,6 +300,14 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
             )
         changes[name] = value
     return dataclasses.replace(saved, **changes)
+
+
+def _check_paths(values: Mapping[str, Any]) -> None:
+    """Raise SettingError for a path that no file can have."""
+    for name, known in train_settings().items():
+        value = values.get(name)
+        if known.path and isinstance(value, str) and not can_be_path(value):
+            raise SettingError(name, printable(value), "a path that a file can have")
 
 
 def _with_paths(values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
