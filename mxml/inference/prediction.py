@@ -221,6 +221,8 @@ class Prediction:
     def _target(self, path: Path, suffixes: tuple[str, ...]) -> Path:
         if path.suffix.lower() in suffixes and not path.is_dir():
             return path
+        if path.exists() and not path.is_dir():
+            raise StorageError(f"{path}: is a file; should end in {' or '.join(suffixes)}, or be a folder")
         return path / f"{Path(self.path).stem or 'image'}_res{suffixes[0]}"
 
 

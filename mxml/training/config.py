@@ -33,11 +33,17 @@ def _network_input(shape: tuple[int, ...]) -> str:
 
 
 def _three_numbers(values: tuple[float, ...]) -> str:
-    return "" if len(values) == 3 else "three numbers, such as 123.68,116.28,103.53"
+    from mxml.images.transforms import LARGEST_MEAN
+
+    good = len(values) == 3 and max(map(abs, values)) <= LARGEST_MEAN
+    return "" if good else f"three numbers up to {LARGEST_MEAN:,}, such as 123.68,116.28,103.53"
 
 
 def _three_positive(values: tuple[float, ...]) -> str:
-    return "" if len(values) == 3 and min(values) > 0 else "three positive numbers"
+    from mxml.images.transforms import LARGEST_STD, SMALLEST_STD
+
+    good = len(values) == 3 and min(values) >= SMALLEST_STD and max(values) <= LARGEST_STD
+    return "" if good else f"three positive numbers, from {SMALLEST_STD:f} to {LARGEST_STD:,}"
 
 
 def _epochs(values: tuple[int, ...]) -> str:
