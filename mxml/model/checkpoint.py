@@ -93,7 +93,8 @@ def _check_variances(symbol: Symbol, aux_params: Mapping[str, NDArray], path: st
     nodes = to_document(symbol)["nodes"]
     layers = (node for node in nodes if node["op"] in ("BatchNorm", "BatchNorm_v1"))
     names = [nodes[node["inputs"][_VARIANCE_INPUT][0]]["name"] for node in layers]
-    broken = [name for name in names if name in aux_params and (aux_params[name] < 0).asnumpy().any()]
+    known = (name for name in names if name in aux_params)
+    broken = [name for name in known if (aux_params[name].astype("float32").asnumpy() < 0).any()]
     if broken:
         raise ModelError(f"{path}: a variance below 0 in {shown(broken, 5)}; take an earlier epoch or another file")
 
