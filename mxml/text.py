@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 _LONGEST = 60
@@ -10,6 +11,14 @@ _LONGEST = 60
 def printable(text: str) -> str:
     """Return text that stays on one line of any terminal: control characters and undecodable bytes are escaped."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def can_be_path(text: str) -> bool:
+    """Say whether a file can have this path: Python's functions answer a ValueError to any other."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

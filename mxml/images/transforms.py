@@ -12,6 +12,9 @@ import numpy as np
 from mxml.errors import MxmlError
 
 LARGEST_SIZE = 4096
+# Far beyond any that make sense, and small enough for inputs in float32.
+LARGEST_MEAN = LARGEST_STD = 1_000_000
+SMALLEST_STD = 1e-6
 RGB_MEAN = (123.68, 116.28, 103.53)
 RGB_STD = (58.395, 57.12, 57.375)
 
@@ -32,7 +35,7 @@ class Preprocess:
         image as it is. It belongs to the crop: None with another ``fit``.
     mean, std : tuple of float
         What is subtracted from each of the three planes, and then what it is divided by, in units of 0 to 255 and in
-        the order of ``channels``. ``std`` is above 0.
+        the order of ``channels``. ``mean`` is at most a million either way, ``std`` from a millionth to a million.
     channels : {"rgb", "bgr"}
         Order of the planes of the input.
     interpolation : str
@@ -71,8 +74,10 @@ class Preprocess:
             object.__setattr__(self, "short_side", int(self.short_side))
         object.__setattr__(self, "mean", _numbers("mean", self.mean, 3, float))
         object.__setattr__(self, "std", _numbers("std", self.std, 3, float))
-        if min(self.std) <= 0:
-            raise _wrong("std", self.std, "three numbers above 0")
+        if max(map(abs, self.mean)) > LARGEST_MEAN:
+            raise _wrong("mean", self.mean, f"three numbers from -{LARGEST_MEAN:,} to {LARGEST_MEAN:,}")
+        if min(self.std) < SMALLEST_STD or max(self.std) > LARGEST_STD:
+            raise _wrong("std", self.std, f"three numbers from {SMALLEST_STD:f} to {LARGEST_STD:,}")
         if self.channels not in ("rgb", "bgr"):
             raise _wrong("channels", self.channels, "'rgb' or 'bgr'")
         if self.interpolation not in INTERPOLATIONS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Callable
 
 import numpy as np
@@ -31,8 +32,11 @@ from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress, note_reading
 from mxml.runtime.devices import default_device, parse_devices
+from mxml.runtime.mxnet_errors import memory_checked
 
 BATCH_SIZE = 32
+MOST_BATCH_SIZE = 65536
+MOST_THREADS = 256
 
 Binder = Callable[[Preprocess, int], Backend]
 """Binds a network for inputs as the preprocessing makes them, for batches of so many images."""
@@ -204,8 +208,8 @@ class Classifier:
         ----------
         inputs : str, path-like, bytes, ndarray, PIL image, ImageList, or iterable of these, optional
             Files, folders (the images below them) and patterns such as ``photos/*.jpg``; an image file's content;
-            pixels (H, W, 3) uint8 in RGB order; images of Pillow; and any list or generator of them, nested to any
-            depth. By default the images of the run's validation list.
+            pixels (H, W, 3) uint8 in RGB order; images of Pillow; and any list or generator of them, nested up to
+            100 deep. By default the images of the run's validation list.
         threshold : float, sequence of float, or mapping of str to float, optional
             The lowest score at which an image gets a label: for all labels, for each, or by name; labels that are not
             named keep the checkpoint's. By default the checkpoint's.
@@ -213,9 +217,9 @@ class Classifier:
             The largest number of labels per image, the best ones; 0 gives all that reach their threshold. If
             ``threshold`` is given, only labels that reach it count; otherwise scores do not matter.
         batch_size : int, default 32
-            Images that the network computes at a time.
+            Images that the network computes at a time, from 1 to 65536.
         threads : int, optional
-            Threads that decode; by default as many as physical cores.
+            Threads that decode, from 1 to 256; by default as many as physical cores.
         keep_pixels : bool, default False
             Let each prediction keep its image, for ``draw``.
         progress : Progress, optional
@@ -228,7 +232,8 @@ class Classifier:
         Raises
         ------
         SettingError
-            If a threshold is not from 0 to 1, or names a label that does not exist.
+            If a threshold is not from 0 to 1, or names a label that is not there; if a number is not whole or not
+            within its bounds.
         MxmlError
             If a folder or a pattern gives no image, or the validation list cannot be used.
         ModelError
@@ -240,7 +245,9 @@ class Classifier:
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         stream = InputStream(self._validation_images() if inputs is None else inputs, progress)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
-        return self._predictions(stream, batches, thresholds, top_k, threshold is None, progress)
+        return self._predictions(
+            stream, _memory_checked(batches, batch_size), thresholds, top_k, threshold is None, progress
+        )
 
     def evaluate(
         self,
@@ -343,17 +350,22 @@ class Classifier:
         ModelError, DeviceError
             As for ``predict``.
         """
+        _check_counts(batch_size, 0, threads)
         if not len(images):
             raise MxmlError("there are no images to score")
-        backend = self._backend(min(batch_size, len(images)))
+        batch_size = min(batch_size, len(images))
+        backend = self._backend(batch_size)
         progress.start(len(images), "evaluating")
-        with Batches(
-            ImageFiles(images),
-            self.preprocess,
-            min(batch_size, len(images)),
-            bad_images="report" if skip_bad else "error",
-            threads=threads,
-        ) as batches:
+        with (
+            memory_checked(batch_size),
+            Batches(
+                ImageFiles(images),
+                self.preprocess,
+                batch_size,
+                bad_images="report" if skip_bad else "error",
+                threads=threads,
+            ) as batches,
+        ):
             try:
                 return collect(backend, batches, len(images), self.num_classes, progress.advance)
             except ImageError as error:
@@ -412,9 +424,18 @@ class Classifier:
 
 
 def _check_counts(batch_size: int, top_k: int, threads: int | None) -> None:
-    if batch_size < 1:
-        raise SettingError("batch_size", batch_size, "1 or more")
-    if top_k < 0:
-        raise SettingError("top_k", top_k, "0 or more; 0 is for every label over its threshold")
-    if threads is not None and threads < 1:
-        raise SettingError("threads", threads, "1 or more")
+    if not _is_whole(batch_size) or not 1 <= batch_size <= MOST_BATCH_SIZE:
+        raise SettingError("batch_size", batch_size, f"a whole number from 1 to {MOST_BATCH_SIZE}")
+    if not _is_whole(top_k) or top_k < 0:
+        raise SettingError("top_k", top_k, "a whole number, 0 or more; 0 is for every label over its threshold")
+    if threads is not None and (not _is_whole(threads) or not 1 <= threads <= MOST_THREADS):
+        raise SettingError("threads", threads, f"a whole number from 1 to {MOST_THREADS}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _memory_checked(batches: Iterator[StreamBatch], batch_size: int) -> Iterator[StreamBatch]:
+    with memory_checked(batch_size):
+        yield from batches

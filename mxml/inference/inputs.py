@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 OneInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, "Image"]
 """A file, folder or pattern; an image file's bytes; RGB pixels (H, W, 3) uint8; an image of Pillow."""
 Inputs = Union[OneInput, ImageList, Iterable["Inputs"]]
-"""One input, a list, or any iterable of these, nested to any depth."""
+"""One input, a list, or any iterable of these, nested up to 100 deep."""
 
 _NAMES = "an image, a folder or a pattern such as 'photos/*.jpg'"
+_DEEPEST = 100
 _WANTED = "files, folders, patterns, bytes, arrays (H, W, 3) of uint8 in RGB order, or images of Pillow"
 
 
@@ -39,7 +40,7 @@ class InputStream:
     is wrong with images of Pillow that it could not load; nothing else is opened here.
 
     A note says where files in a folder are images of another format. Raises MxmlError for a folder or pattern that
-    gives no image, and TypeError for what is no image.
+    gives no image and for lists that are nested too deep, and TypeError for what is no image.
     """
 
     def __init__(self, inputs: Inputs, progress: Progress = SILENT):
@@ -64,7 +65,7 @@ class InputStream:
         if isinstance(entry, np.ndarray):
             if entry.ndim != 3 or entry.shape[2] != 3 or entry.dtype != np.uint8 or 0 in entry.shape:
                 raise TypeError(f"expected an array (H, W, 3) of uint8 in RGB order, got {entry.shape} {entry.dtype}")
-            return np.ascontiguousarray(entry)
+            return entry  # without a copy: whether it is too large for one shows when it is decoded
         if isinstance(entry, (bytes, bytearray, memoryview)):
             return bytes(entry)
         try:
@@ -86,7 +87,9 @@ def _is_pillow(value: object) -> bool:
     return module is not None and isinstance(value, module.Image)
 
 
-def _flat(inputs: Inputs, progress: Progress) -> Iterator[OneInput]:
+def _flat(inputs: Inputs, progress: Progress, depth: int = 0) -> Iterator[OneInput]:
+    if depth > _DEEPEST:
+        raise MxmlError(f"the inputs are nested more than {_DEEPEST} deep, or a list of them holds itself")
     if isinstance(inputs, (str, os.PathLike)):
         yield from _files(os.fspath(inputs), progress)
     elif isinstance(inputs, ImageList):
@@ -95,7 +98,7 @@ def _flat(inputs: Inputs, progress: Progress) -> Iterator[OneInput]:
         yield inputs  # type: ignore[misc]
     elif isinstance(inputs, Iterable):
         for entry in inputs:
-            yield from _flat(entry, progress)  # type: ignore[arg-type]
+            yield from _flat(entry, progress, depth + 1)  # type: ignore[arg-type]
     else:
         raise TypeError(f"expected images, got {type(inputs).__name__}: {_WANTED}")
 

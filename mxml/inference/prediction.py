@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mxml import atomic
-from mxml.errors import ImageError
+from mxml.errors import ImageError, StorageError
 from mxml.images.drawing import Row, draw_panel
 from mxml.text import printable
 
@@ -231,6 +231,8 @@ class Prediction:
     def _target(self, path: Path, suffixes: tuple[str, ...]) -> Path:
         if path.suffix.lower() in suffixes and not path.is_dir():
             return path
+        if path.exists() and not path.is_dir():
+            raise StorageError(f"{path}: is a file; should end in {' or '.join(suffixes)}, or be a folder")
         return path / result_name(self.path, suffixes[0])
 
 

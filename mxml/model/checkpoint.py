@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mxml import atomic
-from mxml.errors import CheckpointError, MxmlError, SettingError
+from mxml.errors import CheckpointError, ModelError, MxmlError, SettingError, StorageError
 from mxml.model import params_file, symbol_file
+from mxml.model.graph import to_document
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
 from mxml.runtime.types import NDArray, Symbol
+from mxml.text import shown
 
 MOST_SIDECAR_BYTES = 64 << 20
 _SUGGESTED = 4
+# Of a BatchNorm: data, gamma, beta, moving mean, moving variance.
+_VARIANCE_INPUT = 4
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
 
     ``prefix`` may also be one of the run's files, such as ``model-0018.params``, which then names the epoch. Raises
     CheckpointError when a file is missing or is not the one that the sidecar knows, offering the epochs that are whole;
-    SettingError where ``prefix`` and ``epoch`` name two epochs.
+    ModelError for parameters that no network gives a score with, such as NaN; SettingError where ``prefix`` and
+    ``epoch`` name two epochs.
     """
     files, named_epoch = RunFiles.parse(prefix)
     if named_epoch is not None and epoch not in (None, named_epoch):
@@ -76,8 +81,22 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
     path = RunFiles(prefix).params(epoch)
     check_files(prefix, epoch, sidecar, ("params",))
     symbol = load_symbol(prefix, sidecar)
-    arg_params, aux_params = params_file.split_params(params_file.read_params(path))
+    params = params_file.read_params(path)
+    arg_params, aux_params = params_file.split_params(params, path)
+    params_file.check_finite(params, path)
+    _check_variances(symbol, aux_params, path)
     return Checkpoint(prefix, epoch, symbol, arg_params, aux_params, sidecar)
+
+
+def _check_variances(symbol: Symbol, aux_params: Mapping[str, NDArray], path: str) -> None:
+    """Refuse a BatchNorm's moving variance below zero: its root is NaN, which a ReLU behind it turns into zero."""
+    nodes = to_document(symbol)["nodes"]
+    layers = (node for node in nodes if node["op"] in ("BatchNorm", "BatchNorm_v1"))
+    names = [nodes[node["inputs"][_VARIANCE_INPUT][0]]["name"] for node in layers]
+    known = (name for name in names if name in aux_params)
+    broken = [name for name in known if (aux_params[name].astype("float32").asnumpy() < 0).any()]
+    if broken:
+        raise ModelError(f"{path}: a variance below 0 in {shown(broken, 5)}; take an earlier epoch or another file")
 
 
 def load_symbol(prefix: str, sidecar: Sidecar | None) -> Symbol:
@@ -213,7 +232,7 @@ def _numbers(epochs: list[int]) -> str:
 def save_symbol(prefix: str, symbol: Symbol) -> Stamp:
     """Write ``PREFIX-symbol.json`` and return its stamp."""
     atomic.write_text(RunFiles(prefix).symbol, symbol.tojson() + "\n")
-    return Stamp.of(RunFiles(prefix).symbol)
+    return _stamp(RunFiles(prefix).symbol)
 
 
 def save_arrays(
@@ -226,7 +245,14 @@ def save_arrays(
     """Write parameters and optimizer states, and return their stamps."""
     params_file.write_params(params_to, params_file.join_params(arg_params, aux_params))
     params_file.write_params(states_to, dict(states))
-    return {"params": Stamp.of(params_to), "states": Stamp.of(states_to)}
+    return {"params": _stamp(params_to), "states": _stamp(states_to)}
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        return Stamp.of(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read back after it was written ({error.strerror})") from error
 
 
 def save_sidecar(prefix: str, sidecar: Sidecar) -> None:

@@ -62,6 +62,11 @@ class RunFiles:
         return f"{self.prefix}{_CURVES}"
 
     @property
+    def lock(self) -> str:
+        """Return ``PREFIX.lock``, which a run at work holds."""
+        return f"{self.prefix}.lock"
+
+    @property
     def log(self) -> str:
         """Return ``train.log`` in the prefix's folder, where the original script has it."""
         return os.path.join(self.folder, "train.log")

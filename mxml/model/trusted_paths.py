@@ -22,6 +22,7 @@ import stat
 
 from mxml.errors import CheckpointError
 from mxml.model.sidecar import Stamp, UsedList
+from mxml.text import can_be_path, printable
 
 
 def lies_inside(path: str, folder: str) -> bool:
@@ -36,6 +37,8 @@ def require_trusted(path: str, what: str, folder: str, sha256: str | None) -> No
     ``what`` is the file in messages, such as "the run's validation list"; ``sha256`` is the recorded sum, None where
     there is none. The message says which file it is and why it is not read, and shows nothing of its content.
     """
+    if not can_be_path(path):
+        raise CheckpointError(f"{printable(path)}: {what} has a path that no file can have")
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -63,6 +66,8 @@ def trusted_list(used: UsedList, what: str, folder: str, root: str | None = None
 
 def require_trusted_root(root: str, list_path: str, what: str, folder: str) -> None:
     """Raise CheckpointError unless the image root that a sidecar names for a trusted list may be used."""
+    if not can_be_path(root):
+        raise CheckpointError(f"{printable(root)}: the images of {what} have a path that no folder can have")
     if not lies_inside(root, folder) and lies_inside(list_path, folder):
         raise CheckpointError(f"{root}: the images of {what} lie outside of the checkpoint's folder")
 

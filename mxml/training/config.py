@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
+from mxml.text import can_be_path, printable
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
 
 OPTIMIZERS = ("sgd", "nag", "adam", "adamw")
@@ -32,11 +33,17 @@ def _network_input(shape: tuple[int, ...]) -> str:
 
 
 def _three_numbers(values: tuple[float, ...]) -> str:
-    return "" if len(values) == 3 else "three numbers, such as 123.68,116.28,103.53"
+    from mxml.images.transforms import LARGEST_MEAN
+
+    good = len(values) == 3 and max(map(abs, values)) <= LARGEST_MEAN
+    return "" if good else f"three numbers up to {LARGEST_MEAN:,}, such as 123.68,116.28,103.53"
 
 
 def _three_positive(values: tuple[float, ...]) -> str:
-    return "" if len(values) == 3 and min(values) > 0 else "three positive numbers"
+    from mxml.images.transforms import LARGEST_STD, SMALLEST_STD
+
+    good = len(values) == 3 and min(values) >= SMALLEST_STD and max(values) <= LARGEST_STD
+    return "" if good else f"three positive numbers, from {SMALLEST_STD:f} to {LARGEST_STD:,}"
 
 
 def _epochs(values: tuple[int, ...]) -> str:
@@ -237,6 +244,7 @@ class TrainConfig:
         """Raise SettingError with the setting and its bounds where a value is invalid."""
         for name, known in train_settings().items():
             object.__setattr__(self, name, known.checked(getattr(self, name)))
+        _check_paths(self.given())
         if self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
@@ -311,6 +319,10 @@ class TrainConfig:
         CheckpointError
             Names the first setting that is unknown, missing or wrong.
         """
+        try:
+            _check_paths(value)
+        except SettingError as error:
+            raise CheckpointError(f"config: {error}") from error
         value = _with_paths(value, lambda path: os.path.normpath(os.path.join(folder, path)))
         unknown = sorted(set(value) - set(train_settings()))
         if unknown:
@@ -352,6 +364,14 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
             )
         changes[name] = value
     return dataclasses.replace(saved, **changes)
+
+
+def _check_paths(values: Mapping[str, Any]) -> None:
+    """Raise SettingError for a path that no file can have."""
+    for name, known in train_settings().items():
+        value = values.get(name)
+        if known.path and isinstance(value, str) and not can_be_path(value):
+            raise SettingError(name, printable(value), "a path that a file can have")
 
 
 def _with_paths(values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

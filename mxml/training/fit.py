@@ -14,6 +14,7 @@ from mxml.errors import SettingError
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
+from mxml.training.prefix_lock import locked
 from mxml.training.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def fit(
     ------
     MxmlError
         Lists or a model that are wrong or do not fit, a foreign or damaged checkpoint, a disk that is full, a loss
-        that is not finite.
+        that is not finite, another run that is at work on the prefix.
     Interrupted
         A signal came, and the run has been saved.
     """
@@ -68,7 +69,7 @@ def fit(
         raise SettingError("force", True, "left out with `resume`, which continues the run")
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
-        with _noting_signals(stop) as noted:
+        with _noting_signals(stop) as noted, locked(config.prefix, told):
             return _fit(config, config.given(), told, callbacks, resume, force, noted)
 
 
@@ -115,7 +116,7 @@ def resume(
         return fit(config, progress, callbacks=callbacks, resume=True, stop=stop)
     with _shown(progress, prefix) as told:
         told.note(f"resuming {prefix} with mxml {__version__}")
-        with _noting_signals(stop) as noted:
+        with _noting_signals(stop) as noted, locked(prefix, told):
             return _fit(None, given, told, callbacks, True, False, noted)
 
 

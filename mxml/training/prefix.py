@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from mxml import atomic
 from mxml.errors import CheckpointError, SettingError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
@@ -40,14 +39,12 @@ def check_room(config: TrainConfig, progress: Progress, *, force: bool, resume: 
 
 
 def make_room(prefix: str) -> None:
-    """Remove the run that a new one replaces, and make the prefix's folder.
+    """Remove the run that a new one replaces.
 
     Called last before a run begins: an earlier error should leave everything as it was.
     """
-    files = RunFiles(prefix)
-    if os.path.exists(files.sidecar):
+    if os.path.exists(RunFiles(prefix).sidecar):
         checkpoint.discard_run(prefix)
-    atomic.make_folder(files.folder, "`prefix`")
 
 
 def _has_no_checkpoint(prefix: str) -> bool:

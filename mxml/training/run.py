@@ -15,7 +15,7 @@ import numpy as np
 from mxml import atomic
 from mxml.data.batches import BadImage, Batches
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import SHOWN_FAULTS, Interrupted, MxmlError, NotFiniteError, TrainingError
+from mxml.errors import SHOWN_FAULTS, Interrupted, MxmlError, NotFiniteError, StorageError, TrainingError
 from mxml.inference import metrics
 from mxml.inference.scores import Scores, collect
 from mxml.model import checkpoint, symbols
@@ -195,6 +195,9 @@ class Run:
             stamp = checkpoint.save_symbol(config.prefix, symbols.plain_symbol(point.symbol))
             self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
             checkpoint.save_sidecar(config.prefix, self.sidecar)
+        else:
+            # A run killed after it saved an epoch has not shown it yet.
+            self._show_history(draw=point.epoch >= config.num_epoch)
         return module, point
 
     def _train_epoch(
@@ -270,23 +273,29 @@ class Run:
         self.sidecar = dataclasses.replace(
             self.sidecar, finished=epoch >= self.config.num_epoch or self._out_of_patience()
         )
-        rows = history_rows(epochs)
-        atomic.write_text(self.files.history, to_csv(rows))
-        # Drawing takes longer than an epoch of a small network does.
-        if self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES:
-            self._draw()
         checkpoint.save_sidecar(prefix, self.sidecar)
         # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
         saving.discard_unkept(prefix, epochs)
         checkpoint.discard_pause(prefix)
+        # Drawing takes longer than an epoch of a small network does.
+        self._show_history(self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES)
+        rows = history_rows(epochs)
         self.progress.note(epoch_line(rows[-1], self.config.num_epoch, best == epoch))
         for callback in self.callbacks:
             callback(rows[-1])
 
-    def _draw(self) -> None:
-        if self.sidecar.epochs:
-            plot_history(history_rows(self.sidecar.epochs), self.files.curves, self.sidecar.best_epoch)
-            self.drawn = time.monotonic()
+    def _show_history(self, draw: bool) -> None:
+        """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
+        if not self.sidecar.epochs:
+            return
+        rows = history_rows(self.sidecar.epochs)
+        try:
+            atomic.write_text(self.files.history, to_csv(rows))
+            if draw:
+                plot_history(rows, self.files.curves, self.sidecar.best_epoch)
+                self.drawn = time.monotonic()
+        except StorageError as error:
+            self.progress.note(f"{error}; the checkpoints are saved, and the next epoch writes it again")
 
     def _save_and_stop(
         self, module: BoundModule, epoch: int, batch: int, totals: EpochTotals, last: _Trained | None = None
@@ -297,9 +306,9 @@ class Run:
         if last is not None and module.not_finite():
             raise self._diverged(epoch, last)
         files = saving.save_pause(module, self.config.prefix)
-        self._draw()
         pause = Pause(epoch, batch, module.num_update, dict(totals.sums), files)
         checkpoint.save_sidecar(self.config.prefix, dataclasses.replace(self.sidecar, pause=pause))
+        self._show_history(draw=True)
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
             "continue with `resume`",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mxml import Classifier
 from mxml.data.lst_file import read_lst
-from mxml.errors import CheckpointError, ImageError, SettingError
+from mxml.errors import CheckpointError, DeviceError, ImageError, SettingError
 from mxml.images.transforms import Preprocess, preset
 from mxml.inference.backend import as_numpy
 from mxml.inference.metrics import multilabel_metrics
@@ -149,14 +149,32 @@ def test_labels_are_chosen_by_threshold_and_top_k(made, classifier):
     [
         ({"threshold": 2}, "`threshold` 2: should be a number from 0 to 1"),
         ({"threshold": {"gren": 0.5}}, "`threshold` gren: should be the name of a label, such as 'green'"),
-        ({"top_k": -1}, "`top_k` -1: should be 0 or more"),
-        ({"batch_size": 0}, "`batch_size` 0: should be 1 or more"),
-        ({"threads": 0}, "`threads` 0: should be 1 or more"),
+        ({"top_k": -1}, "`top_k` -1: should be a whole number, 0 or more"),
+        ({"top_k": 1.5}, "`top_k` 1.5: should be a whole number, 0 or more"),
+        ({"batch_size": 0}, "`batch_size` 0: should be a whole number from 1 to 65536"),
+        ({"batch_size": 2.5}, "`batch_size` 2.5: should be a whole number from 1 to 65536"),
+        ({"batch_size": 10**6}, "`batch_size` 1000000: should be a whole number from 1 to 65536"),
+        ({"threads": 0}, "`threads` 0: should be a whole number from 1 to 256"),
+        ({"threads": 10**6}, "`threads` 1000000: should be a whole number from 1 to 256"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_read(classifier, options, message):
     with pytest.raises(SettingError, match=message):
         classifier.predict("nowhere", **options)
+
+
+def test_a_batch_larger_than_any_memory_is_an_error_that_names_it(made):
+    large = Classifier.load(made / "run", preprocess=Preprocess((4096, 4096), None))
+    image = np.zeros((5, 5, 3), np.uint8)
+    with pytest.raises(DeviceError, match="not enough memory for batches of 65536 images; lower `batch_size`"):
+        list(large.predict(image, batch_size=65536))
+
+
+def test_an_array_too_large_to_copy_is_an_error_of_its_own(classifier):
+    image = np.broadcast_to(np.uint8(0), (100_000, 100_000, 3))
+    huge, good = classifier.predict([image, np.zeros((5, 5, 3), np.uint8)])
+    assert huge.error is not None and huge.error.kind == "too_large"
+    assert good.error is None
 
 
 def test_kept_pixels_are_the_image_and_change_no_score(made, classifier):

@@ -149,6 +149,13 @@ def test_what_is_no_image_is_refused():
             list(InputStream(inputs))
 
 
+def test_a_list_that_holds_itself_is_refused():
+    inputs: list[Any] = [b"x"]
+    inputs.append(inputs)
+    with pytest.raises(MxmlError, match="nested more than 100 deep, or a list of them holds itself"):
+        list(InputStream(inputs))
+
+
 def pillow_images():
     generator = np.random.default_rng(4)
     colours = generator.integers(0, 256, (30, 20, 4), dtype=np.uint8)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mxml.errors import ImageError, MxmlError
+from mxml.errors import ImageError, MxmlError, StorageError
 from mxml.images import drawing
 from mxml.inference.prediction import Prediction
 
@@ -137,6 +137,12 @@ def test_the_picture_is_written_in_the_form_its_name_asks_for(tmp_path, name, ki
     with Image.open(written) as picture:
         picture.load()
         assert (picture.format, picture.mode) == (kind, "RGB")
+
+
+def test_a_file_of_another_kind_is_not_taken_for_a_folder():
+    # Nothing could be written there, and no folder can be made of it.
+    with pytest.raises(StorageError, match=r"^/dev/full: is a file; should end in \.jpg or \.jpeg or \.png, or be"):
+        Prediction("x.jpg", NAMES, SCORES).save_to_img("/dev/full", sky())
 
 
 def test_a_drawing_keeps_the_image_above_the_panel():

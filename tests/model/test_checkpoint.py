@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 
+import numpy as np
 import pytest
 
-from mxml.errors import CheckpointError, SettingError
+from mxml.errors import CheckpointError, ModelError, SettingError
 from mxml.images.transforms import Preprocess
-from mxml.model import checkpoint
+from mxml.model import checkpoint, params_file
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
 from mxml.runtime.imports import load_mxnet
@@ -177,3 +179,42 @@ def test_a_stamp_is_the_size_and_the_sum_of_the_content(tmp_path):
     # FIPS 180-2, appendix B.1.
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert Stamp.of(tmp_path / "abc") == Stamp(3, digest)
+
+
+@pytest.mark.parametrize(
+    ("array", "value", "fault"),
+    [
+        ("arg:fc_weight", np.nan, "not a finite number in arg:fc_weight"),
+        ("arg:fc_bias", np.inf, "not a finite number in arg:fc_bias"),
+        ("aux:norm_moving_var", -1.0, "a variance below 0 in norm_moving_var"),
+    ],
+)
+def test_parameters_that_give_no_scores_are_refused_by_their_names(tmp_path, array, value, fault):
+    # A ReLU behind such a layer would turn NaN into 0, and every image would get the same tags.
+    data = mx.sym.BatchNorm(mx.sym.Variable("data"), name="norm")
+    net = mx.sym.FullyConnected(mx.sym.relu(data), num_hidden=2, name="fc")
+    prefix = str(tmp_path / "net")
+    checkpoint.save_symbol(prefix, mx.sym.sigmoid(net, name="sig"))
+    params = {
+        "arg:fc_weight": mx.nd.ones((2, 3)),
+        "arg:fc_bias": mx.nd.zeros(2),
+        "arg:norm_gamma": mx.nd.ones(3),
+        "arg:norm_beta": mx.nd.zeros(3),
+        "aux:norm_moving_mean": mx.nd.zeros(3),
+        "aux:norm_moving_var": mx.nd.zeros(3),
+    }
+    path = RunFiles(prefix).params(0)
+    params_file.write_params(path, params)
+    assert checkpoint.load(prefix).epoch == 0
+    params[array][1] = value
+    params_file.write_params(path, params)
+    with pytest.raises(ModelError, match=re.escape(f"{path}: {fault}; take")):
+        checkpoint.load(prefix)
+
+
+def test_arrays_without_a_kind_are_refused_with_their_file(tmp_path):
+    prefix = str(tmp_path / "net")
+    checkpoint.save_symbol(prefix, mx.sym.sigmoid(mx.sym.Variable("data"), name="sig"))
+    params_file.write_params(RunFiles(prefix).params(0), {"conv0_weight": mx.nd.ones(2)})
+    with pytest.raises(ModelError, match=r"net-0000\.params: holds 'conv0_weight'"):
+        checkpoint.load(prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def network(*layers):
     last = 0
     ends = [("FullyConnected", {"num_hidden": "3"}, ("weight", "bias")), ("sigmoid", {}, ())]
     for number, (op, attrs, parameters) in enumerate([*layers, *ends]):
-        inputs = [[last, 0, 0]]
+        inputs: Any = [[last, 0, 0]]
         for parameter in parameters:
             inputs.append([len(nodes), 0, 0])
             nodes.append({"op": "null", "name": f"layer{number}_{parameter}", "inputs": []})

@@ -179,3 +179,13 @@ def test_images_outside_are_read_only_for_a_list_outside(sent, tmp_path):
     assert trusted_list(stranger, "the list", str(sent), mine) == stranger
     reader = UsedList(outside, mine, 1, Stamp.of(outside).sha256)
     assert trusted_list(reader, "the list", str(sent)) == reader
+
+
+@pytest.mark.parametrize("path", ["a\0", "\ud800"])
+def test_a_path_that_no_file_can_have_is_refused(tmp_path, path):
+    with pytest.raises(CheckpointError, match="the list has a path that no file can have"):
+        require_trusted(path, "the list", str(tmp_path), DIGEST)
+    (tmp_path / "val.lst").touch()
+    used = UsedList(str(tmp_path / "val.lst"), path, 1, Stamp.of(tmp_path / "val.lst").sha256)
+    with pytest.raises(CheckpointError, match="the images of the list have a path that no folder can have"):
+        trusted_list(used, "the list", str(tmp_path))

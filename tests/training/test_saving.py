@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import tiny
 
-from mxml.errors import CheckpointError
+from mxml.errors import CheckpointError, Interrupted
 from mxml.model import checkpoint
-from mxml.progress import SILENT
+from mxml.progress import SILENT, ConsoleProgress
 from mxml.training import fit as train
+from mxml.training.signals import StopRequest
 
 
 @pytest.fixture
@@ -136,6 +137,40 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder, che
     train.resume(folder / "run", progress=SILENT)
     train.fit(tiny.config(folder, "whole", num_epoch=2), SILENT)
     assert (folder / "run-0002.params").read_bytes() == (folder / "whole-0002.params").read_bytes()
+
+
+class Told(ConsoleProgress):
+    """Keeps the notes; from the first step on there is a request to stop where one is given."""
+
+    def __init__(self, stop=None):
+        super().__init__()
+        self.stop = stop
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, count=1, detail=""):
+        if self.stop is not None:
+            self.stop.number = signal.SIGTERM
+
+
+@pytest.mark.parametrize("name", ["run-history.csv", "run-curves.png"])
+def test_a_history_that_cannot_be_written_costs_no_epoch_and_no_pause(folder, name):
+    (folder / name).mkdir()
+    told = Told()
+    assert train.fit(tiny.config(folder, num_epoch=1), told).epochs == 1
+    assert [note for note in told.notes if f"{name}: cannot be written: Is a directory; the checkpoints are" in note]
+    assert checkpoint.load(str(folder / "run")).epoch == 1
+
+    stop = StopRequest()
+    with pytest.raises(Interrupted):
+        train.resume(folder / "run", {"num_epoch": 2}, Told(stop), stop=stop)
+    assert json.loads((folder / "run.json").read_text())["pause"]["epoch"] == 2
+    (folder / name).rmdir()
+    train.resume(folder / "run", progress=SILENT)
+    assert len((folder / "run-history.csv").read_text().splitlines()) == 3
+    assert (folder / "run-curves.png").is_file()
 
 
 NO_MEMORY = """

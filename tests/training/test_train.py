@@ -484,6 +484,14 @@ def test_a_resume_reads_no_list_that_only_a_stranger_names(folder, tmp_path):
     assert "token" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["lists\0", "\ud800"])
+@pytest.mark.parametrize("name", ["data_train", "image_val", "labels"])
+def test_a_path_that_no_file_can_have_is_refused_by_its_setting(folder, name, path):
+    stranger(folder, **{name: path})
+    with pytest.raises(CheckpointError, match=rf"run\.json: config: `{name}` .*: should be a path that a file"):
+        train.resume(str(folder / "run"), {"num_epoch": 4}, SILENT)
+
+
 def test_a_resume_reads_its_own_list_wherever_it_is_while_it_is_the_same(folder, tmp_path):
     for name in ("lists", "images"):
         shutil.move(folder / name, tmp_path / name)

@@ -50,6 +50,8 @@ def test_paths_are_stored_relative_to_the_prefix_and_found_where_it_is_now():
         ({"freeze": "conv0_*"}, r"`freeze` conv0_\*: should be a tuple"),
         ({"lr_steps": (3, 0)}, "`lr_steps` 3,0: should be epochs, 1 or more each"),
         ({"std": (1.0, 0.0, 1.0)}, "`std` .*: should be three positive numbers"),
+        ({"std": (1.0, 5e-324, 1.0)}, "`std` .*: should be three positive numbers, from 0.000001 to 1,000,000"),
+        ({"mean": (1.0, 1e308, 2.0)}, "`mean` .*: should be three numbers up to 1,000,000"),
         ({"mean": (1.0, 2.0)}, "`mean` .*: should be three numbers"),
         ({"mean": (1.0, float("nan"), 2.0)}, "`mean` .*: should be three numbers"),
         ({"model": None}, "`model` none: should be a text"),

@@ -1,0 +1,56 @@
+"""One run at a time works on a prefix."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import tiny
+
+from mxml.errors import MxmlError, TrainingError
+from mxml.progress import SILENT
+from mxml.training import fit as train
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.make_data(tmp_path)
+    return tmp_path
+
+
+def test_a_second_run_on_a_prefix_is_refused_in_one_line_and_the_first_goes_on(folder):
+    refused = []
+
+    def second_run(row):
+        assert (folder / "run.lock").exists()
+        if row["epoch"] == 1:
+            command = [sys.executable, "-m", "mxml", "train", "--prefix", "run", "--resume"]
+            refused.append(subprocess.run(command, cwd=folder, capture_output=True, text=True))
+        for again in (
+            lambda: train.resume(folder / "run", progress=SILENT),
+            lambda: train.fit(tiny.config(folder), SILENT, force=True),
+        ):
+            with pytest.raises(TrainingError, match=r"run\.lock: another run is at work on this prefix"):
+                again()
+
+    result = train.fit(tiny.config(folder, num_epoch=2), SILENT, callbacks=[second_run])
+    assert result.epochs == 2
+    assert refused[0].returncode == 1
+    assert refused[0].stderr.splitlines()[-1].startswith("mxml: run.lock: another run is at work on this prefix")
+    assert "Traceback" not in refused[0].stderr
+    assert not (folder / "run.lock").exists()
+    assert train.resume(folder / "run", progress=SILENT).epochs == 2
+
+
+def test_the_file_of_a_killed_run_locks_nothing(folder):
+    (folder / "run.lock").touch()
+    assert train.fit(tiny.config(folder, num_epoch=1), SILENT).epochs == 1
+    assert not (folder / "run.lock").exists()
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(folder):
+    config = tiny.config(folder, "new/deep/run", model=str(folder / "missing"))
+    with pytest.raises(MxmlError, match="missing-symbol"):
+        train.fit(config, SILENT)
+    assert not (folder / "new").exists()
