@@ -287,6 +287,13 @@ def test_many_scans_of_a_large_picture_are_refused():
     assert decode(jpegs.of_many_scans(1024, 20), limits=Limits(max_pixels=1024 * 1024)).shape == (1024, 1024, 3)
 
 
+def test_a_scan_whose_header_lies_beyond_the_end_is_truncated(photo):
+    data = jpegs.encoded(photo[:100, :100], progressive=True)
+    with pytest.raises(ImageError, match="cut off inside its header") as caught:
+        decode(data[:-2] + b"\xff\xda\0\x0c\xff\xd9", path="a.jpg")
+    assert caught.value.kind == "truncated"
+
+
 @pytest.mark.parametrize("filling", [b"\xff\x01", b"\xff\xd0", b"\xff\xfe\0\2"])
 def test_segments_without_end_are_refused(photo, filling):
     data = jpegs.encoded(photo[:20, :20])

@@ -123,7 +123,7 @@ def _walk_scans(data: bytes, position: int, progressive: bool, components: bytes
             if scans > MOST_SCANS:
                 raise TooLarge(f"the JPEG file has more than the {MOST_SCANS} scans allowed; save it again")
             count = data[position + 4]
-            first, last, bits = data[position + 5 + 2 * count : position + 8 + 2 * count]
+            first, last, bits = struct.unpack_from(">3B", data, position + 5 + 2 * count)
             for component in data[position + 5 : position + 5 + 2 * count : 2]:
                 if first == 0:
                     unseen.discard(component)
