@@ -6,11 +6,14 @@ which OpenCV only prints. Both leave Python's lock while they decode.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import simplejpeg
 
 from mxml.errors import ImageError
 from mxml.images.headers import Header
+from mxml.images.headers.jpeg import last_scan
 from mxml.images.opencv import imdecode
 from mxml.runtime.imports import load_cv2
 
@@ -31,6 +34,14 @@ _LEAST_SIDE = 16  # of smaller pictures, several factors give one size, and simp
 
 _MISSING = 128  # of every colour, where nothing was decoded
 
+_END = b"\xff\xd9"
+_PROGRESSIVE = 0xC2
+_PREMATURE_END = "Corrupt JPEG data: premature end of data segment"
+_TWO_RESTARTS = re.compile(rb"\xff+[\xd0-\xd7]\xff+[\xd0-\xd7]\Z")
+# Of a scan's coded data: from so much on, a run of one byte at their end is filling, and missing data are a cut.
+_SHARE = 32
+_SHORTEST_FILLING = 32  # bytes
+
 
 def turbojpeg_decodes(header: Header, reduction: int) -> bool:
     """Say whether TurboJPEG decodes this kind of JPEG, to the pixels that OpenCV would give."""
@@ -50,15 +61,16 @@ def decode_jpeg(data: bytes, header: Header, reduction: int, path: str) -> tuple
 
     Returns with it what is damaged inside, or None. Damage that leaves the coded data readable, such as another
     colour's bits, shows in nothing but the picture; of the rare kinds of subsampling that TurboJPEG does not take,
-    nothing is said. Raises ImageError for data that cannot be decoded, and for a picture that is cut off before its
-    last row of blocks, although the file has an end marker.
+    nothing is said. Raises ImageError for data that cannot be decoded, and for a picture that is cut off, although the
+    file has an end marker: its last row of blocks is missing, or something else than coded data stands in its place,
+    or a good part of a progressive picture's last scan is missing.
     """
     if turbojpeg_decodes(header, reduction):
         image, damage = _by_turbojpeg(data, header, reduction, path)
     else:
         image = imdecode(data, _FLAGS[reduction], header, path)
         damage = _damage(data)
-    if damage and _lacks_last_row(image[-1], header):
+    if damage and _is_cut_off(data, image, damage, header):
         raise ImageError("the JPEG file is cut off: its coded data end before the picture does", path, "truncated")
     return image, damage
 
@@ -82,6 +94,54 @@ def _damage(data: bytes) -> str | None:
         # What TurboJPEG refuses by itself opens with its function's name; what libjpeg says of the data does not.
         return None if str(error).startswith("tj") else str(error)
     return None
+
+
+def _is_cut_off(data: bytes, image: np.ndarray, damage: str, header: Header) -> bool:
+    """Say whether the damage is a missing end; costs time, but only for pictures that are damaged."""
+    if _lacks_last_row(image[-1], header):
+        return True
+    begin, end = last_scan(data)
+    end = begin + len(data[begin:end].rstrip(b"\xff"))  # these belong to the marker behind them
+    # An interval between restart markers holds data, and one wrong byte makes one marker at most.
+    if _TWO_RESTARTS.search(data[max(begin, end - 64) : end]):
+        return True
+    filling = end - begin - len(data[begin:end].rstrip(data[end - 1 : end]))
+    if filling >= max(_SHORTEST_FILLING, (end - begin) // _SHARE):
+        return _stands_for_data(data, image, filling, end)
+    return bool(header.jpeg and header.jpeg.frame == _PROGRESSIVE) and _lacks_end_of_scan(data, damage, begin, end)
+
+
+def _stands_for_data(data: bytes, image: np.ndarray, filling: int, end: int) -> bool:
+    """Say whether the run of one byte before ``end`` stands where coded data are missing.
+
+    Some cameras write such a run behind a whole picture. And it can be coded data: the lower end of a picture, in one
+    colour, whose last rows get lost with half of the run.
+    """
+    if _damage(data[: end - filling] + _END) is None:
+        return False
+    if (image[-1] != image[-1, 0]).any():
+        return True
+    try:
+        whole, shorter = (_last_grey_row(part + _END) for part in (data[:end], data[: end - filling // 2]))
+    except ValueError:  # of CMYK, for one
+        return True
+    return bool((whole != whole[0]).any() or (shorter != _MISSING).any())
+
+
+def _last_grey_row(data: bytes) -> np.ndarray:
+    """Return the last row, not reduced, so that blocks which are not plain do not look so."""
+    return simplejpeg.decode_jpeg(data, "GRAY", strict=False)[-1]
+
+
+def _lacks_end_of_scan(data: bytes, damage: str, begin: int, end: int) -> bool:
+    """Say whether the scans before the last are intact, and that misses a good part of its data.
+
+    A wrong byte, too, makes a decoder ask for more data than there are, but for few: it is content with some of these.
+    """
+    if damage != _PREMATURE_END or _damage(data[:begin] + _END) is not None:
+        return False
+    more = data[end - (end - begin) // _SHARE : end].replace(b"\xff", b"")
+    return _damage(data[:end] + more + _END) == _PREMATURE_END
 
 
 def _lacks_last_row(last: np.ndarray, header: Header) -> bool:

@@ -111,6 +111,117 @@ def test_a_jpeg_that_was_cut_off_and_closed_is_truncated(photo, kind, reduction)
         assert caught.value.kind == "truncated"
 
 
+def filled(data: bytes, kept: float, first: int, byte: bytes = b"\0") -> bytes:
+    """Keep a share of the bytes from ``first`` on; the rest, up to the end marker, becomes another byte."""
+    length = first + int((len(data) - 2 - first) * kept)
+    return data[:length] + byte * (len(data) - 2 - length) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("byte", [b"\0", b"\x55"])
+@pytest.mark.parametrize("reduction", [1, 8])
+def test_a_jpeg_whose_rest_is_filling_is_truncated(shared, kept, byte, reduction):
+    """A download into a file of full length that was interrupted, then closed."""
+    photos = {path.name: path.read_bytes() for path in (shared / "data/photos").glob("*.jpg")}
+    photos = {name: data for name, data in photos.items() if read_header(data).jpeg.scans == 1}
+    assert len(photos) > 10
+    for name, data in photos.items():
+        first = jpegs.scans(data)[-1] + 20  # before it, there may be a thumbnail's
+        with pytest.raises(ImageError, match="cut off") as caught:
+            decode(filled(data, kept, first, byte), reduction=reduction, path=name)
+        assert caught.value.kind == "truncated"
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("markers", [10, 2000])
+@pytest.mark.parametrize("fill", [b"", b"\xff"])
+def test_restart_markers_do_not_stand_for_data(photo, kept, markers, fill):
+    data = jpegs.encoded(np.ascontiguousarray(photo[:300, :400]), restart=1)
+    assert decode_reduced(data, lambda *_: 1).damage is None
+    cut = data[: int(len(data) * kept)].rstrip(b"\xff")
+    cut += b"".join(bytes((0xFF, 0xD0 + position % 8)) + fill for position in range(markers))
+    with pytest.raises(ImageError, match="cut off") as caught:
+        decode(cut + b"\xff\xd9")
+    assert caught.value.kind == "truncated"
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_progressive_jpeg_cut_off_in_its_last_scan_is_truncated(photo, kept):
+    data = jpegs.encoded(np.ascontiguousarray(photo[:300, :400]), progressive=True)
+    first = jpegs.scans(data)[-1] + 20
+    cut = data[: first + int((len(data) - first) * kept)].rstrip(b"\xff") + b"\xff\xd9"
+    for damaged in (cut, filled(data, kept, first)):
+        with pytest.raises(ImageError, match="cut off") as caught:
+            decode(damaged)
+        assert caught.value.kind == "truncated"
+
+
+@pytest.mark.parametrize("coding", ["baseline", "CMYK"])
+def test_filling_is_noticed_in_colours_that_only_opencv_decodes_and_below_plain_rows(photo, coding):
+    page = np.full((400, 400, 3), 255, np.uint8)
+    page[:200] = photo[:200, :400]
+    file = io.BytesIO()
+    Image.fromarray(page).convert("CMYK" if coding == "CMYK" else "RGB").save(file, "JPEG", quality=90, optimize=True)
+    data = file.getvalue()
+    for kept in (0.3, 0.6):
+        with pytest.raises(ImageError, match="cut off") as caught:
+            decode(filled(data, kept, jpegs.scans(data)[0] + 20))
+        assert caught.value.kind == "truncated"
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\x55", b"\xff"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_filling_behind_a_whole_picture_is_harmless(photo, byte, progressive):
+    data = jpegs.encoded(np.ascontiguousarray(photo[:300, :400]), progressive=progressive)
+    padded = data[:-2] + byte * 20_000 + data[-2:]
+    assert np.array_equal(decode(padded), decode(data))
+    assert np.array_equal(decode(data + byte * 20_000 + data[-2:]), decode(data))
+
+
+def test_zeros_that_code_a_plain_lower_end_are_no_filling(photo):
+    for width in range(100, 200):
+        page = np.full((1200, 800, 3), 255, np.uint8)
+        page[:100, :width] = photo[:100, :width]
+        file = io.BytesIO()
+        Image.fromarray(page).save(file, "JPEG", quality=90, optimize=True)
+        data = file.getvalue()
+        zeros = len(data) - 2 - len(data[:-2].rstrip(b"\0"))
+        if zeros > len(data) // 2:  # of most, the last byte ends in ones
+            break
+    else:
+        pytest.fail("no picture ends in zeros")
+    first = jpegs.scans(data)[0] + 20
+    told = truncated = 0
+    for position in range(first, len(data) - 2 - zeros, 20):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x41
+        try:
+            told += decode_reduced(bytes(damaged), lambda *_: 1).damage is not None
+        except ImageError:
+            truncated += 1
+    assert told > 10
+    assert truncated <= 4
+
+
+@pytest.mark.parametrize("kind", ["baseline", "progressive", "restarts"])
+def test_a_wrong_byte_truncates_nothing(photo, kind):
+    data = jpegs.encoded(
+        np.ascontiguousarray(photo[:300, :400]), progressive=kind == "progressive", restart=int(kind == "restarts")
+    )
+    random = np.random.default_rng(1)
+    first = jpegs.scans(data)[-1] + 20
+    truncated = told = 0
+    for position in random.integers(first, len(data) - 2, 200).tolist():
+        damaged = bytearray(data)
+        damaged[position] ^= int(random.integers(1, 256))
+        try:
+            told += decode_reduced(bytes(damaged), lambda *_: 1).damage is not None
+        except ImageError:
+            truncated += 1
+    assert told > 10
+    assert truncated <= 4  # some make an end marker
+
+
 def test_training_and_prediction_take_no_jpeg_that_was_cut_off_and_closed(tmp_path, shared):
     whole = (shared / "data/miml-scene/images/1.jpg").read_bytes()
     (tmp_path / "whole.jpg").write_bytes(whole)
@@ -176,6 +287,13 @@ def test_many_scans_of_a_large_picture_are_refused():
         decode(data, reduction=8, limits=Limits(max_pixels=1024 * 1024))
     assert caught.value.kind == "too_large"
     assert decode(jpegs.of_many_scans(1024, 20), limits=Limits(max_pixels=1024 * 1024)).shape == (1024, 1024, 3)
+
+
+def test_a_scan_whose_header_lies_beyond_the_end_is_truncated(photo):
+    data = jpegs.encoded(photo[:100, :100], progressive=True)
+    with pytest.raises(ImageError, match="cut off inside its header") as caught:
+        decode(data[:-2] + b"\xff\xda\0\x0c\xff\xd9", path="a.jpg")
+    assert caught.value.kind == "truncated"
 
 
 @pytest.mark.parametrize("filling", [b"\xff\x01", b"\xff\xd0", b"\xff\xfe\0\2"])

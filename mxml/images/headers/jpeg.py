@@ -74,6 +74,33 @@ def parse_jpeg(data: bytes) -> Header:
     return Header("JPEG", width, height, orientation, scratch=scratch, jpeg=JpegCoding(frame, factors, scans))
 
 
+def last_scan(data: bytes) -> tuple[int, int]:
+    """Return where the last scan's header begins and where its coded data end; (0, 0) where there is no scan.
+
+    For files that ``parse_jpeg`` has read.
+    """
+    begin = end = 0
+    position = 2
+    in_data = False
+    for _ in range(_MOST_SEGMENTS):
+        found = (_MARKER_BEHIND_DATA if in_data else _MARKER).search(data, position)
+        if found is None:
+            break
+        start = found.start()
+        if in_data:
+            end = start
+        marker = data[start + 1]
+        if marker == _END:
+            break
+        in_data = marker == _START_OF_SCAN
+        if in_data:
+            begin = start
+        position = start + 2
+        if marker not in _LONE_MARKERS:
+            position += int.from_bytes(data[start + 2 : start + 4], "big")
+    return begin, end
+
+
 def _walk_scans(data: bytes, position: int, progressive: bool, components: bytes) -> int:
     """Count the scans from the one at ``position`` on; raise CutOff where the last ones are missing.
 
@@ -96,7 +123,7 @@ def _walk_scans(data: bytes, position: int, progressive: bool, components: bytes
             if scans > MOST_SCANS:
                 raise TooLarge(f"the JPEG file has more than the {MOST_SCANS} scans allowed; save it again")
             count = data[position + 4]
-            first, last, bits = data[position + 5 + 2 * count : position + 8 + 2 * count]
+            first, last, bits = struct.unpack_from(">3B", data, position + 5 + 2 * count)
             for component in data[position + 5 : position + 5 + 2 * count : 2]:
                 if first == 0:
                     unseen.discard(component)
