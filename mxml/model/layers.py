@@ -44,11 +44,12 @@ class FeatureLayer:
 
 
 class Network:
-    """A symbol, its graph, and the shape of every output for images of one size."""
+    """A symbol, its graph, and the shape of every output for ``images`` images of one size."""
 
-    def __init__(self, symbol: Symbol, data_shape: Sequence[int]):
+    def __init__(self, symbol: Symbol, data_shape: Sequence[int], images: int = _IMAGES):
         self.symbol = symbol
         self.data_shape = tuple(data_shape)
+        self.images = images
         self.graph = Graph.of(symbol)
         names = [node.name for node in self.graph.nodes if node.op == "null"]
         if DATA_NAME not in names:
@@ -57,9 +58,9 @@ class Network:
             )
         internals = symbol.get_internals()
         try:
-            _, shapes, _ = internals.infer_shape_partial(**{DATA_NAME: (_IMAGES, *self.data_shape)})
+            _, shapes, _ = internals.infer_shape_partial(**{DATA_NAME: (images, *self.data_shape)})
         except (mx.base.MXNetError, ValueError) as error:
-            raise ModelError(f"does not take images of shape {self.data_shape}: {mxnet_message(error)}") from error
+            raise self._misfit(mxnet_message(error)) from error
         self.shapes = dict(zip(self.graph.entries, (tuple(shape or ()) for shape in shapes)))
         self.output_names = dict(zip(self.graph.entries, internals.list_outputs()))
         self._data = next(
@@ -122,7 +123,7 @@ class Network:
         try:
             self.check_memory(1, training=False)
         except DeviceError as error:
-            raise ModelError(f"does not take images of shape {self.data_shape}: {error}") from error
+            raise self._misfit(str(error)) from error
 
     def check_memory(self, batch_size: int, *, training: bool) -> None:
         """Raise DeviceError where one pass over ``batch_size`` images needs more memory than this machine has.
@@ -136,6 +137,14 @@ class Network:
                 f"{needed / 2**30:,.1f} GiB for parameters and layers' outputs; there are {present / 2**30:,.1f} GiB"
                 + ("; lower `batch_size`" if batch_size > 1 else "")
             )
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raise ModelError where the network does not give each image of such a batch its own row of logits."""
+        batch = Network(self.symbol, self.data_shape, batch_size)
+        logits = multi_label_end(self.graph).logits
+        found, wanted = batch.shapes[logits], (batch_size, *self.shapes[logits][1:])
+        if found != wanted:
+            batch._refuse(f"its logits would have the shape {found}, not {wanted}")
 
     def memory(self, batch_size: int, *, training: bool) -> int:
         """Return how many bytes parameters and layers' outputs take in a pass over ``batch_size`` images."""
@@ -163,11 +172,15 @@ class Network:
 
     def _bytes(self, entry: tuple[int, int], batch_size: int) -> int:
         shape = self.shapes[entry]
-        images = batch_size if entry[0] in self._of_data else _IMAGES
-        return math.prod(shape) * _BYTES * images // _IMAGES if shape else 0
+        images = batch_size if entry[0] in self._of_data else self.images
+        return math.prod(shape) * _BYTES * images // self.images if shape else 0
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise ModelError(f"does not take images of shape {self.data_shape}: {reason}")
+        raise self._misfit(reason)
+
+    def _misfit(self, reason: str) -> ModelError:
+        what = "images" if self.images == _IMAGES else f"batches of {counted(self.images, 'image')}"
+        return ModelError(f"does not take {what} of shape {self.data_shape}: {reason}")
 
     def output(self, entry: tuple[int, int]) -> Symbol:
         """Return one of the network's outputs, inner ones too, as a symbol."""
@@ -187,7 +200,7 @@ class Network:
     def feature_layer(self, entry: tuple[int, int]) -> FeatureLayer:
         """Describe an output as a layer to cut at. Raises ModelError where no head can sit on its shape."""
         shape = self.shapes[entry]
-        if not _is_known(shape) or len(shape) not in (2, 4) or shape[0] != _IMAGES:
+        if not _is_known(shape) or len(shape) not in (2, 4) or shape[0] != self.images:
             self.fail(f"layer {self.name(entry)!r} gives {shape} for two images; a head needs (2, C) or (2, C, H, W)")
         return FeatureLayer(self.name(entry), shape[1:])
 
