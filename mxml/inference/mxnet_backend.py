@@ -53,7 +53,7 @@ class MxnetBackend:
         with errors_named(self.batch_size):
             batch = mx.io.DataBatch([fixed_batch(data, self.batch_size)])
             self._module.forward(batch, is_train=False)
-            logits: np.ndarray = self._module.get_outputs()[0].asnumpy()
+            logits = as_float32(self._module.get_outputs()[0])
         return logits[: len(data)]
 
 
@@ -71,3 +71,9 @@ def fixed_batch(data: np.ndarray | NDArray, batch_size: int) -> NDArray:
         rows = padded
     # A view, since MXNet marks what it is handed as read-only.
     return mx.nd.from_numpy(np.ascontiguousarray(rows, np.float32).view())
+
+
+def as_float32(array: NDArray) -> np.ndarray:
+    """Return an output as float32; NumPy has no bfloat16, and MXNet would return its bits."""
+    values: np.ndarray = array.astype(np.float32, copy=False).asnumpy()
+    return values

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from mxml.errors import MxmlError
-from mxml.inference.mxnet_backend import fixed_batch
+from mxml.inference.mxnet_backend import as_float32, fixed_batch
 from mxml.model import losses, symbols
 from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import Network
@@ -129,7 +129,7 @@ class BoundModule:
             return self._logits()[: len(data)]
 
     def _logits(self) -> np.ndarray:
-        logits: np.ndarray = self._module.get_outputs()[_LOGITS].asnumpy()
+        logits = as_float32(self._module.get_outputs()[_LOGITS])
         losses.raise_failure()
         return logits
 
