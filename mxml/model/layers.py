@@ -28,6 +28,7 @@ _REARRANGING = RESHAPING | {
 # The axis of the channels, where a node does not say it.
 _CHANNEL_AXES = {"BatchNorm": "1", "BatchNorm_v1": "1", "InstanceNorm": "1", "LayerNorm": "-1", "GroupNorm": "1"}
 _BYTES = 4  # of a float32
+_MOST_WORK = 10**12  # multiplications of one convolution for one image
 _SHOWN_LAYERS = 8
 _SHOWN_NAMES = 5
 
@@ -72,6 +73,7 @@ class Network:
         self._check_parameters()
         self._check_softmaxes()
         self._check_one_image()
+        self._check_work()
 
     def _check_sizes(self) -> None:
         for (position, _), shape in self.shapes.items():
@@ -118,6 +120,15 @@ class Network:
         if node.op == "BatchNorm" and axis not in ((1,) if len(shape) > 2 else (1, -1)):
             self._refuse(f"{node.name!r} is a BatchNorm over axis {axis} of {shape}; the channels are axis 1")
         return (shape[axis],)
+
+    def _check_work(self) -> None:
+        # A convolution is one step, that no signal ends.
+        for at, node in enumerate(self.graph.nodes):
+            if node.op in ("Convolution", "Convolution_v1"):
+                weight = self.shapes[node.inputs[1]]
+                work = math.prod(self.shapes[(at, 0)]) // self.images * math.prod(weight[1:])
+                if work > _MOST_WORK:
+                    self._refuse(f"{node.name!r} would take {work:.0e} multiplications an image")
 
     def _check_one_image(self) -> None:
         try:
