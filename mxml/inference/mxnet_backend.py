@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mxml.errors import ModelError
 from mxml.inference.backend import as_numpy
 from mxml.model import symbols
 from mxml.model.layers import Network
-from mxml.runtime.imports import load_mxnet, mxnet_message
-from mxml.runtime.mxnet_errors import memory_checked
+from mxml.runtime.imports import load_mxnet
+from mxml.runtime.mxnet_errors import errors_named
 from mxml.runtime.types import Context, NDArray, Symbol
 
 mx = load_mxnet()
@@ -42,19 +40,20 @@ class MxnetBackend:
         self.batch_size = max(batch_size, len(devices))
         if all(device.device_type == "cpu" for device in devices):
             network.check_memory(self.batch_size, training=False)
+        network.check_batch(self.batch_size)
         self._module = mx.mod.Module(
             symbols.logits_output(symbol), data_names=["data"], label_names=None, context=list(devices)
         )
-        with _errors_named(self.batch_size):
+        with errors_named(self.batch_size):
             self._module.bind(data_shapes=[("data", (self.batch_size, *data_shape))], for_training=False)
             self._module.set_params(arg_params, aux_params, allow_extra=True)
 
     def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
         """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
-        with _errors_named(self.batch_size):
+        with errors_named(self.batch_size):
             batch = mx.io.DataBatch([fixed_batch(data, self.batch_size)])
             self._module.forward(batch, is_train=False)
-            logits: np.ndarray = self._module.get_outputs()[0].asnumpy()
+            logits = as_float32(self._module.get_outputs()[0])
         return logits[: len(data)]
 
 
@@ -74,11 +73,7 @@ def fixed_batch(data: np.ndarray | NDArray, batch_size: int) -> NDArray:
     return mx.nd.from_numpy(np.ascontiguousarray(rows, np.float32).view())
 
 
-@contextlib.contextmanager
-def _errors_named(batch_size: int) -> Iterator[None]:
-    """Turn what MXNet raises into a ModelError of one line, or a DeviceError where memory is missing."""
-    try:
-        with memory_checked(batch_size):
-            yield
-    except (RuntimeError, ValueError) as error:  # an MXNetError is a RuntimeError
-        raise ModelError(f"MXNet cannot run the network: {mxnet_message(error)}") from error
+def as_float32(array: NDArray) -> np.ndarray:
+    """Return an output as float32; NumPy has no bfloat16, and MXNet would return its bits."""
+    values: np.ndarray = array.astype(np.float32, copy=False).asnumpy()
+    return values

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from mxml.errors import DeviceError, ModelError
@@ -28,6 +30,7 @@ _REARRANGING = RESHAPING | {
 # The axis of the channels, where a node does not say it.
 _CHANNEL_AXES = {"BatchNorm": "1", "BatchNorm_v1": "1", "InstanceNorm": "1", "LayerNorm": "-1", "GroupNorm": "1"}
 _BYTES = 4  # of a float32
+_MOST_WORK = 10**12  # multiplications of one convolution for one image
 _SHOWN_LAYERS = 8
 _SHOWN_NAMES = 5
 
@@ -44,11 +47,12 @@ class FeatureLayer:
 
 
 class Network:
-    """A symbol, its graph, and the shape of every output for images of one size."""
+    """A symbol, its graph, and the shape of every output for ``images`` images of one size."""
 
-    def __init__(self, symbol: Symbol, data_shape: Sequence[int]):
+    def __init__(self, symbol: Symbol, data_shape: Sequence[int], images: int = _IMAGES):
         self.symbol = symbol
         self.data_shape = tuple(data_shape)
+        self.images = images
         self.graph = Graph.of(symbol)
         names = [node.name for node in self.graph.nodes if node.op == "null"]
         if DATA_NAME not in names:
@@ -57,9 +61,9 @@ class Network:
             )
         internals = symbol.get_internals()
         try:
-            _, shapes, _ = internals.infer_shape_partial(**{DATA_NAME: (_IMAGES, *self.data_shape)})
+            _, shapes, _ = internals.infer_shape_partial(**{DATA_NAME: (images, *self.data_shape)})
         except (mx.base.MXNetError, ValueError) as error:
-            raise ModelError(f"does not take images of shape {self.data_shape}: {mxnet_message(error)}") from error
+            raise self._misfit(mxnet_message(error)) from error
         self.shapes = dict(zip(self.graph.entries, (tuple(shape or ()) for shape in shapes)))
         self.output_names = dict(zip(self.graph.entries, internals.list_outputs()))
         self._data = next(
@@ -71,6 +75,7 @@ class Network:
         self._check_parameters()
         self._check_softmaxes()
         self._check_one_image()
+        self._check_work()
 
     def _check_sizes(self) -> None:
         for (position, _), shape in self.shapes.items():
@@ -118,11 +123,20 @@ class Network:
             self._refuse(f"{node.name!r} is a BatchNorm over axis {axis} of {shape}; the channels are axis 1")
         return (shape[axis],)
 
+    def _check_work(self) -> None:
+        # A convolution is one step, that no signal ends.
+        for at, node in enumerate(self.graph.nodes):
+            if node.op in ("Convolution", "Convolution_v1"):
+                weight = self.shapes[node.inputs[1]]
+                work = math.prod(self.shapes[(at, 0)]) // self.images * math.prod(weight[1:])
+                if work > _MOST_WORK:
+                    self._refuse(f"{node.name!r} would take {work:.0e} multiplications an image")
+
     def _check_one_image(self) -> None:
         try:
             self.check_memory(1, training=False)
         except DeviceError as error:
-            raise ModelError(f"does not take images of shape {self.data_shape}: {error}") from error
+            raise self._misfit(str(error)) from error
 
     def check_memory(self, batch_size: int, *, training: bool) -> None:
         """Raise DeviceError where one pass over ``batch_size`` images needs more memory than this machine has.
@@ -136,6 +150,14 @@ class Network:
                 f"{needed / 2**30:,.1f} GiB for parameters and layers' outputs; there are {present / 2**30:,.1f} GiB"
                 + ("; reduce `batch_size`" if batch_size > 1 else "")
             )
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raise ModelError where the network does not give each image of such a batch its own row of logits."""
+        batch = Network(self.symbol, self.data_shape, batch_size)
+        logits = multi_label_end(self.graph).logits
+        found, wanted = batch.shapes[logits], (batch_size, *self.shapes[logits][1:])
+        if found != wanted:
+            batch._refuse(f"its logits would have the shape {found}, not {wanted}")
 
     def memory(self, batch_size: int, *, training: bool) -> int:
         """Return how many bytes parameters and layers' outputs take in a pass over ``batch_size`` images."""
@@ -163,11 +185,15 @@ class Network:
 
     def _bytes(self, entry: tuple[int, int], batch_size: int) -> int:
         shape = self.shapes[entry]
-        images = batch_size if entry[0] in self._of_data else _IMAGES
-        return math.prod(shape) * _BYTES * images // _IMAGES if shape else 0
+        images = batch_size if entry[0] in self._of_data else self.images
+        return math.prod(shape) * _BYTES * images // self.images if shape else 0
 
     def _refuse(self, reason: str) -> NoReturn:
-        raise ModelError(f"does not take images of shape {self.data_shape}: {reason}")
+        raise self._misfit(reason)
+
+    def _misfit(self, reason: str) -> ModelError:
+        what = "images" if self.images == _IMAGES else f"batches of {counted(self.images, 'image')}"
+        return ModelError(f"does not take {what} of shape {self.data_shape}: {reason}")
 
     def output(self, entry: tuple[int, int]) -> Symbol:
         """Return one of the network's outputs, inner ones too, as a symbol."""
@@ -187,7 +213,7 @@ class Network:
     def feature_layer(self, entry: tuple[int, int]) -> FeatureLayer:
         """Describe an output as a layer to cut at. Raises ModelError where no head can sit on its shape."""
         shape = self.shapes[entry]
-        if not _is_known(shape) or len(shape) not in (2, 4) or shape[0] != _IMAGES:
+        if not _is_known(shape) or len(shape) not in (2, 4) or shape[0] != self.images:
             self.fail(f"layer {self.name(entry)!r} gives {shape} for two images; a head needs (2, C) or (2, C, H, W)")
         return FeatureLayer(self.name(entry), shape[1:])
 
@@ -262,10 +288,16 @@ class Network:
 
 
 def _memory() -> int:
-    """Return how many bytes this process could have: the machine's memory, or its own limit."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return present if limit == resource.RLIM_INFINITY else min(present, limit)
+    """Return how many bytes this process could have: the machine's memory, its container's, or its own limit."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    own, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if own != resource.RLIM_INFINITY:
+        limits.append(own)
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        # A container without a limit says "max" in the first file.
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(file).read_text()))
+    return min(limits)
 
 
 def _is_known(shape: tuple[int, ...]) -> bool:

@@ -25,7 +25,8 @@ from mxml.text import quoted
 mx = load_mxnet()
 
 MAX_BYTES = 16 << 20
-_MAX_NODES = 100_000
+_MAX_NODES = 20_000
+_MAX_EDGES = 200_000
 # Of all operators together.
 _MAX_ENTRIES = 1_000_000
 _MAX_NAME = 1000
@@ -112,6 +113,9 @@ class _Document:
         if not 0 < len(nodes) <= _MAX_NODES:
             self.fail(f"has {len(nodes):,} nodes; should be 1 to {_MAX_NODES:,}")
         checked = [self.node(position, node) for position, node in enumerate(nodes)]
+        edges = sum(len(node["inputs"]) for node in nodes)
+        if edges > _MAX_EDGES:
+            self.fail(f"has {edges:,} inputs of nodes; should be at most {_MAX_EDGES:,}")
         self.check_total(checked)
         heads = document.get("heads")
         if not isinstance(heads, list) or not 0 < len(heads) <= MOST_OUTPUTS:
@@ -153,8 +157,8 @@ class _Document:
             self.fail(f"node {position} has no operator or no name")
         op, name, inputs = node["op"], node["name"], node.get("inputs")
         where = f"node {position} ({quoted(name)})"
-        if len(name) > _MAX_NAME or "\0" in name:
-            self.fail(f"{where}: the name is longer than {_MAX_NAME:,} letters or holds a zero byte")
+        if len(name) > _MAX_NAME or not name.isprintable():
+            self.fail(f"{where}: the name is longer than {_MAX_NAME:,} letters or holds control characters")
         if node.get("subgraphs") or op in _SUBGRAPH_OPERATORS:
             self.fail(f"{where}: operator {quoted(op)} is refused: it runs a graph of its own")
         if node.get("control_deps"):

@@ -22,6 +22,8 @@ from mxml.runtime.types import Symbol
 mx = load_mxnet()
 
 _CHANNELS = 1
+# One Concat is replaced by at most about so many nodes.
+_MOST_NODES = 10_000
 
 
 def training_graph(network: Network) -> Symbol:
@@ -91,27 +93,28 @@ def _joins_channels(node: Node, network: Network, position: int) -> bool:
 
 def _sum_channels(graph: Graph, users: dict[int, list[tuple[int | None, int]]], position: int) -> float:
     """Return how many channels would have to be added up without the node's output; infinitely many if it is needed."""
-    parts = _parts(graph, position)
+    parts = len(graph.nodes[position].inputs)
     total = 0.0
-    for user, number in users[position]:
-        if user is None:
-            return math.inf
-        node = graph.nodes[user]
-        if node.op == "Pooling" and _is_channels_first(node):
-            total += 0 if _is_global(node) else _sum_channels(graph, users, user)
-        elif (
-            node.op == "Convolution" and number == 0 and _is_plain(node) and graph.nodes[node.inputs[1][0]].op == "null"
-        ):
-            total += int(node.attrs["num_filter"]) * (parts - 1)
-        else:
-            return math.inf
+    waiting, nodes = [position], 0
+    while waiting:
+        for user, number in users[waiting.pop()]:
+            nodes += parts
+            if user is None or nodes > _MOST_NODES:
+                return math.inf
+            node = graph.nodes[user]
+            if node.op == "Pooling" and _is_channels_first(node):
+                if not _is_global(node):
+                    waiting.append(user)
+            elif (
+                node.op == "Convolution"
+                and number == 0
+                and _is_plain(node)
+                and graph.nodes[node.inputs[1][0]].op == "null"
+            ):
+                total += int(node.attrs["num_filter"]) * (parts - 1)
+            else:
+                return math.inf
     return total
-
-
-def _parts(graph: Graph, position: int) -> int:
-    while graph.nodes[position].op == "Pooling":
-        position = graph.source(position)
-    return len(graph.nodes[position].inputs)
 
 
 def _is_channels_first(node: Node) -> bool:

@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from mxml.errors import MxmlError
-from mxml.inference.mxnet_backend import fixed_batch
+from mxml.inference.mxnet_backend import as_float32, fixed_batch
 from mxml.model import losses, symbols
 from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import Network
 from mxml.model.training_graph import training_graph
 from mxml.runtime.imports import load_mxnet
-from mxml.runtime.mxnet_errors import memory_checked
+from mxml.runtime.mxnet_errors import errors_named
 from mxml.runtime.types import Context, DataBatch, DataDesc, NDArray, Symbol
 from mxml.training import optimizers
 from mxml.training.optimizers import OptimizerSettings
@@ -63,7 +63,7 @@ class BoundModule:
         self.num_update = num_update
         self._seed = seed if draws_random_numbers(Graph.of(symbol)) else None
         self._devices = tuple(devices)
-        with memory_checked(self.batch_size):
+        with errors_named(self.batch_size):
             data_shape = provide_data[0].shape[1:]
             network = _outputs(_network(symbol, self._frozen, self._devices, data_shape, self.batch_size))
             self._module = mx.mod.Module(
@@ -111,7 +111,7 @@ class BoundModule:
             # One seed per step, so that dropout after a resume goes on as it would have.
             mx.random.seed(int(np.random.SeedSequence([self._seed, self.num_update]).generate_state(1)[0] >> 1))
         self._optimizer.set_learning_rate(lr)
-        with memory_checked(self.batch_size):
+        with errors_named(self.batch_size):
             self._module.forward_backward(batch)
             logits = self._logits()
             if np.isfinite(logits).all():
@@ -124,12 +124,12 @@ class BoundModule:
 
         They come from the current parameters and the moving statistics, as whoever loads the checkpoint gets them.
         """
-        with memory_checked(self.batch_size):
+        with errors_named(self.batch_size):
             self._module.forward(mx.io.DataBatch([fixed_batch(data, self.batch_size)]), is_train=False)
             return self._logits()[: len(data)]
 
     def _logits(self) -> np.ndarray:
-        logits: np.ndarray = self._module.get_outputs()[_LOGITS].asnumpy()
+        logits = as_float32(self._module.get_outputs()[_LOGITS])
         losses.raise_failure()
         return logits
 
@@ -145,7 +145,7 @@ class BoundModule:
                 mean.copyto(array)
 
     def _wait(self) -> None:
-        with memory_checked(self.batch_size):
+        with errors_named(self.batch_size):
             mx.nd.waitall()
         losses.raise_failure()
 
@@ -214,10 +214,13 @@ def _network(
 ) -> Symbol:
     """Return the network in the form in which it is trained."""
     network = freeze_batch_norm(symbol, frozen)
-    if not all(device.device_type == "cpu" for device in devices):
-        return network
     bound = Network(network, shape)
-    bound.check_memory(batch_size, training=True)
+    on_cpu = all(device.device_type == "cpu" for device in devices)
+    if on_cpu:
+        bound.check_memory(batch_size, training=True)
+    bound.check_batch(batch_size)
+    if not on_cpu:
+        return network
     return training_graph(bound)
 
 

@@ -148,3 +148,14 @@ def test_too_little_memory_names_the_batch_size(tmp_path, checkout):
     )
     assert run.returncode == 0, run.stderr
     assert re.fullmatch(r".*\b20,?000 images.*; reduce `batch_size`\n", run.stdout), run.stderr
+
+
+def test_logits_of_bfloat16_are_numbers_of_float32():
+    """As mixed precision leaves them."""
+    net = mx.sym.amp_cast(mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=3, name="fc"), dtype="float16")
+    text = mx.sym.sigmoid(net).tojson(remove_amp_cast=False).replace('"float16"', '"bfloat16"')
+    parameters = {"fc_weight": mx.nd.ones((3, 48)), "fc_bias": mx.nd.zeros(3)}
+    backend = MxnetBackend(mx.sym.load_json(text), parameters, {}, [mx.cpu()], (3, 4, 4), 2)
+    logits = backend.logits(np.ones((2, 3, 4, 4), np.float32))
+    assert logits.dtype == np.float32
+    np.testing.assert_array_equal(logits, np.full((2, 3), 48))

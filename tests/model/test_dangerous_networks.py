@@ -102,3 +102,10 @@ def test_a_batch_norm_over_the_width_ends_no_process(tmp_path):
 def test_batch_norms_over_channels_run(tmp_path):
     norms = [("BatchNorm", {}, NORM), ("Flatten", {}, ()), ("BatchNorm", {"axis": "-1"}, NORM), ("BatchNorm", {}, NORM)]
     assert use(tmp_path, network(CONVOLUTION, *norms)) == "runs True"
+
+
+def test_a_convolution_that_would_take_hours_is_refused():
+    attrs = {"kernel": "(1024, 1024)", "num_filter": "1", "pad": "(1024, 1024)"}
+    made = network(("Convolution", attrs, ("weight", "bias")), POOLING)
+    with pytest.raises(ModelError, match="'layer0' would take 4e\\+12 multiplications an image"):
+        Network(mx.sym.load_json(json.dumps(made)), (3, 32, 32))

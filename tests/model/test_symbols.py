@@ -642,7 +642,7 @@ def wide(count):
         (b"\x12\x01\x00", "is not a symbol file: not JSON"),
         (b"[" * 100_000, "is not a symbol file: not JSON"),
         (b'{"format": "mxml-checkpoint"}', "is JSON, but not a symbol: it has no list of nodes"),
-        (changed(["nodes"], []), "has 0 nodes; should be 1 to 100,000"),
+        (changed(["nodes"], []), "has 0 nodes; should be 1 to 20,000"),
         (changed(["heads"], []), "should have 1 to 10,000 outputs (heads)"),
         (changed(["heads"], [[99, 0, 0]]), "its outputs: refers to node 99, which does not come before it"),
         (changed(["heads", 0, 1], 5), "asks for output 5 of 'softmax', which it does not have"),
@@ -675,6 +675,11 @@ def wide(count):
         ),
         (changed(["nodes", 2, "name"], "conv_weight"), "has two variables of one name"),
         (changed(["attrs"], {"mxnet_version": ["int", 20000]}), "field 'mxnet_version' is 20000"),
+        (
+            changed(["nodes"], [{"op": "null", "name": f"n{at}", "inputs": []} for at in range(20_001)]),
+            "has 20,001 nodes",
+        ),
+        (changed(["nodes", -1, "name"], "a\x1b[2J"), "holds control characters"),
         (changed(["nodes", -1, "name"], None), "has no operator or no name"),
     ],
 )
@@ -691,3 +696,11 @@ def test_missing_and_oversized_files_are_named(tmp_path):
         file.truncate((16 << 20) + 1)
     with pytest.raises(ModelError, match="larger than 16 MiB"):
         load_symbol(tmp_path / "large-symbol.json")
+
+
+def test_a_symbol_of_more_inputs_than_any_network_is_refused_before_mxnet(tmp_path):
+    nodes: list[dict[str, Any]] = [{"op": "null", "name": "data", "inputs": []}]
+    for at in range(21):
+        attrs = {"num_args": "10000"}
+        nodes.append({"op": "add_n", "name": f"sum{at}", "attrs": attrs, "inputs": [[at, 0, 0]] * 10_000})
+    assert "has 210,000 inputs of nodes; should be at most 200,000" in refused(tmp_path, {"nodes": nodes})

@@ -106,3 +106,11 @@ def test_what_is_needed_stays(reader):
     data = mx.sym.Variable("data")
     symbol = reader(mx.sym.concat(conv(data, 4, 1, "a"), conv(data, 4, 3, "b"), dim=1, name="join"))
     assert operators(split_concats(Network(symbol, (3, SIZE, SIZE)))) == operators(symbol) != []
+
+
+def test_a_long_row_of_poolings_behind_a_concat_is_walked():
+    data = mx.sym.Variable("data")
+    x = mx.sym.concat(conv(data, 4, 1, "a"), conv(data, 4, 3, "b"), dim=1, name="join")
+    for number in range(1200):
+        x = mx.sym.Pooling(x, kernel=(1, 1), pool_type="max", name=f"pool{number}")
+    assert not operators(split_concats(Network(conv(x, 2, 1, "c"), (3, SIZE, SIZE))))

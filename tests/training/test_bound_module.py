@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from float64_optimizers import Float64Optimizer
 
-from mxml.errors import CheckpointError, MxmlError
+from mxml.errors import CheckpointError, ModelError, MxmlError
 from mxml.model import symbols
 from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet
@@ -349,3 +349,20 @@ def test_a_lack_of_memory_names_the_batch_size(stage):
         timeout=120,
     )
     assert re.fullmatch(r".*\b512 images.*; reduce `batch_size`\n", done.stdout), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (lambda data: mx.sym.Reshape(data, shape=(2, -1)), r"batches of 8 images .* the shape \(2, 3\), not \(8, 3\)"),
+        (lambda data: mx.sym.Cast(data, dtype="float16"), "MXNet cannot run the network: .*softmax"),
+    ],
+    ids=["made for two images", "types that do not fit"],
+)
+def test_a_network_that_mxnet_cannot_train_is_one_line(layer, reason):
+    net = mx.sym.FullyConnected(layer(mx.sym.Variable("data")), num_hidden=3, name="fc")
+    symbol = symbols.training_symbol(mx.sym.sigmoid(net))
+    shapes = Network(symbol, SHAPE).parameter_shapes(symbol.list_arguments())
+    with pytest.raises(ModelError, match=reason) as caught:
+        bind(symbol, {name: mx.nd.ones(shape) for name, shape in shapes.items()}, {})
+    assert "\n" not in str(caught.value)
