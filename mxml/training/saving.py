@@ -58,7 +58,7 @@ def _save(module: BoundModule, params_to: str, states_to: str, statistics: dict[
         if not reason:
             raise
         raise StorageError(
-            f"{params_to}: cannot be written: {reason}; everything saved before is kept: make room, then go on "
+            f"{params_to}: cannot be written: {reason}; everything saved before is kept: make room, then continue "
             "with `resume`"
         ) from error
 

@@ -141,7 +141,7 @@ FAULTS = [
     (train("--num-classes", "4"), r"train\.lst: every line has 3 labels, should be 4"),
     (train("--labels", "two.txt"), r"two\.txt: has 2 labels, should be 3"),
     (train("--image-train", "lists"), r"40 of 40 images do not exist, such as lists/1-0\.png; check the image root"),
-    (train("--gpus", "0"), "cannot use a GPU .* --device .*cpu"),
+    (train("--gpus", "0"), "cannot use a GPU .*; use the CPU"),
     (train("--image-shape", "3,1,1"), r"does not take images of shape \(3, 1, 1\)"),
     (train("--layer", "nonsense"), r"there is no layer 'nonsense'; .* likely: flatten0 \(8,\)"),
     (train("--save-name", "multi"), r"saved/multi\.json: already exists; continue with --resume"),

@@ -166,7 +166,7 @@ def test_wrong_settings_are_refused_before_anything_is_read(classifier, options,
 def test_a_batch_larger_than_any_memory_is_an_error_that_names_it(made):
     large = Classifier.load(made / "run", preprocess=Preprocess((4096, 4096), None))
     image = np.zeros((5, 5, 3), np.uint8)
-    with pytest.raises(DeviceError, match="not enough memory for batches of 65536 images; lower `batch_size`"):
+    with pytest.raises(DeviceError, match="not enough memory for batches of 65536 images; reduce `batch_size`"):
         list(large.predict(image, batch_size=65536))
 
 

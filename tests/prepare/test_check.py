@@ -173,7 +173,7 @@ def test_of_very_many_faults_the_first_are_kept_and_all_counted(folder):
     report = folder.check("train.lst")
     assert report.lists[0].line_fault_count == 10_005
     assert len(texts(report, "faulty-line")) == 10_001
-    assert texts(report, "faulty-line")[-1] == "train.lst: 5 more lines are faulty like these"
+    assert texts(report, "faulty-line")[-1] == "train.lst: 5 more lines are faulty"
 
 
 @pytest.mark.parametrize(

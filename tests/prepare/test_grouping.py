@@ -23,9 +23,9 @@ def test_names_with_the_same_text_are_one_group():
 def test_expressions_that_cannot_be_meant_are_refused():
     with pytest.raises(MxmlError, match=r"`group_by` \(: should be a regular expression: missing"):
         group_by_pattern(["a"], "(")
-    with pytest.raises(MxmlError, match=r"and is none: unterminated"):
+    with pytest.raises(MxmlError, match=r"should be a regular expression: unterminated"):
         group_by_pattern(["a"], "[[")
-    with pytest.raises(MxmlError, match=r"and is none: the repetition number is too large"):
+    with pytest.raises(MxmlError, match=r"should be a regular expression: the repetition number is too large"):
         group_by_pattern(["a"], "a{99999999999999999999}")
     with pytest.raises(MxmlError, match="`group_by` x: finds nothing in any name, such as 'a'"):
         group_by_pattern(["a", "b"], "x")

@@ -32,7 +32,7 @@ def test_wrong_devices_are_refused_in_one_line(text, message):
     ("machine", "message"),
     [
         ("x86_64", "install the GPU build, in mxml's checkout: pip uninstall mxnet && pip install '.[gpu]'"),
-        ("aarch64", "set `device` to cpu; MXNet 1.9.1 has no package for Jetson and other aarch64 machines: there "),
+        ("aarch64", "use the CPU; MXNet 1.9.1 has no package for Jetson and other aarch64 machines: there "),
     ],
 )
 def test_a_gpu_that_this_mxnet_cannot_use_names_a_build_where_one_can_be_had(tmp_path, machine, message):

@@ -49,7 +49,7 @@ def test_doctor_says_what_a_new_gpu_can_not_do(tmp_path):
         [sys.executable, "-m", "mxml", "doctor"], capture_output=True, text=True, env=environment, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "GPU 0       Stub, compute capability 9.0, not usable" in done.stdout
+    assert "GPU 0       Stub, compute capability 9.0, mxnet-cu112 1.9.1 cannot use it" in done.stdout
     assert "remedy: train on the CPU, or on an older GPU" in done.stdout
 
 

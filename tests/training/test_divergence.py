@@ -47,7 +47,9 @@ def test_the_images_are_those_whose_gradient_did_it(folder):
     with pytest.raises(TrainingError) as caught:
         train.fit(tiny.config(folder, lr=TOO_HIGH), SILENT)
     assert named(caught.value) == (1, 1, images_of_first_batch(folder, 8))
-    assert str(caught.value).endswith("; start a new run with a lower `lr`, such as 1e+09")
+    assert str(caught.value).endswith(
+        "; start a new run from the pretrained network with `force` and a lower `lr`, such as 1e+09"
+    )
     assert RunFiles(str(folder / "run")).epochs_on_disk() == []
 
 
@@ -103,7 +105,8 @@ def test_a_diverged_run_is_not_resumed_and_a_new_one_needs_no_force(folder, capf
         lambda: train.fit(tiny.config(folder, lr=TOO_HIGH), SILENT, resume=True),
     ):
         with pytest.raises(
-            TrainingError, match=r"^training diverged in epoch 1: .*repeat that; start a new run with a lower `lr`"
+            TrainingError,
+            match=r"^training diverged in epoch 1: .*repeat that; start a new run .* with `force` and a lower `lr`",
         ):
             go_on()
     tiny.make_network(folder / "net")
@@ -122,7 +125,9 @@ def test_a_run_that_diverged_later_keeps_its_epochs_and_says_where_to_start(fold
     train.fit(tiny.config(folder, num_epoch=2), SILENT)
     path = folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "diverged": 3}))
-    with pytest.raises(TrainingError, match=r"in epoch 3: .*from epoch 2 of this one: `model` .*run, `epoch` 2$"):
+    with pytest.raises(
+        TrainingError, match=r"in epoch 3: .*would repeat that; .* with `force` and a lower `lr`, such as 0\.005$"
+    ):
         train.resume(folder / "run", {"num_epoch": 4}, SILENT)
     with pytest.raises(CheckpointError, match=r"run\.json: already exists"):
         train.fit(tiny.config(folder), SILENT)

@@ -129,7 +129,7 @@ except StorageError as error:
 def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder, checkout):
     done = run(FULL_DISK, checkout / "tests", folder)
     assert done.stdout == (
-        f"{folder}/run-0002.params: cannot be written: File too large; nothing that was saved before is lost: make "
+        f"{folder}/run-0002.params: cannot be written: File too large; everything saved before is kept: make "
         "room, then continue with `resume`\n"
     ), done.stderr
     assert not list(folder.glob(".*.tmp"))
