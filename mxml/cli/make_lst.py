@@ -43,7 +43,10 @@ _SHOWN_LABELS = 100
     "--group-by", metavar="REGEX", help="Keep images together if this expression finds the same text in their names."
 )
 @click.option(
-    "--ignore-duplicates", is_flag=True, help="Do not look for near-duplicates, which otherwise stay in one list."
+    "--ignore-duplicates",
+    is_flag=True,
+    help="Do not look for near-duplicates, which otherwise stay in one list. To find them every image is opened: a "
+    "million small photographs take about 5 minutes on two processors.",
 )
 @click.option("--seed", default=42, show_default=True, type=int, help="Seed of the random split.")
 @click.option("--force", is_flag=True, help="Replace existing lists that have other content.")
