@@ -54,7 +54,8 @@ def _one_more_if(attribute: str, value: str) -> Callable[[Mapping[str, str]], in
 _AXIS = Int(-32, 31)
 _AXES = Tuple((0, 32), -32, 31, optional=True)
 _SIZE = 1 << 24  # of one dimension
-_DTYPE = Choice(("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool", "bfloat16"))
+# Layers that compute in whole numbers have no gradient.
+_DTYPE = Choice(("float16", "float32", "float64", "bfloat16"))
 _OUT_DTYPE = Choice(("None", "float16", "float32", "float64"))
 _COUNT = Int(1, MOST_OUTPUTS)
 _WORKSPACE = Int(0, 1 << 20)

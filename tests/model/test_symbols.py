@@ -704,3 +704,12 @@ def test_a_symbol_of_more_inputs_than_any_network_is_refused_before_mxnet(tmp_pa
         attrs = {"num_args": "10000"}
         nodes.append({"op": "add_n", "name": f"sum{at}", "attrs": attrs, "inputs": [[at, 0, 0]] * 10_000})
     assert "has 210,000 inputs of nodes; should be at most 200,000" in refused(tmp_path, {"nodes": nodes})
+
+
+def test_a_cast_to_whole_numbers_is_refused_by_its_attribute(tmp_path):
+    nodes = [
+        {"op": "null", "name": "data", "inputs": []},
+        {"op": "Cast", "name": "whole", "attrs": {"dtype": "int8"}, "inputs": [[0, 0, 0]]},
+    ]
+    message = refused(tmp_path, {"nodes": nodes, "arg_nodes": [0], "heads": [[1, 0, 0]]})
+    assert "'whole'" in message and "dtype" in message and "int8" in message
