@@ -155,13 +155,14 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
 def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
     """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones.
 
-    Epochs that the run has not kept are skipped.
+    Epochs that the run has not kept are skipped. An epoch may have no states: training then goes on from its
+    parameters with a fresh optimizer.
     """
     faults: list[str] = []
     for record in reversed(sidecar.epochs):
         if not record.files:
             continue
-        fault = _first_fault(prefix, record, ("params", "states"))
+        fault = _first_fault(prefix, record, ("params", *(name for name in record.files if name == "states")))
         if not fault:
             return record, faults
         faults.append(fault)
@@ -240,10 +241,12 @@ def save_arrays(
     states_to: str,
     arg_params: Mapping[str, NDArray],
     aux_params: Mapping[str, NDArray],
-    states: Mapping[str, NDArray],
+    states: Mapping[str, NDArray] | None,
 ) -> dict[str, Stamp]:
-    """Write parameters and optimizer states, and return their stamps."""
+    """Write parameters and, unless they are None, optimizer states, and return their stamps."""
     params_file.write_params(params_to, params_file.join_params(arg_params, aux_params))
+    if states is None:
+        return {"params": _stamp(params_to)}
     params_file.write_params(states_to, dict(states))
     return {"params": _stamp(params_to), "states": _stamp(states_to)}
 

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mxml import atomic
 from mxml.data.batches import BadImage, Batches
+from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import SHOWN_FAULTS, Interrupted, MxmlError, NotFiniteError, StorageError, TrainingError
+from mxml.errors import SHOWN_FAULTS, Interrupted, NotFiniteError, TrainingError
 from mxml.inference import metrics
 from mxml.inference.scores import Scores, collect
-from mxml.model import checkpoint, symbols
-from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.model import symbols
+from mxml.model.sidecar import Pause, Sidecar
 from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
 from mxml.training import divergence, saving, starting_point
 from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
-from mxml.training.curves import plot_history
 from mxml.training.epoch_totals import EpochTotals
-from mxml.training.history import best_epoch, epoch_line, history_rows, to_csv
+from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
-from mxml.training.prefix import make_room
+from mxml.training.record import Callback, FinishedEpoch, RunRecord
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
-
-SECONDS_BETWEEN_CURVES = 30
-
-Callback = Callable[[Mapping[str, Any]], None]
-"""Takes the metrics of an epoch that has been saved, as one row of PREFIX-history.csv."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ class _Trained:
 
 
 class Run:
-    """What is fixed for a whole run, and its sidecar as it grows.
+    """What is fixed for a whole run, and its record as it grows.
 
     ``is_new`` says that nothing which is at the prefix belongs to the run.
     """
@@ -94,20 +85,17 @@ class Run:
         self.config = config
         self.devices = devices
         self.data = data
-        self.sidecar = sidecar
         self.is_new = is_new
         self.progress = progress
-        self.callbacks = callbacks
+        self.record = RunRecord(config, sidecar, progress, callbacks)
         self.stop = stop
-        self.files = RunFiles(config.prefix)
         self.bad: dict[str, BadImage] = {}
-        self.drawn = time.monotonic()
 
     def go(self) -> TrainResult:
         """Run every epoch that is left."""
         config = self.config
         common: dict[str, Any] = {
-            "preprocess": self.sidecar.preprocess,
+            "preprocess": self.record.sidecar.preprocess,
             "batch_size": config.batch_size,
             "threads": config.decode_threads,
             "seed": config.seed,
@@ -147,7 +135,7 @@ class Run:
                 config.lr_factor,
                 config.warmup_epochs,
             )
-            while epoch < config.num_epoch and not self._out_of_patience():
+            while epoch < config.num_epoch and not self.record.out_of_patience():
                 epoch += 1
                 self._train_epoch(module, train_batches, schedule, epoch, first_batch, totals)
                 scores = self._validate(module, val_batches, epoch, train_batches.num_batches, totals)
@@ -158,7 +146,7 @@ class Run:
     def _start(self, batches: Batches) -> tuple[BoundModule, StartingPoint]:
         """Return a module, and where it goes on; what begins at the pretrained network leaves symbol and sidecar."""
         config = self.config
-        point = None if self.is_new else starting_point.of_run(config, self.sidecar, self.progress)
+        point = None if self.is_new else starting_point.of_run(config, self.record.sidecar, self.progress)
         if point is None:
             point = starting_point.of_pretrained(config, len(self.data.label_names))
         self.progress.note(point.message)
@@ -183,21 +171,7 @@ class Run:
         )
         if point.states is not None:
             module.restore(point.states, point.states_path)
-        epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
-        self.sidecar = dataclasses.replace(
-            self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
-        )
-        if self.is_new:
-            make_room(config.prefix)
-        checkpoint.discard_leftovers(config.prefix)
-        if point.states is None:
-            # Without the loss, so that every program with MXNet can load it.
-            stamp = checkpoint.save_symbol(config.prefix, symbols.plain_symbol(point.symbol))
-            self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
-            checkpoint.save_sidecar(config.prefix, self.sidecar)
-        else:
-            # A run killed after it saved an epoch has not shown it yet.
-            self._show_history(draw=point.epoch >= config.num_epoch)
+        self.record.begin(point, self.is_new)
         return module, point
 
     def _train_epoch(
@@ -259,43 +233,18 @@ class Run:
     def _finish_epoch(
         self, module: BoundModule, epoch: int, schedule: Schedule, totals: EpochTotals, scores: Scores
     ) -> None:
-        readable = scores.readable
-        validation = metrics.multilabel_metrics(
-            scores.probabilities[readable], self.data.val.labels[readable], logits=scores.logits[readable]
-        ).to_dict()
-        epoch_metrics = {"lr": schedule.lr(module.num_update - 1), **totals.metrics(), "val": validation}
-        prefix = self.config.prefix
-        files = saving.save_epoch(module, prefix, epoch)
-        epochs = (*self.sidecar.epochs, Epoch(epoch, module.num_update, epoch_metrics, files))
-        best = best_epoch(epochs, self.config.best_by)
-        epochs = saving.without_files(epochs, best, self.config.keep)
-        self.sidecar = dataclasses.replace(self.sidecar, epochs=epochs, best_epoch=best, pause=None)
-        self.sidecar = dataclasses.replace(
-            self.sidecar, finished=epoch >= self.config.num_epoch or self._out_of_patience()
+        validation = validation_metrics(scores, self.data.val)
+        arg_params, aux_params = module.parameters()
+        self.record.finish_epoch(
+            FinishedEpoch(
+                epoch,
+                module.num_update,
+                {"lr": schedule.lr(module.num_update - 1), **totals.metrics(), "val": validation},
+                arg_params,
+                aux_params,
+                module.states(),
+            )
         )
-        checkpoint.save_sidecar(prefix, self.sidecar)
-        # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
-        saving.discard_unkept(prefix, epochs)
-        checkpoint.discard_pause(prefix)
-        # Drawing takes longer than an epoch of a small network does.
-        self._show_history(self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES)
-        rows = history_rows(epochs)
-        self.progress.note(epoch_line(rows[-1], self.config.num_epoch, best == epoch))
-        for callback in self.callbacks:
-            callback(rows[-1])
-
-    def _show_history(self, draw: bool) -> None:
-        """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
-        if not self.sidecar.epochs:
-            return
-        rows = history_rows(self.sidecar.epochs)
-        try:
-            atomic.write_text(self.files.history, to_csv(rows))
-            if draw:
-                plot_history(rows, self.files.curves, self.sidecar.best_epoch)
-                self.drawn = time.monotonic()
-        except StorageError as error:
-            self.progress.note(f"{error}; the checkpoints are saved, and the next epoch writes it again")
 
     def _save_and_stop(
         self, module: BoundModule, epoch: int, batch: int, totals: EpochTotals, last: _Trained | None = None
@@ -306,18 +255,12 @@ class Run:
         if last is not None and module.not_finite():
             raise self._diverged(epoch, last)
         files = saving.save_pause(module, self.config.prefix)
-        pause = Pause(epoch, batch, module.num_update, dict(totals.sums), files)
-        checkpoint.save_sidecar(self.config.prefix, dataclasses.replace(self.sidecar, pause=pause))
-        self._show_history(draw=True)
+        self.record.pause(Pause(epoch, batch, module.num_update, dict(totals.sums), files))
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
             "continue with `resume`",
             number,
         )
-
-    def _out_of_patience(self) -> bool:
-        patience, epochs, best = self.config.patience, self.sidecar.epochs, self.sidecar.best_epoch
-        return bool(patience and epochs and best is not None and epochs[-1].epoch - best >= patience)
 
     def _note_bad(self, bad: Sequence[BadImage]) -> None:
         for image in bad:
@@ -325,18 +268,14 @@ class Run:
 
     def _diverged(self, epoch: int, trained: _Trained | None) -> TrainingError:
         """Return the error for a loss that is not finite, once the sidecar says so: resuming would repeat it."""
-        self.sidecar = dataclasses.replace(self.sidecar, diverged=epoch)
-        # A disk that is full must not hide the loss.
-        with contextlib.suppress(MxmlError):
-            checkpoint.save_sidecar(self.config.prefix, self.sidecar)
-            checkpoint.discard_pause(self.config.prefix)
+        self.record.diverged(epoch)
         if trained is None:
             return divergence.diverged(self.config, epoch)
         images = [self.data.train.path(int(position)) for position in trained.positions]
         return divergence.diverged(self.config, epoch, trained.batch, images)
 
     def _result(self) -> TrainResult:
-        sidecar = self.sidecar
+        sidecar = self.record.sidecar
         if sidecar.best_epoch is None:
             raise TrainingError(f"{self.config.prefix}: no epoch was run")
         bad = tuple(self.bad.values())
@@ -346,6 +285,14 @@ class Run:
             self.progress.note(f"images skipped because they cannot be read: {len(bad):,}")
         rows = {row["epoch"]: row for row in history_rows(sidecar.epochs)}
         return TrainResult(self.config.prefix, sidecar.best_epoch, rows[sidecar.best_epoch], len(sidecar.epochs), bad)
+
+
+def validation_metrics(scores: Scores, images: ImageList) -> dict[str, Any]:
+    """Return every metric of the scores of ``images``, by its name."""
+    readable = scores.readable
+    return metrics.multilabel_metrics(
+        scores.probabilities[readable], images.labels[readable], logits=scores.logits[readable]
+    ).to_dict()
 
 
 def _too_many_bad(bad: Sequence[BadImage], size: int, list_path: str, max_share: float) -> str:

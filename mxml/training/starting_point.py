@@ -24,8 +24,8 @@ class StartingPoint:
     """A multi-label network to train, ``epoch`` epochs and ``batch`` batches into its run.
 
     ``message`` says in a line where it comes from. ``head_names`` are its head's parameters; ``num_update`` counts the
-    optimizer's steps, whose ``states`` came from ``states_path`` (None for a new run); ``totals`` sums the batches of
-    the unfinished epoch.
+    optimizer's steps, whose ``states`` came from ``states_path``; where they are None the optimizer is a fresh one.
+    ``totals`` sums the batches of the unfinished epoch. ``is_pretrained`` says that this is the run's beginning.
     """
 
     message: str
@@ -39,6 +39,7 @@ class StartingPoint:
     totals: Mapping[str, float] | None = None
     states: Mapping[str, NDArray] | None = None
     states_path: str = ""
+    is_pretrained: bool = False
 
 
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
@@ -47,7 +48,15 @@ def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
         config.model, config.epoch, num_classes, config.image_shape, layer=config.layer, loss=_LOSS
     )
     message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
-    return StartingPoint(message, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
+    return StartingPoint(
+        message,
+        model.symbol,
+        model.arg_params,
+        model.aux_params,
+        model.head_names,
+        config.epoch,
+        is_pretrained=True,
+    )
 
 
 def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> StartingPoint | None:
@@ -84,7 +93,7 @@ def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: P
         symbols.head_parameters(symbol),
         stop.epoch,
         num_update=stop.num_update,
-        states=params_file.read_params(paths[1]),
+        states=params_file.read_params(paths[1]) if "states" in stop.files else None,
         states_path=paths[1],
     )
     if isinstance(stop, Epoch):
