@@ -51,6 +51,7 @@ setup(
         "simplejpeg>=1.7,<2",
         "setuptools",  # MXNet imports distutils, which left Python in 3.12
         "tabulate>=0.9,<0.11",
+        "threadpoolctl>=3.1,<4",
         "tqdm>=4.65,<5",
     ],
     extras_require={

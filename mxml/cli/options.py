@@ -151,7 +151,7 @@ def model_options(command: Command) -> Command:
         click.option(
             "--preset",
             metavar="NAME",
-            help="Preprocessing: original, imagenet or caffe.  [default: the sidecar's, else original]",
+            help="Preprocessing: original, imagenet, caffe, raw or inception.  [default: the sidecar's, else original]",
         ),
         click.option(
             "--mean",

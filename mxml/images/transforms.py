@@ -217,6 +217,8 @@ PRESETS = {
     "original": Preprocess(),
     "imagenet": Preprocess(short_side=256),
     "caffe": Preprocess(mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), channels="bgr"),
+    "raw": Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    "inception": Preprocess(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
 }
 
 
@@ -224,7 +226,8 @@ def preset(name: str, size: int | Sequence[int] = 224, fit: str = "crop") -> Pre
     """Return a preset for inputs of ``size`` (one side, or height and width).
 
     ``original`` is the multilabel-MXNet script's: short side as long as the crop, ImageNet's RGB mean and std;
-    ``imagenet`` resizes to 256/224 of the crop; ``caffe`` is BGR less (104, 117, 123), not scaled. All of them crop;
+    ``imagenet`` resizes to 256/224 of the crop; ``caffe`` is BGR less (104, 117, 123), not scaled; ``raw`` is RGB from
+    0 to 255, as networks with a BatchNorm on their input have it; ``inception`` is RGB from -1 to 1. All of them crop;
     with another ``fit`` they have no short side. Raises MxmlError for another name or fit.
     """
     if name not in PRESETS:

@@ -16,12 +16,11 @@ from mxml.runtime.types import Context, NDArray, Symbol
 mx = load_mxnet()
 
 
-class MxnetBackend:
-    """A multi-label network bound once, for batches of one fixed shape: MXNet's caches grow with every other shape.
+class BoundNetwork:
+    """A network with one output (N, K), bound once for batches of one shape: MXNet's caches grow with every other.
 
-    ``data_shape`` is that of one input, (3, H, W). The symbol is cut at its logits, so that no loss and no custom
-    operator runs. Raises ModelError where the parameters do not fit the symbol or the symbol does not take such inputs,
-    and DeviceError where the memory is not enough.
+    ``data_shape`` is that of one input, (3, H, W). Raises ModelError where the symbol does not take such inputs, and
+    DeviceError where the memory is not enough.
     """
 
     def __init__(
@@ -34,27 +33,54 @@ class MxnetBackend:
         batch_size: int,
     ):
         network = Network(symbol, data_shape)
-        symbols.check_params(network, arg_params, aux_params)
-        self.num_classes = symbols.describe_head(symbol, arg_params).num_classes
         # Every device needs an image.
         self.batch_size = max(batch_size, len(devices))
         if all(device.device_type == "cpu" for device in devices):
             network.check_memory(self.batch_size, training=False)
         network.check_batch(self.batch_size)
-        self._module = mx.mod.Module(
-            symbols.logits_output(symbol), data_names=["data"], label_names=None, context=list(devices)
-        )
+        self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=list(devices))
         with errors_named(self.batch_size):
             self._module.bind(data_shapes=[("data", (self.batch_size, *data_shape))], for_training=False)
             self._module.set_params(arg_params, aux_params, allow_extra=True)
 
-    def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
-        """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
+    def output(self, data: np.ndarray | NDArray) -> np.ndarray:
+        """Return the output (N, K) float32 for inputs (N, 3, H, W) float32, for any N up to the batch size."""
         with errors_named(self.batch_size):
             batch = mx.io.DataBatch([fixed_batch(data, self.batch_size)])
             self._module.forward(batch, is_train=False)
-            logits = as_float32(self._module.get_outputs()[0])
-        return logits[: len(data)]
+            output = as_float32(self._module.get_outputs()[0])
+        return output[: len(data)]
+
+
+class MxnetBackend:
+    """A multi-label network, bound; cut at its logits, so that no loss and no custom operator runs.
+
+    Takes what ``BoundNetwork`` takes, and raises what it raises; also ModelError where the parameters do not fit.
+    """
+
+    def __init__(
+        self,
+        symbol: Symbol,
+        arg_params: Mapping[str, NDArray],
+        aux_params: Mapping[str, NDArray],
+        devices: Sequence[Context],
+        data_shape: tuple[int, int, int],
+        batch_size: int,
+    ):
+        symbols.check_params(Network(symbol, data_shape), arg_params, aux_params)
+        self.num_classes = symbols.describe_head(symbol, arg_params).num_classes
+        self._bound = BoundNetwork(
+            symbols.logits_output(symbol), arg_params, aux_params, devices, data_shape, batch_size
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many images are computed at a time."""
+        return self._bound.batch_size
+
+    def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
+        """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
+        return self._bound.output(data)
 
 
 def fixed_batch(data: np.ndarray | NDArray, batch_size: int) -> NDArray:

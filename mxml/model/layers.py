@@ -66,10 +66,10 @@ class Network:
             raise self._misfit(mxnet_message(error)) from error
         self.shapes = dict(zip(self.graph.entries, (tuple(shape or ()) for shape in shapes)))
         self.output_names = dict(zip(self.graph.entries, internals.list_outputs()))
-        self._data = next(
+        self.data_position = next(
             at for at, node in enumerate(self.graph.nodes) if node.name == DATA_NAME and node.op == "null"
         )
-        self._of_data = self.graph.readers(self._data)
+        self._of_data = self.graph.readers(self.data_position)
         self._check_sizes()
         self._check_reshapes()
         self._check_parameters()
@@ -152,12 +152,12 @@ class Network:
             )
 
     def check_batch(self, batch_size: int) -> None:
-        """Raise ModelError where the network does not give each image of such a batch its own row of logits."""
+        """Raise ModelError where the network does not give each image of such a batch its own row of output."""
         batch = Network(self.symbol, self.data_shape, batch_size)
-        logits = multi_label_end(self.graph).logits
-        found, wanted = batch.shapes[logits], (batch_size, *self.shapes[logits][1:])
-        if found != wanted:
-            batch._refuse(f"its logits would have the shape {found}, not {wanted}")
+        for head in self.graph.heads:
+            found, wanted = batch.shapes[head], (batch_size, *self.shapes[head][1:])
+            if found != wanted:
+                batch._refuse(f"its output would have the shape {found}, not {wanted}")
 
     def memory(self, batch_size: int, *, training: bool) -> int:
         """Return how many bytes parameters and layers' outputs take in a pass over ``batch_size`` images."""
@@ -274,7 +274,7 @@ class Network:
         except ModelError:
             sink = self.graph.heads[0][0]
         layers = []
-        for position in find_bottlenecks(self.graph, self._data, sink):
+        for position in find_bottlenecks(self.graph, self.data_position, sink):
             shape, node = self.shapes[(position, 0)], self.graph.nodes[position]
             alone = (position, 1) not in self.shapes and node.op not in PASSING | {"null"} and not node.is_end
             if alone and _is_known(shape) and len(shape) in (2, 4):

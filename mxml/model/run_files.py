@@ -67,6 +67,11 @@ class RunFiles:
         return f"{self.prefix}.lock"
 
     @property
+    def features(self) -> str:
+        """Return ``features.sqlite`` in the prefix's folder: the feature vectors that all runs there share."""
+        return os.path.join(self.folder, "features.sqlite")
+
+    @property
     def log(self) -> str:
         """Return ``train.log`` in the prefix's folder, where the original script has it."""
         return os.path.join(self.folder, "train.log")

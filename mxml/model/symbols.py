@@ -19,9 +19,10 @@ import numpy as np
 
 from mxml.errors import ModelError
 from mxml.model import params_file
-from mxml.model.graph import Graph, multi_label_end
-from mxml.model.layers import FeatureLayer, Network
+from mxml.model.graph import Graph, Node, multi_label_end
+from mxml.model.layers import Network
 from mxml.model.losses import BINARY_CROSS_ENTROPY, Loss, Settings
+from mxml.model.pooled_layers import PooledLayers, find_layers, pooled_output, standardised
 from mxml.model.run_files import RunFiles
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
@@ -54,7 +55,7 @@ class FineTuneModel:
     arg_params: dict[str, NDArray]
     aux_params: dict[str, NDArray]
     head_names: tuple[str, ...]
-    layer: FeatureLayer
+    layers: PooledLayers
 
     @property
     def symbol(self) -> Symbol:
@@ -63,33 +64,36 @@ class FineTuneModel:
 
 
 def attach_head(
-    network: Network, num_classes: int, layer: str | None = None, loss: Loss = BINARY_CROSS_ENTROPY
+    network: Network,
+    num_classes: int,
+    layers: PooledLayers | None = None,
+    loss: Loss = BINARY_CROSS_ENTROPY,
+    *,
+    standardise: bool = False,
 ) -> Symbol:
-    """Cut a network at its feature layer, or at ``layer``, and put a multi-label head of ``num_classes`` there.
+    """Cut a network at its feature layer, or at ``layers``, and put a multi-label head of ``num_classes`` there.
 
-    Raises ModelError as ``Network.find`` does, and for a layer that no head can sit on.
+    With ``standardise`` the head begins with a BatchNorm of fixed statistics, so that an optimizer's step on its
+    weights means the same for features of any scale. Raises ModelError as ``find_layers`` does, and for a layer that no
+    head can sit on.
     """
     if num_classes < 1:
         raise ModelError(f"a head needs at least one class, not {num_classes}")
-    entry = network.find(layer)
-    features = network.output(entry)
-    kept_nodes = Graph.of(features).nodes
+    layers = layers or find_layers(network)
+    kept_nodes = Graph.of(mx.sym.Group([network.output(entry) for entry in layers.entries])).nodes
     kept = {node.name for node in kept_nodes}
     if LABEL_NAME in kept or any(node.has_label for node in kept_nodes):
-        network.fail(f"layer {network.name(entry)!r} lies behind the loss")
+        network.fail(f"layer {layers.layers[0].name!r} lies behind the loss")
 
     def free(name: str) -> str:
         while kept & {name, f"{name}_weight", f"{name}_bias"}:
             name = f"head_{name}"
+        kept.add(name)
         return name
 
-    shape = network.feature_layer(entry).shape
-    if len(shape) == 3:
-        if shape[1:] != (1, 1):
-            features = mx.sym.Pooling(
-                features, global_pool=True, kernel=(1, 1), pool_type="avg", name=free("head_pool")
-            )
-        features = mx.sym.Flatten(features, name=free("head_flatten"))
+    features = pooled_output(network, layers, free)
+    if standardise:
+        features = standardised(features, free("head_norm"))
     logits = mx.sym.FullyConnected(features, num_hidden=num_classes, name=free("fc"))
     probabilities = mx.sym.sigmoid(logits, name=free("sig"))
     return loss.attach(probabilities, logits, mx.sym.Variable(LABEL_NAME), free("softmax"))
@@ -112,10 +116,14 @@ def merge_params(
     """
     given_args = {name: value for name, value in arg_params.items() if name not in dropped}
     given_aux = {name: value for name, value in aux_params.items() if name not in dropped}
-    fresh = [name for name in _head_names(network.graph) if name not in given_args]
+    statistics = _statistics_names(network.graph)
+    known = given_args.keys() | given_aux.keys()
+    fresh = [name for name in (*_head_names(network.graph), *statistics) if name not in known]
     _raise_misfit(network, given_args, given_aux, fresh)
     for name, shape in network.parameter_shapes(fresh).items():
-        given_args[name] = mx.nd.zeros(shape)
+        # Gamma and the variance, first and last, scale nothing.
+        value = mx.nd.ones(shape) if name in statistics[::3] else mx.nd.zeros(shape)
+        (given_aux if name in statistics[2:] else given_args)[name] = value
     return (
         {name: value.astype("float32", copy=False) for name, value in given_args.items()},
         {name: value.astype("float32", copy=False) for name, value in given_aux.items()},
@@ -137,8 +145,15 @@ def fine_tune_model(
     data_shape: Sequence[int],
     layer: str | None = None,
     loss: Loss = BINARY_CROSS_ENTROPY,
+    *,
+    num_layers: int = 1,
+    poolings: Sequence[str] = ("avg",),
+    standardise: bool = False,
 ) -> FineTuneModel:
     """Load ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` (of ``epoch``) and replace the head by a new one.
+
+    The head sits on the feature layer, or on ``layer``; with ``num_layers`` also on layers before the feature layer.
+    With ``standardise`` it scales its features.
 
     A multi-label network, the original script's or mxml's own, gets a new head like any other. Raises ModelError naming
     the file at fault.
@@ -150,8 +165,8 @@ def fine_tune_model(
     arg_params, aux_params = params_file.split_params(params, files.params(epoch))
     try:
         old = Network(symbol, data_shape)
-        found = old.feature_layer(old.find(layer))
-        new = Network(attach_head(old, num_classes, layer, loss), data_shape)
+        found = find_layers(old, layer, num_layers, poolings)
+        new = Network(attach_head(old, num_classes, found, loss, standardise=standardise), data_shape)
     except ModelError as error:
         raise ModelError(f"{files.symbol}: {error}") from error
     head_names = head_parameters(new.symbol)
@@ -177,6 +192,14 @@ def describe_head(symbol: Symbol, arg_params: Mapping[str, NDArray]) -> Head:
 def head_parameters(symbol: Symbol) -> tuple[str, ...]:
     """Return the names of a multi-label symbol's head's parameters: its weight and its bias."""
     return _head_names(Graph.of(symbol))
+
+
+def features_output(symbol: Symbol) -> Symbol:
+    """Return what a multi-label symbol's head works on, (N, D), as it is before the head scales it."""
+    graph = Graph.of(symbol)
+    entry = graph.nodes[multi_label_end(graph).classifier].inputs[0]
+    norm = _head_norm(graph)
+    return graph.output(symbol, entry if norm is None else norm.inputs[0])
 
 
 def logits_output(symbol: Symbol) -> Symbol:
@@ -223,9 +246,28 @@ def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY) -> Symbol
     return loss.attach(symbol, graph.output(symbol, end.logits), mx.sym.Variable(LABEL_NAME), name)
 
 
+def head_statistics(symbol: Symbol) -> tuple[str, ...]:
+    """Return the names of gamma, beta, mean and variance of the BatchNorm that a head begins with; none without one.
+
+    Training leaves them alone.
+    """
+    return _statistics_names(Graph.of(symbol))
+
+
 def _head_names(graph: Graph) -> tuple[str, ...]:
     classifier = graph.nodes[multi_label_end(graph).classifier]
     return tuple(graph.nodes[at].name for at, _ in classifier.inputs[1:])
+
+
+def _statistics_names(graph: Graph) -> tuple[str, ...]:
+    norm = _head_norm(graph)
+    return () if norm is None else tuple(graph.nodes[at].name for at, _ in norm.inputs[1:])
+
+
+def _head_norm(graph: Graph) -> Node | None:
+    """Return the BatchNorm of fixed statistics that the classifier reads, if there is one."""
+    node = graph.nodes[graph.nodes[multi_label_end(graph).classifier].inputs[0][0]]
+    return node if node.op == "BatchNorm" and node.attrs.get("use_global_stats") == "True" else None
 
 
 def _raise_misfit(

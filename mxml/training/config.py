@@ -13,6 +13,7 @@ from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
 from mxml.text import can_be_path, printable
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
 
+METHODS = ("lp-ft", "features", "finetune")
 OPTIMIZERS = ("sgd", "nag", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
 BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
@@ -44,6 +45,18 @@ def _three_positive(values: tuple[float, ...]) -> str:
 
     good = len(values) == 3 and min(values) >= SMALLEST_STD and max(values) <= LARGEST_STD
     return "" if good else f"three positive numbers, from {SMALLEST_STD:f} to {LARGEST_STD:,}"
+
+
+def _poolings(values: tuple[str, ...]) -> str:
+    return "" if values and _distinct(values, ("avg", "max")) else "avg, max or both"
+
+
+def _copies(values: tuple[str, ...]) -> str:
+    return "" if _distinct(values, ("mirror", "larger")) else "mirror, larger or both"
+
+
+def _distinct(values: tuple[str, ...], choices: tuple[str, ...]) -> bool:
+    return len(set(values)) == len(values) and set(values) <= set(choices)
 
 
 def _epochs(values: tuple[int, ...]) -> str:
@@ -112,6 +125,14 @@ class TrainConfig:
         metavar="DIR",
         path=True,
     )
+    method: Optional[str] = setting(
+        None,
+        help="features: fit only a new head, to feature vectors of the pretrained network; lp-ft: fit it, then "
+        "fine-tune the whole network; finetune: fine-tune from a head of zeros.",
+        choices=METHODS,
+        default_help="lp-ft; finetune with `lr`, `mom`, sgd or nag",
+        on_resume="free",
+    )
     epoch: int = setting(0, help="The pretrained network's epoch, the number in PREFIX-0000.params.", check=at_least(0))
     num_classes: Optional[int] = setting(
         None,
@@ -139,8 +160,12 @@ class TrainConfig:
         "stretch them.",
         choices=("crop", "letterbox", "stretch"),
     )
-    preset: str = setting(
-        "original", help="Preprocessing: original, imagenet or caffe.", check=_known_preset, metavar="NAME"
+    preset: Optional[str] = setting(
+        None,
+        help="Preprocessing: original, imagenet, caffe, raw or inception.",
+        check=_known_preset,
+        metavar="NAME",
+        default_help="what the pretrained network shows, else the one that fits best",
     )
     mean: Optional[tuple[float, float, float]] = setting(
         None,
@@ -168,16 +193,40 @@ class TrainConfig:
         0.0, help="Change brightness, contrast and saturation by up to this share.", check=below_one
     )
     layer: Optional[str] = setting(
-        None, help="Layer to put the head on.", default_help="the classifier's input", metavar="NAME"
+        None,
+        help="Layer to put the head on.",
+        default_help="the classifier's input, and with lp-ft and features also layers before it",
+        metavar="NAME",
+    )
+    feature_layers: int = setting(
+        4, help="Number of layers that lp-ft and features put the head on, from the last back.", check=between(1, 16)
+    )
+    feature_poolings: tuple[str, ...] = setting(
+        ("avg",), help="How these are pooled, avg or max; may be repeated.", check=_poolings, metavar="NAME"
+    )
+    feature_copies: tuple[str, ...] = setting(
+        (),
+        help="Copies of the training images that the head is fitted to as well: mirror or larger; may be repeated.",
+        check=_copies,
+        metavar="NAME",
     )
     freeze: tuple[str, ...] = setting(
         (),
         help="Do not train parameters whose names match, such as 'conv0_*'; may be repeated.",
         metavar="PATTERN",
     )
-    optimizer: str = setting("sgd", help="Optimizer.", choices=OPTIMIZERS)
-    lr: float = setting(0.01, help="Learning rate.", check=positive)
-    head_lr_mult: float = setting(10.0, help="Factor on the learning rate of the new head.", check=at_least(0))
+    optimizer: Optional[str] = setting(
+        None, help="Optimizer.", choices=OPTIMIZERS, default_help="adamw; sgd with finetune and `lr` or `mom`"
+    )
+    lr: Optional[float] = setting(
+        None, help="Learning rate.", check=positive, default_help="0.0002; 0.01 for sgd and nag"
+    )
+    head_lr_mult: Optional[float] = setting(
+        None,
+        help="Factor on the learning rate of the head.",
+        check=at_least(0),
+        default_help="1; 10 for a head that begins at zero",
+    )
     lr_schedule: str = setting("cosine", help="How the learning rate falls.", choices=SCHEDULES)
     lr_steps: tuple[int, ...] = setting(
         (5, 10), help="Epochs after which the step schedule lowers the learning rate.", check=_epochs
@@ -185,9 +234,19 @@ class TrainConfig:
     lr_factor: float = setting(
         0.1, help="Factor by which the step schedule multiplies the learning rate.", check=positive
     )
-    warmup_epochs: float = setting(0.0, help="Epochs over which the learning rate rises to `lr`.", check=at_least(0))
-    mom: float = setting(0.9, help="Momentum of sgd and nag.", check=below_one)
-    wd: float = setting(0.0001, help="Weight decay; not applied to biases and BatchNorm.", check=at_least(0))
+    warmup_epochs: Optional[float] = setting(
+        None,
+        help="Epochs over which the learning rate rises to `lr`.",
+        check=at_least(0),
+        default_help="1; 0 for sgd and nag",
+    )
+    mom: Optional[float] = setting(None, help="Momentum of sgd and nag.", check=below_one, default_help="0.9")
+    wd: Optional[float] = setting(
+        None,
+        help="Weight decay; not applied to biases and BatchNorm.",
+        check=at_least(0),
+        default_help="0.01; 0.0001 for sgd and nag",
+    )
     clip_gradient: Optional[float] = setting(
         None, help="Clip each gradient element to this absolute value.", default_help="no clipping", check=positive
     )
@@ -295,6 +354,16 @@ class TrainConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
+    def fits_head(self) -> bool:
+        """Say whether the first epoch fits the head to feature vectors."""
+        return self.method in ("lp-ft", "features")
+
+    @property
+    def last_epoch(self) -> int:
+        """Return the number of the run's last epoch."""
+        return self.epoch + 1 if self.method == "features" else self.num_epoch
+
+    @property
     def folder(self) -> str:
         """Return the folder of the prefix, which may be an empty text."""
         return os.path.dirname(self.prefix)
@@ -327,6 +396,8 @@ class TrainConfig:
         unknown = sorted(set(value) - set(train_settings()))
         if unknown:
             raise CheckpointError(f"config: setting {unknown[0]!r} is unknown")
+        # The first sidecars have no method: there was one.
+        value.setdefault("method", "finetune")
         try:
             return cls.of(value)
         except MxmlError as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mxml.errors import TrainingError
 from mxml.model.sidecar import Sidecar
 from mxml.training.config import TrainConfig
+from mxml.training.recipe import Recipe
 
 _NAMED_IMAGES = 8
 
@@ -32,4 +33,5 @@ def still_diverged(config: TrainConfig, sidecar: Sidecar) -> TrainingError:
 
 
 def _remedy(config: TrainConfig) -> str:
-    return f"start a new run from the pretrained network with `force` and a lower `lr`, such as {config.lr / 10:g}"
+    lr = Recipe.of(config).lr / 10
+    return f"start a new run from the pretrained network with `force` and a lower `lr`, such as {lr:g}"

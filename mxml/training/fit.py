@@ -145,8 +145,11 @@ def _fit(
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training import resuming
+    from mxml.training import resuming, starting_point
+    from mxml.training.features.cache import FeatureCache
+    from mxml.training.features.preset_guess import with_preset
     from mxml.training.prefix import check_room
+    from mxml.training.recipe import with_recipe
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
 
@@ -156,7 +159,7 @@ def _fit(
         config = resuming.resumed_config(prefix, found, given, progress)
     else:
         config = config or TrainConfig.of(given)
-        config = dataclasses.replace(config, device=config.device or default_device())
+        config = with_recipe(dataclasses.replace(config, device=config.device or default_device()))
         check_room(config, progress, force=force, resume=resume)
         checkpoint.find_epoch(config.model, config.epoch)
     devices = parse_devices(config.device or "cpu")
@@ -168,10 +171,13 @@ def _fit(
     if found is not None:
         resuming.check_same_data(found, data, prefix)
         sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
-    else:
-        sidecar = _new_sidecar(config, data)
     with memory_checked(config.batch_size):
-        return Run(config, devices, data, sidecar, found is None, progress, callbacks, stop).go()
+        if found is not None:
+            return Run(config, devices, data, sidecar, None, progress, callbacks, stop).go()
+        pretrained = starting_point.of_pretrained(config, len(data.label_names))
+        with FeatureCache(RunFiles(prefix).features, progress) as cache:
+            config = with_preset(config, pretrained, data.train, devices, cache, progress)
+        return Run(config, devices, data, _new_sidecar(config, data), pretrained, progress, callbacks, stop).go()
 
 
 def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:

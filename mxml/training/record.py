@@ -53,7 +53,7 @@ class RunRecord:
         self.sidecar = sidecar
         self._progress = progress
         self._callbacks = callbacks
-        self._files = RunFiles(config.prefix)
+        self.files = RunFiles(config.prefix)
         self._drawn = time.monotonic()
 
     def begin(self, point: StartingPoint, is_new: bool) -> None:
@@ -73,7 +73,7 @@ class RunRecord:
             checkpoint.save_sidecar(config.prefix, self.sidecar)
         else:
             # A run killed after it saved an epoch has not shown it yet.
-            self._show_history(draw=point.epoch >= config.num_epoch)
+            self._show_history(draw=point.epoch >= config.last_epoch)
 
     def finish_epoch(self, finished: FinishedEpoch) -> None:
         """Save an epoch, and show it."""
@@ -87,7 +87,7 @@ class RunRecord:
         epochs = saving.without_files(epochs, best, self.config.keep)
         self.sidecar = dataclasses.replace(self.sidecar, epochs=epochs, best_epoch=best, pause=None)
         self.sidecar = dataclasses.replace(
-            self.sidecar, finished=finished.epoch >= self.config.num_epoch or self.out_of_patience()
+            self.sidecar, finished=finished.epoch >= self.config.last_epoch or self.out_of_patience()
         )
         checkpoint.save_sidecar(prefix, self.sidecar)
         # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
@@ -96,7 +96,7 @@ class RunRecord:
         # Drawing takes longer than an epoch of a small network does.
         self._show_history(self.sidecar.finished or time.monotonic() - self._drawn > SECONDS_BETWEEN_CURVES)
         rows = history_rows(epochs)
-        self._progress.note(epoch_line(rows[-1], self.config.num_epoch, best == finished.epoch))
+        self._progress.note(epoch_line(rows[-1], self.config.last_epoch, best == finished.epoch))
         for callback in self._callbacks:
             callback(rows[-1])
 
@@ -124,9 +124,9 @@ class RunRecord:
             return
         rows = history_rows(self.sidecar.epochs)
         try:
-            atomic.write_text(self._files.history, to_csv(rows))
+            atomic.write_text(self.files.history, to_csv(rows))
             if draw:
-                plot_history(rows, self._files.curves, self.sidecar.best_epoch)
+                plot_history(rows, self.files.curves, self.sidecar.best_epoch)
                 self._drawn = time.monotonic()
         except StorageError as error:
             self._progress.note(f"{error}; the checkpoints are saved, and the next epoch writes it again")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mxml import __version__
-from mxml.errors import CheckpointError, MxmlError
+from mxml.errors import CheckpointError, MxmlError, SettingError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
@@ -47,6 +47,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
+    _check_method(saved, config)
     config = _trusted(config, sidecar, given, progress)
     if sidecar.diverged is not None:
         raise still_diverged(config, sidecar)
@@ -58,6 +59,12 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
                 "by rounding"
             )
     return config
+
+
+def _check_method(saved: TrainConfig, config: TrainConfig) -> None:
+    """Raise SettingError unless the run goes on with its method: a head that is fitted may be fine-tuned from."""
+    if config.method != saved.method and (saved.method, config.method) != ("features", "lp-ft"):
+        raise SettingError("method", config.method, f"{saved.method}, as the run began; only features goes on as lp-ft")
 
 
 def to_be_named(config: TrainConfig, sidecar: Sidecar) -> dict[str, str]:

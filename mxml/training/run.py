@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import glob
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +26,11 @@ from mxml.training import divergence, saving, starting_point
 from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
 from mxml.training.epoch_totals import EpochTotals
+from mxml.training.features.cache import FeatureCache
+from mxml.training.features.head_fit import fit_head
 from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
+from mxml.training.recipe import Recipe
 from mxml.training.record import Callback, FinishedEpoch, RunRecord
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
@@ -68,7 +73,7 @@ class _Trained:
 class Run:
     """What is fixed for a whole run, and its record as it grows.
 
-    ``is_new`` says that nothing which is at the prefix belongs to the run.
+    ``pretrained`` is where a new run begins; None for one that goes on from what is at the prefix.
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class Run:
         devices: Sequence[Context],
         data: TrainData,
         sidecar: Sidecar,
-        is_new: bool,
+        pretrained: StartingPoint | None,
         progress: Progress,
         callbacks: Sequence[Callback],
         stop: StopRequest | None,
@@ -85,7 +90,7 @@ class Run:
         self.config = config
         self.devices = devices
         self.data = data
-        self.is_new = is_new
+        self.pretrained = pretrained
         self.progress = progress
         self.record = RunRecord(config, sidecar, progress, callbacks)
         self.stop = stop
@@ -120,22 +125,31 @@ class Run:
                 **common,
             ) as val_batches,
         ):
-            module, point = self._start(train_batches)
+            point = self._starting_point()
+            module = self._bind(point, train_batches) if config.method != "features" else None
+            # Not before: a run that is refused should leave everything as it was.
+            self.record.begin(point, self.pretrained is not None)
             if isinstance(self.progress, ConsoleProgress):
-                # Not before: a run that is refused should leave everything as it was.
                 self.progress.begin_log()
+            if config.fits_head and point.epoch == config.epoch:
+                point = self._fit_head(point)
+                if module is not None:
+                    module.set_parameters(point.arg_params, point.aux_params)
+            if module is None:
+                return self._result()
             trained_with = symbols.loss_of(point.symbol)
             epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, point.totals)
+            recipe = Recipe.of(config)
             schedule = Schedule(
                 config.lr_schedule,
-                config.lr,
-                config.num_epoch - config.epoch,
+                recipe.lr,
+                config.num_epoch - config.epoch - config.fits_head,
                 train_batches.num_batches,
                 config.lr_steps,
                 config.lr_factor,
-                config.warmup_epochs,
+                recipe.warmup_epochs,
             )
-            while epoch < config.num_epoch and not self.record.out_of_patience():
+            while epoch < config.last_epoch and not self.record.out_of_patience():
                 epoch += 1
                 self._train_epoch(module, train_batches, schedule, epoch, first_batch, totals)
                 scores = self._validate(module, val_batches, epoch, train_batches.num_batches, totals)
@@ -143,13 +157,56 @@ class Run:
                 first_batch, totals = 0, EpochTotals(*trained_with)
         return self._result()
 
-    def _start(self, batches: Batches) -> tuple[BoundModule, StartingPoint]:
-        """Return a module, and where it goes on; what begins at the pretrained network leaves symbol and sidecar."""
-        config = self.config
-        point = None if self.is_new else starting_point.of_run(config, self.record.sidecar, self.progress)
+    def _starting_point(self) -> StartingPoint:
+        point = self.pretrained or starting_point.of_run(self.config, self.record.sidecar, self.progress)
         if point is None:
-            point = starting_point.of_pretrained(config, len(self.data.label_names))
+            point = starting_point.of_pretrained(self.config, len(self.data.label_names))
         self.progress.note(point.message)
+        return point
+
+    def _fit_head(self, point: StartingPoint) -> StartingPoint:
+        """Fit the head to feature vectors: the run's first epoch, from which the others fine-tune."""
+        config = self.config
+        with FeatureCache(self.record.files.features, self.progress) as cache:
+            fitted = fit_head(
+                point,
+                config,
+                self.record.sidecar.preprocess,
+                self.data,
+                self.devices,
+                cache,
+                self.progress,
+                self._stop_before_head,
+            )
+        self._note_bad((*fitted.bad, *fitted.scores.bad))
+        if fitted.cross_validated is not None:
+            self.progress.note(
+                f"head fitted to {fitted.size:,} features: mAP {fitted.cross_validated:.4f} cross-validated on the "
+                "training images"
+            )
+        epoch = config.epoch + 1
+        self.record.finish_epoch(
+            FinishedEpoch(
+                epoch,
+                0,
+                {"lr": None, **fitted.metrics, "val": validation_metrics(fitted.scores, self.data.val)},
+                fitted.point.arg_params,
+                fitted.point.aux_params,
+                None,
+            )
+        )
+        return dataclasses.replace(fitted.point, epoch=epoch)
+
+    def _stop_before_head(self) -> None:
+        if self.stop is not None and self.stop.number is not None:
+            raise Interrupted(
+                f"stopped by {signal.Signals(self.stop.number).name} before the head is fitted; the feature vectors so "
+                "far are kept; continue with `resume`",
+                self.stop.number,
+            )
+
+    def _bind(self, point: StartingPoint, batches: Batches) -> BoundModule:
+        config, recipe = self.config, Recipe.of(self.config)
         module = BoundModule(
             point.symbol,
             point.arg_params,
@@ -158,21 +215,20 @@ class Run:
             provide_data=batches.provide_data,
             provide_label=batches.provide_label,
             optimizer=OptimizerSettings(
-                config.optimizer,
-                config.mom,
-                config.wd,
+                recipe.optimizer,
+                recipe.mom,
+                recipe.wd,
                 config.clip_gradient,
-                dict.fromkeys(point.head_names, config.head_lr_mult),
+                dict.fromkeys(point.head_names, recipe.head_lr_mult),
             ),
-            freeze=config.freeze,
+            freeze=(*config.freeze, *map(glob.escape, point.statistics[:2])),
             kv_store=config.kv_store,
             seed=config.seed,
             num_update=point.num_update,
         )
         if point.states is not None:
             module.restore(point.states, point.states_path)
-        self.record.begin(point, self.is_new)
-        return module, point
+        return module
 
     def _train_epoch(
         self,

@@ -73,7 +73,7 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
 
 def preprocess_of(config: TrainConfig) -> Preprocess:
     """Return the preprocessing of ``config``: its preset, with the settings that replace parts of it."""
-    base = preset(config.preset, config.image_shape[1:], config.fit)
+    base = preset(config.preset or "original", config.image_shape[1:], config.fit)
     changes: dict[str, Any] = {
         name: value
         for name, value in (("mean", config.mean), ("std", config.std), ("channels", config.channels))

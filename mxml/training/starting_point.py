@@ -23,7 +23,8 @@ _LOSS = BINARY_CROSS_ENTROPY
 class StartingPoint:
     """A multi-label network to train, ``epoch`` epochs and ``batch`` batches into its run.
 
-    ``message`` says in a line where it comes from. ``head_names`` are its head's parameters; ``num_update`` counts the
+    ``message`` says in a line where it comes from. ``head_names`` are its head's parameters, ``statistics`` those by
+    which the head scales its features, and which training leaves alone; ``num_update`` counts the
     optimizer's steps, whose ``states`` came from ``states_path``; where they are None the optimizer is a fresh one.
     ``totals`` sums the batches of the unfinished epoch. ``is_pretrained`` says that this is the run's beginning.
     """
@@ -33,6 +34,7 @@ class StartingPoint:
     arg_params: Mapping[str, NDArray]
     aux_params: Mapping[str, NDArray]
     head_names: tuple[str, ...]
+    statistics: tuple[str, ...]
     epoch: int
     batch: int = 0
     num_update: int = 0
@@ -45,15 +47,24 @@ class StartingPoint:
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     """Return the pretrained network of ``config`` under a new head."""
     model = symbols.fine_tune_model(
-        config.model, config.epoch, num_classes, config.image_shape, layer=config.layer, loss=_LOSS
+        config.model,
+        config.epoch,
+        num_classes,
+        config.image_shape,
+        layer=config.layer,
+        loss=_LOSS,
+        num_layers=config.feature_layers if config.fits_head else 1,
+        poolings=config.feature_poolings if config.fits_head else ("avg",),
+        standardise=config.fits_head,
     )
-    message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
+    message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layers}"
     return StartingPoint(
         message,
         model.symbol,
         model.arg_params,
         model.aux_params,
         model.head_names,
+        symbols.head_statistics(model.symbol),
         config.epoch,
         is_pretrained=True,
     )
@@ -91,6 +102,7 @@ def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: P
         arg_params,
         aux_params,
         symbols.head_parameters(symbol),
+        symbols.head_statistics(symbol),
         stop.epoch,
         num_update=stop.num_update,
         states=params_file.read_params(paths[1]) if "states" in stop.files else None,

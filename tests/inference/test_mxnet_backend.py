@@ -88,7 +88,7 @@ def test_probabilities_are_the_networks_own_also_for_old_checkpoints(shared):
     executor = network.bind(mx.cpu(), {**arguments, "data": mx.nd.array(data)}, aux_states=dict(old.aux_params))
     found = executor.forward(is_train=False)[0].asnumpy()
     np.testing.assert_allclose(probabilities(backend.logits(data)), found, atol=1e-6)
-    assert "CrossEntropyLoss" not in backend._module.symbol.tojson()
+    assert "CrossEntropyLoss" not in backend._bound._module.symbol.tojson()
 
 
 @settings(deadline=None)  # SciPy is loaded in the first example

@@ -12,6 +12,7 @@ from mxml.errors import DeviceError, ModelError
 from mxml.model import losses, params_file, symbols
 from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import FeatureLayer, Network
+from mxml.model.pooled_layers import find_layers
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
 
@@ -33,7 +34,8 @@ def find_feature_layer(symbol, data_shape, layer=None):
 
 
 def attach_head(symbol, num_classes, layer=None):
-    return symbols.attach_head(Network(symbol, SMALL), num_classes, layer)
+    network = Network(symbol, SMALL)
+    return symbols.attach_head(network, num_classes, find_layers(network, layer))
 
 
 def pooled(net):
@@ -126,7 +128,7 @@ def test_a_model_zoo_export_is_cut_bound_and_stepped(tmp_path, name, size, featu
     net(mx.nd.zeros((1, 3, size, size))).wait_to_read()
     net.export(str(tmp_path / "zoo"), 0)
     model = symbols.fine_tune_model(tmp_path / "zoo", 0, 3, (3, size, size))
-    assert model.layer.shape == features
+    assert model.layers.layers[0].shape == features
     assert model.arg_params["fc_weight"].shape == (3, features[0])
     assert_trains(model, (3, size, size), 3)
 
@@ -137,7 +139,7 @@ def test_a_model_zoo_export_is_cut_bound_and_stepped(tmp_path, name, size, featu
 def test_squeezenet_without_a_fully_connected_layer_is_cut_before_its_classifying_convolution(shared):
     prefix = shared / "models" / "squeezenet_v1.0"
     model = symbols.fine_tune_model(prefix, 0, 5, (3, 227, 227))
-    assert (model.layer.name, model.layer.shape) == ("fire9_concat", (512, 13, 13))
+    assert (model.layers.layers[0].name, model.layers.layers[0].shape) == ("fire9_concat", (512, 13, 13))
     assert model.head_names == ("fc_weight", "fc_bias")
     assert not {"conv_final_weight", "conv_final_bias"} & set(model.arg_params)
     assert_trains(model, (3, 227, 227), 5)
@@ -153,7 +155,7 @@ def test_squeezenet_without_a_fully_connected_layer_is_cut_before_its_classifyin
 
 def test_the_samples_network_is_cut_before_its_56_way_classifier(checkout):
     model = symbols.fine_tune_model(checkout / "models" / "sample", 0, 8, (3, 96, 96))
-    assert model.layer == FeatureLayer("flatten0", (128,))
+    assert model.layers.layers[0] == FeatureLayer("flatten0", (128,))
     assert model.arg_params["fc_weight"].shape == (8, 128)
     assert_trains(model, (3, 96, 96), 8)
 
@@ -181,7 +183,7 @@ def test_the_original_scripts_checkpoint_trains_and_evaluates_as_it_is(shared):
 
 def test_the_original_scripts_checkpoint_fine_tunes_to_other_classes(shared):
     model = symbols.fine_tune_model(shared / "models" / "legacy-multilabel", 2, 7, (3, 224, 224))
-    assert (model.layer.name, model.layer.shape) == ("flatten0", (1000,))
+    assert (model.layers.layers[0].name, model.layers.layers[0].shape) == ("flatten0", (1000,))
     assert model.arg_params["fc_weight"].shape == (7, 1000)
     document = json.loads(model.symbol.tojson())
     assert len(document["nodes"][-1]["inputs"]) == 3  # the old head had two, without the logits
@@ -254,7 +256,7 @@ def test_names_that_the_backbone_keeps_are_left_to_it(tmp_path):
     net = mx.sym.sigmoid(net, name="sig")
     net = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(net, num_hidden=6, name="last"), name="softmax")
     model = symbols.fine_tune_model(save(net, tmp_path), 0, 3, SMALL)
-    assert model.layer == FeatureLayer("sig", (5,))
+    assert model.layers.layers[0] == FeatureLayer("sig", (5,))
     assert model.head_names == ("head_fc_weight", "head_fc_bias")
     assert model.arg_params["fc_weight"].shape == (5, 4)
     assert model.arg_params["head_fc_weight"].shape == (3, 5)

@@ -1,0 +1,1 @@
+"""Feature vectors of images, kept on disk, and a linear head fitted to them."""

@@ -1,0 +1,158 @@
+"""The first epoch of a run that begins with features: a head fitted to convergence on vectors of the frozen network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mxml.data.batches import BadImage
+from mxml.data.image_list import ImageList
+from mxml.errors import TrainingError
+from mxml.images.transforms import Preprocess
+from mxml.inference.metrics import multilabel_metrics
+from mxml.inference.scores import Scores, probabilities
+from mxml.model import symbols
+from mxml.model.losses import BINARY_CROSS_ENTROPY
+from mxml.progress import Progress
+from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import Context, NDArray
+from mxml.training.config import TrainConfig
+from mxml.training.features.cache import FeatureCache
+from mxml.training.features.linear import CrossValidated, Linear, Standardiser, cross_validate, fit_logistic
+from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork, Vectors
+from mxml.training.run_data import TrainData
+from mxml.training.starting_point import StartingPoint
+
+mx = load_mxnet()
+
+
+@dataclass(frozen=True, eq=False)
+class FittedHead:
+    """A starting point whose head is fitted, and how well it does.
+
+    ``metrics`` has what ``EpochTotals.metrics`` returns for a trained epoch; ``scores`` are the validation list's;
+    ``bad`` are the training images that cannot be read. ``cross_validated`` is the mAP on training images that the
+    fit has not seen; None where no label has both values.
+    """
+
+    point: StartingPoint
+    metrics: dict[str, Any]
+    scores: Scores
+    bad: tuple[BadImage, ...]
+    cross_validated: float | None
+
+    @property
+    def size(self) -> int:
+        """Return how many features the head works on."""
+        size: int = self.point.arg_params[self.point.head_names[0]].shape[1]
+        return size
+
+
+def fit_head(
+    point: StartingPoint,
+    config: TrainConfig,
+    preprocess: Preprocess,
+    data: TrainData,
+    devices: Sequence[Context],
+    cache: FeatureCache,
+    progress: Progress,
+    after_batch: Callable[[], None],
+) -> FittedHead:
+    """Fit the head of ``point`` to the vectors that its features give for the training list.
+
+    ``after_batch`` is called after each batch of images, and may raise. Raises TrainingError where too many images
+    cannot be read, or a vector is not finite.
+    """
+    clock = time.perf_counter()
+    extractor = FeatureExtractor(
+        FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params),
+        preprocess,
+        devices,
+        cache,
+        batch_size=config.batch_size,
+        threads=config.decode_threads,
+        progress=progress,
+        views=("plain", *config.feature_copies),
+        after_batch=after_batch,
+    )
+    train = extractor.vectors(data.train, "features of the training images")
+    val = extractor.vectors(data.val, "features of the validation images")
+    for vectors, images, path in ((train, data.train, config.data_train), (val, data.val, config.data_val)):
+        _check(vectors, images, path, config.max_bad_share)
+    labels = data.train.labels[train.readable]
+    fit = fit_linear(train.views[:, train.readable], labels, config.seed)
+    fitted, logits = (fit.head.logits(fit.standardise(vectors)) for vectors in (train.plain[train.readable], val.plain))
+    logits[~val.readable] = np.nan
+    scores = Scores(probabilities(logits), logits, val.bad)
+    loss, known = BINARY_CROSS_ENTROPY.value(fitted, labels)
+    right = ((fitted >= 0) == (labels > 0.5)) & (labels >= 0)
+    seconds = time.perf_counter() - clock
+    metrics = {
+        "train_loss": loss / max(1, known),
+        "train_accuracy": float(right.sum()) / max(1, known),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(len(data.train) / max(1e-9, seconds), 2),
+    }
+    return FittedHead(
+        _with_head(point, fit), metrics, scores, train.bad, mean_average_precision(fit.cross_validated, labels)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """A head for features as ``standardise`` scales them, and how it does on images that it has not seen."""
+
+    standardise: Standardiser
+    head: Linear
+    cross_validated: CrossValidated
+
+
+def fit_linear(views: np.ndarray, labels: np.ndarray, seed: int) -> LinearFit:
+    """Fit labels (N, C) to views (V, N, D) of the images."""
+    standardise = Standardiser.of(views.reshape(-1, views.shape[2]))
+    standard = np.stack([standardise(view) for view in views])
+    cross_validated = cross_validate(standard, labels, seed)
+    everything = standard.reshape(-1, standard.shape[2])
+    head = fit_logistic(everything, np.tile(labels, (len(views), 1)), cross_validated.penalties)
+    return LinearFit(standardise, head, cross_validated)
+
+
+def _with_head(point: StartingPoint, fit: LinearFit) -> StartingPoint:
+    weight, bias = point.head_names
+    _, _, mean, variance = point.statistics
+    head = {weight: fit.head.weight.T, bias: fit.head.bias}
+    statistics = {mean: fit.standardise.mean, variance: fit.standardise.variance}
+    return replace(
+        point,
+        arg_params={**point.arg_params, **_arrays(head)},
+        aux_params={**point.aux_params, **_arrays(statistics)},
+    )
+
+
+def _arrays(values: Mapping[str, np.ndarray]) -> dict[str, NDArray]:
+    return {name: mx.nd.array(value.astype(np.float32)) for name, value in values.items()}
+
+
+def mean_average_precision(found: CrossValidated, labels: np.ndarray) -> float | None:
+    """Return the mAP of cross-validated logits."""
+    counted = found.counted
+    logits = found.logits[counted]
+    mAP = multilabel_metrics(probabilities(logits), labels[counted], logits=logits).mAP
+    return None if np.isnan(mAP) else mAP
+
+
+def _check(vectors: Vectors, images: ImageList, path: str, max_bad_share: float) -> None:
+    if not np.isfinite(vectors.views).all():
+        raise TrainingError(
+            f"{path}: the network's features are not finite; its parameters or the preprocessing are wrong"
+        )
+    if len(vectors.bad) > max_bad_share * len(images):
+        first = vectors.bad[0]
+        raise TrainingError(
+            f"{path}: {len(vectors.bad):,} of {len(images):,} images cannot be read, more than {max_bad_share:.0%}; "
+            f"the first: {first.path}: {first.reason}"
+        )

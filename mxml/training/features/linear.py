@@ -1,0 +1,171 @@
+"""Logistic regression of many labels at once, with an L2 penalty for each label that cross-validation chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mxml.model.pooled_layers import EPSILON
+
+# Penalties that are tried, the strongest first: each fit begins at the one before.
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+FOLDS = 4
+# The penalty of a label is chosen by its own loss where it has so many images of its rarer value.
+_LEAST_IMAGES = 8
+# More images say no more about the penalty.
+_MOST_IMAGES = 8000
+_SEARCH_STEPS, _FINAL_STEPS = 25, 500
+# Of the features' mean variance: one that hardly varies is hardly scaled up.
+_LEAST_VARIANCE = 1e-6
+_MEMORY = 20  # pairs that L-BFGS keeps
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """``logits = vectors @ weight + bias``; ``weight`` is (D, C), ``bias`` (C,), float64."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def logits(self, vectors: np.ndarray) -> np.ndarray:
+        """Return (N, C) float32 for vectors (N, D)."""
+        return (vectors @ self.weight.astype(np.float32) + self.bias.astype(np.float32)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Standardiser:
+    """Takes the mean off each feature and divides it by its standard deviation, as the BatchNorm of a head does.
+
+    ``mean`` and ``variance`` are (D,) float64.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, vectors: np.ndarray) -> Standardiser:
+        """Return that of vectors (N, D); a feature that hardly varies is hardly scaled."""
+        mean, variance = vectors.mean(axis=0, dtype=np.float64), vectors.var(axis=0, dtype=np.float64)
+        return cls(mean, np.maximum(variance, _LEAST_VARIANCE * float(variance.mean())))
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Return standardised vectors (N, D) float32."""
+        return ((vectors - self.mean) / np.sqrt(self.variance + EPSILON)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidated:
+    """The penalty (C,) of each label, and the logits (N, C) that each image gets from a fit that has not seen it.
+
+    ``counted`` (N,) bool says which images took part.
+    """
+
+    penalties: np.ndarray
+    logits: np.ndarray
+    counted: np.ndarray
+
+
+def fit_logistic(
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    penalties: np.ndarray,
+    start: Linear | None = None,
+    steps: int = _FINAL_STEPS,
+) -> Linear:
+    """Fit labels (N, C), 1, 0, or -1 for unknown, to standardised vectors (N, D) float32.
+
+    Minimises for each label the mean cross-entropy over its known images plus half its penalty times the squared norm
+    of its weights, by L-BFGS (Nocedal & Wright 2006, section 7.2). A label that has only one value gets no weights: its
+    bias is the logit of its frequency with half an image of each value added.
+    """
+    from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
+
+    known = labels >= 0
+    counts = known.sum(axis=0)
+    positive = ((labels > 0.5) & known).sum(axis=0)
+    prior = np.log((positive + 0.5) / (counts - positive + 0.5))
+    fitted = np.flatnonzero((positive > 0) & (positive < counts))
+    weight = np.zeros((vectors.shape[1], labels.shape[1]))
+    bias = prior.copy()
+    if len(fitted):
+        weights = np.where(known, 1.0 / np.maximum(counts, 1), 0.0)[:, fitted]
+        targets, penalty = np.where(known, labels, 0)[:, fitted].astype(np.float64), penalties[fitted]
+        shape = (vectors.shape[1] + 1, len(fitted))
+        first = np.zeros(shape)
+        first[-1] = prior[fitted]
+        if start is not None:
+            first[:-1], first[-1] = start.weight[:, fitted], start.bias[fitted]
+
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            parameters = flat.reshape(shape)
+            logits = (vectors @ parameters[:-1].astype(np.float32)).astype(np.float64) + parameters[-1]
+            loss = (weights * (np.logaddexp(0, logits) - targets * logits)).sum()
+            loss += 0.5 * (penalty * parameters[:-1] ** 2).sum()
+            slope = weights * (1 / (1 + np.exp(-np.clip(logits, -500, 500))) - targets)
+            gradient = np.empty(shape)
+            gradient[:-1] = (vectors.T @ slope.astype(np.float32)) + penalty * parameters[:-1]
+            gradient[-1] = slope.sum(axis=0)
+            return float(loss), gradient.ravel()
+
+        options = {"maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-8, "gtol": 1e-5}
+        # Matrices with few columns: more threads only wait for each other, and would round in another order.
+        with threadpool_limits(1, "blas"):
+            found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
+        weight[:, fitted], bias[fitted] = found[:-1], found[-1]
+    return Linear(weight, bias)
+
+
+def folds_of(labels: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
+    """Return (N,) int64: the fold of each image, every label spread evenly; fewer folds where there are few images."""
+    from mxml.prepare.splits import stratified_split
+
+    fold = np.zeros(len(labels), np.int64)
+    for number, positions in enumerate(stratified_split(labels, [1.0] * max(2, min(count, len(labels))), seed)):
+        fold[positions] = number
+    return fold
+
+
+def cross_validate(
+    vectors: np.ndarray, labels: np.ndarray, seed: int, penalties: Sequence[float] = PENALTIES, folds: int = FOLDS
+) -> CrossValidated:
+    """Choose each label's penalty by its loss on images that the fit has not seen.
+
+    ``vectors`` are standardised, (N, D) float32, or (V, N, D) for V views of the same images: all of them are fitted,
+    and the first is judged. A label with too few images of one value gets the penalty that is best for all labels
+    together. Of many images some thousands are used.
+    """
+    views = vectors if vectors.ndim == 3 else vectors[None]
+    images = labels.shape[0]
+    chosen = np.arange(images)
+    if images > _MOST_IMAGES:
+        chosen = np.sort(np.random.default_rng(seed).permutation(images)[:_MOST_IMAGES])
+    views, some = views[:, chosen], labels[chosen]
+    fold = folds_of(some, seed, folds)
+    parts, (count, num_labels) = int(fold.max()) + 1, some.shape
+    # One fit for all folds: the labels of each fold's images are unknown to its own columns.
+    held_out = fold[:, None] == np.repeat(np.arange(parts), num_labels)
+    seen = np.where(held_out, -1, np.tile(some, parts))
+    everything, all_seen = np.concatenate(list(views)), np.tile(seen, (len(views), 1))
+    known = some >= 0
+    logits = np.zeros((len(penalties), count, num_labels), np.float32)
+    losses = np.full((len(penalties), num_labels), np.inf)
+    start: Linear | None = None
+    for number, penalty in enumerate(penalties):
+        start = fit_logistic(everything, all_seen, np.full(parts * num_labels, penalty), start, _SEARCH_STEPS)
+        logits[number] = start.logits(views[0])[held_out].reshape(count, num_labels)
+        values = np.where(known, np.logaddexp(0, logits[number]) - np.maximum(some, 0) * logits[number], 0)
+        losses[number] = values.sum(axis=0) / np.maximum(1, known.sum(axis=0))
+        if number and (losses[number] >= losses[:number].min(axis=0)).all():
+            break
+    together = int(losses.mean(axis=1).argmin())
+    best = losses.argmin(axis=0)
+    positive, negative = (some > 0.5).sum(axis=0), (known & (some <= 0.5)).sum(axis=0)
+    best[np.minimum(positive, negative) < _LEAST_IMAGES] = together
+    picked = np.full(labels.shape, np.nan, np.float32)
+    picked[chosen] = np.take_along_axis(logits, best[None, None], axis=0)[0]
+    counted = np.zeros(images, bool)
+    counted[chosen] = True
+    return CrossValidated(np.asarray(penalties)[best], picked, counted)

@@ -1,0 +1,187 @@
+"""Which preprocessing a pretrained network was trained with, where nobody says it.
+
+In this order: what the sidecar of the run that trained it says; what its first BatchNorm remembers of its own training
+images; how its layers are called; and if none of these is sure, which preset a linear head fits best with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mxml.data.batches import Batches
+from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageFiles
+from mxml.images.transforms import PRESETS, Preprocess, preset
+from mxml.inference.mxnet_backend import BoundNetwork
+from mxml.model import checkpoint, symbols
+from mxml.model.graph import Graph
+from mxml.progress import SILENT, Progress
+from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import Context, Symbol
+from mxml.training.config import TrainConfig
+from mxml.training.features.cache import FeatureCache
+from mxml.training.features.linear import Standardiser, cross_validate
+from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork
+from mxml.training.starting_point import StartingPoint
+
+mx = load_mxnet()
+
+# imagenet differs from original in its crop alone.
+_BY_STATISTICS = ("original", "caffe", "raw", "inception")
+_BY_TRIAL = ("original", "caffe")
+_STATISTICS_IMAGES = 64
+_TRIAL_IMAGES = 256
+_TRIAL_PENALTIES = (0.3, 0.1, 0.03)
+# How many times nearer the nearest statistics have to be than the next.
+_SURE = 2.0
+_GLUON_NAME = re.compile(r"\w+_fwd")
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """Settings that make the preprocessing, and the line that says why."""
+
+    settings: dict[str, Any]
+    reason: str
+
+
+def with_preset(
+    config: TrainConfig,
+    point: StartingPoint,
+    images: ImageList,
+    devices: Sequence[Context],
+    cache: FeatureCache,
+    progress: Progress,
+) -> TrainConfig:
+    """Return the configuration with a preset, which is guessed and said where none is given.
+
+    A mean, a standard deviation or an order of channels that is given stands for a decision of the user's: the rest is
+    then the original script's.
+    """
+    if config.preset is not None:
+        return config
+    if any(value is not None for value in (config.mean, config.std, config.channels)):
+        return dataclasses.replace(config, preset="original")
+    guess = (
+        _of_sidecar(config)
+        or _of_statistics(config, point, images, devices)
+        or _of_names(point)
+        or _of_trial(config, point, images, devices, cache)
+    )
+    progress.note(f"preprocessing: {guess.reason}; `preset` sets another")
+    return dataclasses.replace(config, **guess.settings)
+
+
+def _of_sidecar(config: TrainConfig) -> _Guess | None:
+    try:
+        sidecar = checkpoint.read_sidecar(config.model)
+    except checkpoint.CheckpointError:
+        return None
+    if sidecar is None:
+        return None
+    own = sidecar.preprocess
+    reason = f"as {os.path.basename(config.model)}.json says"
+    for name, values in PRESETS.items():
+        if _same_values(own, values) and own.short_side == preset(name, own.size, own.fit).short_side:
+            return _Guess({"preset": name}, f"{name}, {reason}")
+    settings: dict[str, Any] = {"preset": "original", "mean": own.mean, "std": own.std, "channels": own.channels}
+    return _Guess(settings, f"mean {own.mean}, std {own.std}, {own.channels}, {reason}")
+
+
+def _same_values(one: Preprocess, other: Preprocess) -> bool:
+    return (one.mean, one.std, one.channels) == (other.mean, other.std, other.channels)
+
+
+def _of_statistics(
+    config: TrainConfig, point: StartingPoint, images: ImageList, devices: Sequence[Context]
+) -> _Guess | None:
+    """Guess by the mean and the variance of each channel that the first BatchNorm remembers."""
+    graph = Graph.of(point.symbol)
+    first = next((node for node in graph.nodes if node.op == "BatchNorm"), None)
+    if first is None:
+        return None
+    mean, variance = (
+        point.aux_params[graph.nodes[at].name].asnumpy().astype(np.float64) for at, _ in first.inputs[3:5]
+    )
+    before = graph.output(point.symbol, first.inputs[0])
+    # The mean and the mean square of each channel, in one output.
+    moments = [mx.sym.mean(part, axis=(2, 3)) for part in (before, mx.sym.square(before))]
+    symbol = mx.sym.Concat(*moments, dim=1)
+    distances = {}
+    for name in _BY_STATISTICS:
+        found = _mean_output(symbol, config, point, name, images, devices)
+        own_mean, own_variance = found[: len(mean)], found[len(mean) :] - found[: len(mean)] ** 2
+        distances[name] = _distance(own_mean, own_variance, mean, variance)
+    nearest, second = sorted(distances, key=distances.__getitem__)[:2]
+    if not distances[nearest] * _SURE < distances[second]:
+        return None
+    return _Guess({"preset": nearest}, f"{nearest}, by what the first BatchNorm of {config.model} remembers of images")
+
+
+def _mean_output(
+    symbol: Symbol, config: TrainConfig, point: StartingPoint, name: str, images: ImageList, devices: Sequence[Context]
+) -> np.ndarray:
+    preprocess = preset(name, config.image_shape[1:], config.fit)
+    some = images.select(np.linspace(0, len(images) - 1, min(len(images), _STATISTICS_IMAGES)).astype(np.int64))
+    bound = BoundNetwork(symbol, point.arg_params, point.aux_params, devices, preprocess.data_shape, config.batch_size)
+    rows = []
+    with Batches(ImageFiles(some), preprocess, config.batch_size, bad_images="report") as batches:
+        for batch in batches:
+            rows.append(bound.output(batch.data[0])[: len(batch.index) - batch.pad])
+    mean: np.ndarray = np.concatenate(rows).mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def _distance(mean: np.ndarray, variance: np.ndarray, known_mean: np.ndarray, known_variance: np.ndarray) -> float:
+    """Return the median over the channels of the Kullback-Leibler divergence of two normal distributions."""
+    variance, known_variance = np.maximum(variance, 1e-6), np.maximum(known_variance, 1e-6)
+    ratio = variance / known_variance
+    return float(np.median(0.5 * (ratio + (mean - known_mean) ** 2 / known_variance - 1 - np.log(ratio))))
+
+
+def _of_names(point: StartingPoint) -> _Guess | None:
+    nodes = Graph.of(point.symbol).nodes
+    if any(_GLUON_NAME.fullmatch(node.name) for node in nodes if node.op == "Convolution"):
+        return _Guess({"preset": "original"}, "original, as networks of Gluon have it, by the names of its layers")
+    return None
+
+
+def _of_trial(
+    config: TrainConfig, point: StartingPoint, images: ImageList, devices: Sequence[Context], cache: FeatureCache
+) -> _Guess:
+    """Guess by how well a head that is fitted with each preset does on images that it has not seen."""
+    positions = np.linspace(0, len(images) - 1, min(len(images), _TRIAL_IMAGES)).astype(np.int64)
+    some = images.select(positions)
+    losses: dict[str, float] = {}
+    for name in _BY_TRIAL:
+        extractor = FeatureExtractor(
+            FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params),
+            preset(name, config.image_shape[1:], config.fit),
+            devices,
+            cache,
+            batch_size=config.batch_size,
+            threads=config.decode_threads,
+            progress=SILENT,
+        )
+        found = extractor.vectors(some, f"trying {name}")
+        vectors, labels = found.plain[found.readable], some.labels[found.readable]
+        if len(labels) < 2 or not np.isfinite(vectors).all():
+            losses[name] = np.inf
+            continue
+        standard = Standardiser.of(vectors)(vectors)
+        logits = cross_validate(standard, labels, config.seed, _TRIAL_PENALTIES).logits
+        known = labels >= 0
+        values = np.logaddexp(0, logits) - np.maximum(labels, 0) * logits
+        losses[name] = float(values[known].mean()) if known.any() else np.inf
+    best = min(losses, key=losses.__getitem__)
+    tried = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+    return _Guess(
+        {"preset": best}, f"{best}, which fits {len(some)} training images best (cross-validated loss: {tried})"
+    )

@@ -1,0 +1,240 @@
+"""Feature vectors of the images of a list: those that the cache knows, and the network's output for the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mxml.data.batches import BadImage, Batches
+from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageFiles
+from mxml.errors import ImageError
+from mxml.images.decode import Limits
+from mxml.images.transforms import Preprocess
+from mxml.inference.mxnet_backend import BoundNetwork
+from mxml.model.graph import to_document
+from mxml.progress import Progress
+from mxml.runtime.imports import load_mxnet
+from mxml.runtime.threads import physical_cores
+from mxml.runtime.types import Context, NDArray, Symbol
+from mxml.training.features.cache import FeatureCache
+
+mx = load_mxnet()
+
+LARGER = 1.25
+# Files that are waiting to be read: each takes some memory.
+_BLOCK = 10_000
+VIEWS = ("plain", "mirror", "larger")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureNetwork:
+    """The part of a network that gives feature vectors: ``symbol`` with one output (N, D), and its parameters."""
+
+    symbol: Symbol
+    arg_params: Mapping[str, NDArray]
+    aux_params: Mapping[str, NDArray]
+
+    def digest(self) -> bytes:
+        """Return a digest of everything that decides on the output for an input."""
+        # Names are not part of it: MXNet numbers them as a process goes along.
+        nodes = to_document(self.symbol)["nodes"]
+        digest = hashlib.sha256()
+        for node in nodes:
+            digest.update(json.dumps([node["op"], node.get("attrs", {}), node["inputs"]], sort_keys=True).encode())
+            array = self.arg_params.get(node["name"], self.aux_params.get(node["name"]))
+            if node["op"] == "null" and array is not None:
+                digest.update(np.ascontiguousarray(array.asnumpy()).tobytes())
+        return digest.digest()
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """``views`` is (V, N, D) float32: the features of N images, plain and then as the other views show them.
+
+    The rows of the images in ``bad``, which could not be read, hold zeros. ``computed`` counts the images that were
+    not in the cache.
+    """
+
+    views: np.ndarray
+    bad: tuple[BadImage, ...]
+    computed: int
+
+    @property
+    def plain(self) -> np.ndarray:
+        """Return (N, D): the images as they are."""
+        view: np.ndarray = self.views[0]
+        return view
+
+    @property
+    def readable(self) -> np.ndarray:
+        """Return (N,) bool: False where the image could not be read."""
+        readable = np.ones(self.views.shape[1], bool)
+        readable[[image.position for image in self.bad]] = False
+        return readable
+
+
+class FeatureExtractor:
+    """Gives the feature vectors of images, from the cache where it has them.
+
+    It binds the network when the first image has to be computed. ``views`` begin with ``plain``; ``after_batch`` is
+    called whenever some vectors are on disk.
+    """
+
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        preprocess: Preprocess,
+        devices: Sequence[Context],
+        cache: FeatureCache,
+        *,
+        batch_size: int,
+        threads: int | None,
+        progress: Progress,
+        views: Sequence[str] = ("plain",),
+        after_batch: Callable[[], None] = lambda: None,
+    ):
+        self._network = network
+        self._preprocess = preprocess
+        self._devices = devices
+        self._cache = cache
+        self._batch_size = batch_size
+        self._threads = threads
+        self._progress = progress
+        self._after_batch = after_batch
+        self._views = tuple(views)
+        self._bound: dict[tuple[int, ...], BoundNetwork] = {}
+        _, (shape,), _ = network.symbol.infer_shape(data=(1, *preprocess.data_shape))
+        self.size: int = shape[1]
+        self._digest = network.digest()
+
+    def vectors(self, images: ImageList, what: str) -> Vectors:
+        """Return the vectors of the images of a list; ``what`` is what the progress calls them."""
+        names, bad = _digests(images, self._threads)
+        found = np.zeros((len(self._views), len(images), self.size), np.float32)
+        known = np.zeros((len(self._views), len(images)), bool)
+        for number, view in enumerate(self._views):
+            cached = self._cache.get(self._source(view), [name for name in names if name is not None], self.size)
+            for position, name in enumerate(names):
+                if name is not None and name in cached:
+                    found[number, position] = cached[name]
+                    known[number, position] = True
+        readable = np.array([name is not None for name in names])
+        missing = np.flatnonzero(readable & ~known.all(axis=0))
+        self._progress.start(len(images), what, len(images) - len(missing))
+        for first in range(0, len(self._views)):
+            if self._views[first] == "mirror":
+                continue  # it comes with the view that is decoded the same
+            self._compute(images, first, np.flatnonzero(readable & ~self._complete(known, first)), names, found, bad)
+        return Vectors(found, tuple(bad[position] for position in sorted(bad)), len(missing))
+
+    def _together(self, first: int) -> list[int]:
+        """Return the views that are computed from the same decoded images as the view number ``first``."""
+        mirrored = [number for number, view in enumerate(self._views) if view == "mirror"]
+        return [first, *mirrored] if self._views[first] == "plain" else [first]
+
+    def _complete(self, known: np.ndarray, first: int) -> np.ndarray:
+        complete: np.ndarray = known[self._together(first)].all(axis=0)
+        return complete
+
+    def _compute(
+        self,
+        images: ImageList,
+        first: int,
+        positions: np.ndarray,
+        names: Sequence[bytes | None],
+        found: np.ndarray,
+        bad: dict[int, BadImage],
+    ) -> None:
+        if not len(positions):
+            return
+        preprocess = self._shown(self._views[first])
+        source = _Chosen(images, positions)
+        bound = self._bind(preprocess)
+        with Batches(source, preprocess, self._batch_size, bad_images="report", threads=self._threads) as batches:
+            for batch in batches:
+                rows = batch.index[: len(batch.index) - batch.pad]
+                here = positions[rows]
+                unreadable = {image.position for image in batches.bad}
+                good = np.array([row not in unreadable for row in rows.tolist()])
+                for number in self._together(first):
+                    data = batch.data[0]
+                    if self._views[number] == "mirror":
+                        data = mx.nd.flip(data, axis=3)
+                    output = bound.output(data)[: len(rows)]
+                    found[number, here[good]] = output[good]
+                    self._cache.put(
+                        self._source(self._views[number]),
+                        {names[at]: vector for at, vector in zip(here[good].tolist(), output[good])},
+                    )
+                if first == 0:
+                    self._progress.advance(len(rows))
+                self._after_batch()
+            for image in batches.bad:
+                position = int(positions[image.position])
+                bad[position] = BadImage(position, image.path, image.reason)
+
+    def _shown(self, view: str) -> Preprocess:
+        if view != "larger":
+            return self._preprocess
+        height, width = (round(side * LARGER) for side in self._preprocess.size)
+        short = self._preprocess.short_side
+        return replace(self._preprocess, size=(height, width), short_side=short and round(short * LARGER))
+
+    def _bind(self, preprocess: Preprocess) -> BoundNetwork:
+        if preprocess.data_shape not in self._bound:
+            network = self._network
+            self._bound[preprocess.data_shape] = BoundNetwork(
+                network.symbol,
+                network.arg_params,
+                network.aux_params,
+                self._devices,
+                preprocess.data_shape,
+                self._batch_size,
+            )
+        return self._bound[preprocess.data_shape]
+
+    def _source(self, view: str) -> bytes:
+        preprocess = json.dumps(self._shown(view).to_dict(), sort_keys=True)
+        return hashlib.sha256(self._digest + f"{preprocess} {view == 'mirror'}".encode()).digest()
+
+
+class _Chosen:
+    """Some images of a list, as a source of their own."""
+
+    def __init__(self, images: ImageList, positions: np.ndarray):
+        self._files = ImageFiles(images)
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def name(self, position: int) -> str:
+        return self._files.name(int(self._positions[position]))
+
+    def read(self, position: int, limits: Limits) -> bytes:
+        return self._files.read(int(self._positions[position]), limits)
+
+
+def _digests(images: ImageList, threads: int | None) -> tuple[list[bytes | None], dict[int, BadImage]]:
+    """Return a digest of each file's content, None for those that cannot be read."""
+    files, limits = ImageFiles(images), Limits()
+    bad: dict[int, BadImage] = {}
+
+    def digest(position: int) -> bytes | None:
+        try:
+            return hashlib.sha256(files.read(position, limits)).digest()
+        except ImageError as error:
+            bad[position] = BadImage(position, error.path, error.reason)
+            return None
+
+    found: list[bytes | None] = []
+    with ThreadPoolExecutor(threads or physical_cores()) as pool:
+        for start in range(0, len(images), _BLOCK):
+            found += pool.map(digest, range(start, min(start + _BLOCK, len(images))))
+    return found, bad
