@@ -44,7 +44,7 @@ def _option(known: Setting) -> Callable[[Command], Command]:
         return click.option(declaration, known.name, default=None, is_flag=True, help=text)
     kind: Any = known.kind
     if known.several and kind is not str:
-        kind = Numbers(kind, known.count)
+        kind = Numbers(kind, known.count, known.words)
     elif known.choices:
         kind = click.Choice(known.choices)
     elif kind is str:

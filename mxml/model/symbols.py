@@ -63,7 +63,11 @@ class FineTuneModel:
 
 
 def attach_head(
-    network: Network, num_classes: int, layer: str | None = None, loss: Loss = BINARY_CROSS_ENTROPY
+    network: Network,
+    num_classes: int,
+    layer: str | None = None,
+    loss: Loss = BINARY_CROSS_ENTROPY,
+    settings: Settings | None = None,
 ) -> Symbol:
     """Cut a network at its feature layer, or at ``layer``, and put a multi-label head of ``num_classes`` there.
 
@@ -92,7 +96,7 @@ def attach_head(
         features = mx.sym.Flatten(features, name=free("head_flatten"))
     logits = mx.sym.FullyConnected(features, num_hidden=num_classes, name=free("fc"))
     probabilities = mx.sym.sigmoid(logits, name=free("sig"))
-    return loss.attach(probabilities, logits, mx.sym.Variable(LABEL_NAME), free("softmax"))
+    return loss.attach(probabilities, logits, mx.sym.Variable(LABEL_NAME), free("softmax"), settings)
 
 
 def merge_params(
@@ -137,11 +141,12 @@ def fine_tune_model(
     data_shape: Sequence[int],
     layer: str | None = None,
     loss: Loss = BINARY_CROSS_ENTROPY,
+    settings: Settings | None = None,
 ) -> FineTuneModel:
     """Load ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` (of ``epoch``) and replace the head by a new one.
 
-    A multi-label network, the original script's or mxml's own, gets a new head like any other. Raises ModelError naming
-    the file at fault.
+    A multi-label network, the original script's or mxml's own, gets a new head like any other. ``settings`` are the
+    loss's. Raises ModelError naming the file at fault.
     """
     files = RunFiles(os.fspath(prefix))
     symbol = load_symbol(files.symbol)
@@ -151,7 +156,7 @@ def fine_tune_model(
     try:
         old = Network(symbol, data_shape)
         found = old.feature_layer(old.find(layer))
-        new = Network(attach_head(old, num_classes, layer, loss), data_shape)
+        new = Network(attach_head(old, num_classes, layer, loss, settings), data_shape)
     except ModelError as error:
         raise ModelError(f"{files.symbol}: {error}") from error
     head_names = head_parameters(new.symbol)
@@ -209,8 +214,8 @@ def loss_of(symbol: Symbol) -> tuple[Loss, Settings]:
     return loss, loss.parse(graph.nodes[graph.heads[0][0]].attrs)
 
 
-def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY) -> Symbol:
-    """Put ``loss`` behind a symbol that ends in its sigmoid: the inverse of ``plain_symbol``.
+def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY, settings: Settings | None = None) -> Symbol:
+    """Put ``loss`` with its settings behind a symbol that ends in its sigmoid: the inverse of ``plain_symbol``.
 
     One that ends in a loss is returned as it is.
     """
@@ -220,7 +225,7 @@ def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY) -> Symbol
         return symbol
     names = {node.name for node in graph.nodes}
     name = "softmax" if "softmax" not in names else "head_softmax"
-    return loss.attach(symbol, graph.output(symbol, end.logits), mx.sym.Variable(LABEL_NAME), name)
+    return loss.attach(symbol, graph.output(symbol, end.logits), mx.sym.Variable(LABEL_NAME), name, settings)
 
 
 def _head_names(graph: Graph) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def _fit(
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training import resuming
+    from mxml.training import chosen_loss, resuming
     from mxml.training.prefix import check_room
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
@@ -164,8 +164,10 @@ def _fit(
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
     data = open_data(config, progress, known)
+    config = chosen_loss.with_weights(config, data.train.labels, progress)
     if found is not None:
         resuming.check_same_data(found, data, prefix)
+        chosen_loss.require_same_weights(config, given, data.train.labels)
         sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
     else:
         sidecar = _new_sidecar(config, data)

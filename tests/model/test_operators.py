@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxml.model.attributes import Bool, Choice, Float, Int, Permutation, Tuple
+from mxml.model.attributes import Bool, Choice, Float, Floats, Int, Permutation, Tuple
 from mxml.model.operators import OPERATORS
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
@@ -112,6 +112,9 @@ def test_layers_of_other_exporters_are_let_in(tmp_path):
         (Tuple((1, 3), 0, 9), "3", "(3,)"),
         (Tuple((0, 3), 0, 9), "()", "()"),
         (Tuple((1, 3), 0, 9, gaps=True), "(None, 2)", "(None, 2)"),
+        (Floats(3, 0, 9), "[1,2.50, 1e-3]", "(1.0, 2.5, 0.001)"),
+        (Floats(3, 0, 9), "(0.1,)", "(0.1,)"),
+        (Floats(3, 0, 9), "3", "(3.0,)"),
         (Permutation(6), "[0,2,1]", "(0, 2, 1)"),
         (Permutation(6), "()", "()"),
         (Choice(("max", "avg")), "avg", "avg"),
