@@ -50,7 +50,14 @@ def _option(known: Setting) -> Callable[[Command], Command]:
     elif kind is str:
         kind = Text(known.metavar or "TEXT")
     return click.option(
-        option, known.name, default=None, type=kind, multiple=known.several and known.kind is str, help=text
+        option,
+        known.name,
+        default=None,
+        type=kind,
+        multiple=known.several and known.kind is str,
+        # By itself click would show the words in capitals, which are not taken.
+        metavar=kind.name if known.words else None,
+        help=text,
     )
 
 
