@@ -164,13 +164,14 @@ def _fit(
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
     data = open_data(config, progress, known)
-    config = chosen_loss.with_weights(config, data.train.labels, progress)
     if found is not None:
         resuming.check_same_data(found, data, prefix)
         chosen_loss.require_same_weights(config, given, data.train.labels)
-        sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
-    else:
+    config = chosen_loss.with_weights(config, data.train.labels, progress)
+    if found is None:
         sidecar = _new_sidecar(config, data)
+    else:
+        sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
     with memory_checked(config.batch_size):
         return Run(config, devices, data, sidecar, found is None, progress, callbacks, stop).go()
 

@@ -140,6 +140,14 @@ def test_a_shape_has_no_other_form(text):
         Tuple((2, 2), 0, 9).canonical(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "()", "(1", "(1,,2)", "(+1)", "((1))", "(1) ", "(None)", "(nan)", "(9.1)", "(1,2,3,4)", "1" * 97]
+)
+def test_a_row_of_numbers_has_no_other_form(text):
+    with pytest.raises(ValueError, match="1 to 3 numbers from 0 to 9 in brackets"):
+        Floats(3, 0, 9).canonical(text)
+
+
 @pytest.mark.parametrize("text", ["(0, 0)", "(1, 2)", "(0, 1, 3)", "(0, -1)", "(0, 1, 2, 3, 4, 5, 6)", "1"])
 def test_a_permutation_has_each_number_once(text):
     with pytest.raises(ValueError, match=r"once, in brackets|whole numbers"):
@@ -154,7 +162,7 @@ def test_a_number_is_finite_and_plain(text):
 
 @given(st.text(max_size=12) | st.from_regex(r"[ +\-0-9.eE(),\[\]NoneL]{0,20}", fullmatch=True))
 def test_a_form_once_taken_is_taken_again_and_stays(text):
-    for kind in (Int(-50, 5000), Float(), Bool(), Tuple((0, 4), -9, 999, gaps=True)):
+    for kind in (Int(-50, 5000), Float(), Bool(), Tuple((0, 4), -9, 999, gaps=True), Floats(4, -50, 5000)):
         try:
             canonical = kind.canonical(text)
         except ValueError:
