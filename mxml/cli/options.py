@@ -17,21 +17,25 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Numbers(click.ParamType):
-    """Numbers separated by commas, as a tuple; ``count`` fixes how many."""
+    """Numbers separated by commas, as a tuple; ``count`` fixes how many. One of ``words`` may stand in their place."""
 
-    def __init__(self, kind: type[int] | type[float], count: int | None = None):
+    def __init__(self, kind: type[int] | type[float], count: int | None = None, words: tuple[str, ...] = ()):
         self.kind = kind
         self.count = count
-        self.name = ",".join(["INT" if kind is int else "FLOAT"] * (count or 1)) + ("" if count else ",...")
+        self.words = words
+        numbers = ",".join(["INT" if kind is int else "FLOAT"] * (count or 1)) + ("" if count else ",...")
+        self.name = "|".join([*words, numbers])
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...] | str:
         """Parse ``1,2,3``."""
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) or value in self.words:
             return value
         try:
             numbers = tuple(self.kind(part) for part in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is not {'whole ' if self.kind is int else ''}numbers separated by commas", param, ctx)
+            whole = "whole " if self.kind is int else ""
+            instead = "".join(f"{word}, or " for word in self.words)
+            self.fail(f"{value!r} is not {instead}{whole}numbers separated by commas", param, ctx)
         if self.count is not None and len(numbers) != self.count:
             self.fail(f"{value!r} has {len(numbers)} numbers, should have {self.count}", param, ctx)
         return numbers

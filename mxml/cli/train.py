@@ -44,13 +44,20 @@ def _option(known: Setting) -> Callable[[Command], Command]:
         return click.option(declaration, known.name, default=None, is_flag=True, help=text)
     kind: Any = known.kind
     if known.several and kind is not str:
-        kind = Numbers(kind, known.count)
+        kind = Numbers(kind, known.count, known.words)
     elif known.choices:
         kind = click.Choice(known.choices)
     elif kind is str:
         kind = Text(known.metavar or "TEXT")
     return click.option(
-        option, known.name, default=None, type=kind, multiple=known.several and known.kind is str, help=text
+        option,
+        known.name,
+        default=None,
+        type=kind,
+        multiple=known.several and known.kind is str,
+        # By itself click would show the words in capitals, which are not taken.
+        metavar=kind.name if known.words else None,
+        help=text,
     )
 
 

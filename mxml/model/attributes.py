@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Union
 
-Value = Union[int, float, bool, str, tuple[Union[int, None], ...], None]
+Value = Union[int, float, bool, str, tuple[Union[int, None], ...], tuple[float, ...], None]
 """What an attribute's text stands for."""
 
 _INT = re.compile(r"-?[0-9]{1,19}")
@@ -19,6 +19,8 @@ _ENTRY = re.compile(r"(-?[0-9]{1,19})L?|None")
 _TUPLE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
 _FLOAT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,3})?|-?\.[0-9]{1,40}")
 _MOST_ENTRIES_TEXT = 1000
+# Python writes a number in at most 24 signs, and a comma and a blank between two.
+_MOST_FLOAT_TEXT = 32
 _BOOLS = {"True": True, "true": True, "1": True, "False": False, "false": False, "0": False}
 
 
@@ -149,6 +151,34 @@ class Tuple(Kind):
         if not all(parts):
             return None
         return [None if part.group(1) is None else int(part.group(1)) for part in parts if part]
+
+
+@dataclass(frozen=True)
+class Floats(Kind):
+    """1 to ``most`` numbers from ``low`` to ``high`` in round or square brackets.
+
+    A single number means a tuple of one.
+    """
+
+    most: int
+    low: float
+    high: float
+
+    def parse(self, text: str) -> tuple[float, ...]:
+        """Return the numbers."""
+        wanted = f"1 to {self.most:,} numbers from {self.low:g} to {self.high:g} in brackets"
+        if len(text) > self.most * _MOST_FLOAT_TEXT:
+            raise ValueError(wanted)
+        match = _TUPLE.fullmatch(text)
+        inner = (match.group(1) or match.group(2) or "") if match else text
+        parts = re.sub(", *$", "", inner).split(",")
+        if len(parts) > self.most:
+            raise ValueError(wanted)
+        single = Float(self.low, self.high)
+        try:
+            return tuple(number for part in parts if (number := single.parse(part.strip(" "))) is not None)
+        except ValueError:
+            raise ValueError(wanted) from None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """A registry of losses, which training minimises, each a custom operator at the end of a network.
 
-A ``Loss`` is written in two formulas, its value and its gradient at the logits, for one entry of an image and a class.
-The rest is the same for all of them: for probabilities p = sigmoid(z), logits z and labels y of one shape (N, C),
+A ``Loss`` is written in two formulas, its value and its gradient at the logits, for one entry of an image and a class;
+``mxml.model.loss_formulas`` has those of the losses at the end of this module. The rest is the same for all of them:
+for probabilities p = sigmoid(z), logits z and labels y of one shape (N, C),
 
 - the operator's output is p, unchanged;
 - what it minimises is the sum over images and classes; Module's optimizer divides by the batch size. Labels may be soft
   (between 0 and 1). An entry whose label is negative (-1, unknown) adds nothing. The operator ends the graph:
-  gradients from behind it are ignored.
+  gradients from behind it are ignored;
+- with ``label_smoothing`` e the formulas get y (1 - e) + e / 2 for a known label y. This is done here, not where labels
+  are read or mixed: those keep the values that accuracy and the mask of unknown labels need. Mixed labels lose nothing,
+  since smoothing is the same before and after a weighted mean.
 
 ``Custom(data=p, label=y, logits=z, with_logits=True)`` is the form that mxml builds. The gradient is passed to z
 directly, while p receives zero. Nothing is divided, so it stays exact to float32's rounding at any logit.
@@ -33,7 +37,9 @@ from typing import Any, Callable
 import numpy as np
 
 from mxml.errors import TrainingError
+from mxml.model import loss_formulas
 from mxml.model.attributes import Bool, Kind, Value
+from mxml.model.loss_settings import KINDS, LABEL_SMOOTHING
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import Context, NDArray, Symbol
 
@@ -42,6 +48,7 @@ _CustomOp: Any = mx.operator.CustomOp
 _CustomOpProp: Any = mx.operator.CustomOpProp
 
 _WITH_LOGITS = "with_logits"
+_SMOOTHING = "label_smoothing"
 
 # The smallest p (1 - p) divided by: the quotient, 1e37 at most, is still a float32 (up to 3.4e38).
 _SMALLEST_SLOPE = 1e-37
@@ -64,13 +71,14 @@ class Loss:
     name, op_type : str
         Both are unique in the registry.
     values : callable
-        ``values(logits, labels, **settings)`` returns the loss of each entry; arrays are float64 of one shape, and hold
-        known labels only.
+        ``values(logits, labels, **settings)`` returns the loss of each entry; arrays are float64, (N, C). What it
+        gives for unknown labels, which it sees as 0, is dropped.
     gradient : callable
         ``gradient(probabilities, labels, logits, **settings)`` returns d loss / d logit of each entry, by NDArray
         operations alone. ``logits`` is None in the form without them. What it gives for unknown labels is dropped.
     settings : mapping of str to Kind
-        The attributes that a node may have beside ``with_logits``. Both functions are given those that it has.
+        The attributes that a node may have beside ``with_logits`` and ``label_smoothing``. Both functions are given
+        those that it has; a tuple, one number per class, arrives at ``gradient`` as an NDArray (1, C).
     from_probabilities : bool
         Whether the form without logits exists.
     """
@@ -85,7 +93,11 @@ class Loss:
     @property
     def attributes(self) -> Mapping[str, Kind]:
         """Return the kinds of all attributes that a node in a file may have, but ``op_type``."""
-        return {_WITH_LOGITS: Bool(), **self.settings}
+        return {_WITH_LOGITS: Bool(), **self._kinds}
+
+    @property
+    def _kinds(self) -> dict[str, Kind]:
+        return {_SMOOTHING: LABEL_SMOOTHING, **self.settings}
 
     def inputs(self, attributes: Mapping[str, str]) -> int:
         """Return how many inputs a node with these attributes has."""
@@ -94,7 +106,10 @@ class Loss:
     def attach(
         self, probabilities: Symbol, logits: Symbol, label: Symbol, name: str, settings: Settings | None = None
     ) -> Symbol:
-        """Return the network that ends in this loss, as a node called ``name``."""
+        """Return the network that ends in this loss, as a node called ``name``.
+
+        Settings that are None are left out. Raises ValueError for one that is wrong: an operator would ignore it.
+        """
         return mx.sym.Custom(
             data=probabilities,
             label=label,
@@ -102,7 +117,7 @@ class Loss:
             op_type=self.op_type,
             with_logits=True,
             name=name,
-            **(settings or {}),
+            **self._texts(settings or {}),
         )
 
     def value(self, logits: np.ndarray, labels: np.ndarray, settings: Settings | None = None) -> tuple[float, int]:
@@ -120,13 +135,29 @@ class Loss:
         known : int
             How many there are.
         """
+        own = dict(settings or {})
+        smoothing = own.pop(_SMOOTHING, 0)
         known = labels >= 0
-        values = self.values(logits[known].astype(np.float64), labels[known].astype(np.float64), **(settings or {}))
-        return float(values.sum()), int(known.sum())
+        labels = _smoothed(np.where(known, labels, 0).astype(np.float64), smoothing)
+        values = self.values(np.where(known, logits, 0).astype(np.float64), labels, **own)
+        return float(values[known].sum()), int(known.sum())
 
     def parse(self, attributes: Mapping[str, str]) -> dict[str, Value]:
         """Return the settings that a node's attributes hold. Raises ValueError for one that is wrong."""
-        return {name: kind.parse(attributes[name]) for name, kind in self.settings.items() if name in attributes}
+        return {name: kind.parse(attributes[name]) for name, kind in self._kinds.items() if name in attributes}
+
+    def _texts(self, settings: Settings) -> dict[str, str]:
+        kinds, texts = self._kinds, {}
+        for name, value in settings.items():
+            if name not in kinds:
+                raise ValueError(f"the loss {self.name!r} has no setting {name!r}")
+            if value is None:
+                continue
+            try:
+                texts[name] = kinds[name].canonical(str(value))
+            except ValueError as error:
+                raise ValueError(f"{name!r} of the loss {self.name!r} is {value}, should be {error}") from None
+        return texts
 
 
 _by_name: dict[str, Loss] = {}
@@ -147,6 +178,11 @@ def all_losses() -> tuple[Loss, ...]:
     return tuple(_by_name.values())
 
 
+def of_name(name: str) -> Loss:
+    """Return the loss that is registered under a name."""
+    return _by_name[name]
+
+
 def of_node(op: str, attributes: Mapping[str, str]) -> Loss | None:
     """Return the loss that a node of a graph is, if it is one."""
     return _by_op_type.get(attributes.get("op_type", "")) if op == "Custom" else None
@@ -163,6 +199,11 @@ def raise_failure() -> None:
         raise TrainingError(f"the loss failed in {where}: {type(error).__name__}: {_one_line(error)}") from error
 
 
+def _smoothed(labels: Any, smoothing: Any) -> Any:
+    """Move labels, of NumPy or MXNet, towards 1/2."""
+    return labels * (1 - smoothing) + smoothing / 2 if smoothing else labels
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -174,7 +215,11 @@ class _LossOperator(_CustomOp):
         super().__init__()
         self.loss = loss
         self.with_logits = with_logits
-        self.settings = settings
+        # Here, since making an array from numbers waits for it, which a callback must not do.
+        self.settings = {
+            name: mx.nd.array([value]) if isinstance(value, tuple) else value for name, value in settings.items()
+        }
+        self.smoothing = self.settings.pop(_SMOOTHING, 0)
 
     def forward(
         self, is_train: bool, req: list[str], in_data: list[NDArray], out_data: list[NDArray], aux: list[NDArray]
@@ -195,7 +240,10 @@ class _LossOperator(_CustomOp):
         self._fill("backward", req, in_grad, lambda: self._gradients(*in_data))
 
     def _gradients(self, probabilities: NDArray, labels: NDArray, logits: NDArray | None = None) -> list[NDArray]:
-        gradient = self.loss.gradient(probabilities, labels, logits, **self.settings)
+        for name, value in self.settings.items():
+            if isinstance(value, mx.nd.NDArray):
+                self.settings[name] = value.as_in_context(labels.context).astype(labels.dtype, copy=False)
+        gradient = self.loss.gradient(probabilities, _smoothed(labels, self.smoothing), logits, **self.settings)
         known = labels >= 0
         # Not a product: what an unknown entry gives may be NaN or infinite.
         gradient = mx.nd.where(known, gradient, mx.nd.zeros_like(labels))
@@ -257,20 +305,20 @@ def _operator_description(loss: Loss) -> type:
     return Description
 
 
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    values: np.ndarray = np.logaddexp(0, logits) - labels * logits
-    return values
-
-
-def _cross_entropy_gradient(probabilities: NDArray, labels: NDArray, logits: NDArray | None) -> NDArray:
-    return probabilities - labels
-
-
 BINARY_CROSS_ENTROPY = register(
-    Loss("bce", "CrossEntropyLoss", _cross_entropy, _cross_entropy_gradient, from_probabilities=True)
+    Loss(
+        "bce",
+        "CrossEntropyLoss",
+        loss_formulas.cross_entropy,
+        loss_formulas.cross_entropy_gradient,
+        KINDS["bce"],
+        from_probabilities=True,
+    )
 )
-"""The sum of -y log p - (1 - y) log(1 - p), under the op_type that the original multilabel-MXNet checkpoints name.
-
-Its gradient is p - y (Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.2), which does not vanish
-where p is 1; its value is softplus(z) - y z, exact for any logit.
-"""
+"""Binary cross-entropy, under the op_type that the original multilabel-MXNet checkpoints name."""
+register(
+    Loss(
+        "asymmetric", "AsymmetricLoss", loss_formulas.asymmetric, loss_formulas.asymmetric_gradient, KINDS["asymmetric"]
+    )
+)
+register(Loss("focal", "FocalLoss", loss_formulas.focal, loss_formulas.focal_gradient, KINDS["focal"]))

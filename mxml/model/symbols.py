@@ -68,6 +68,7 @@ def attach_head(
     num_classes: int,
     layers: PooledLayers | None = None,
     loss: Loss = BINARY_CROSS_ENTROPY,
+    settings: Settings | None = None,
     *,
     standardise: bool = False,
 ) -> Symbol:
@@ -96,7 +97,7 @@ def attach_head(
         features = standardised(features, free("head_norm"))
     logits = mx.sym.FullyConnected(features, num_hidden=num_classes, name=free("fc"))
     probabilities = mx.sym.sigmoid(logits, name=free("sig"))
-    return loss.attach(probabilities, logits, mx.sym.Variable(LABEL_NAME), free("softmax"))
+    return loss.attach(probabilities, logits, mx.sym.Variable(LABEL_NAME), free("softmax"), settings)
 
 
 def merge_params(
@@ -145,6 +146,7 @@ def fine_tune_model(
     data_shape: Sequence[int],
     layer: str | None = None,
     loss: Loss = BINARY_CROSS_ENTROPY,
+    settings: Settings | None = None,
     *,
     num_layers: int = 1,
     poolings: Sequence[str] = ("avg",),
@@ -153,7 +155,7 @@ def fine_tune_model(
     """Load ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` (of ``epoch``) and replace the head by a new one.
 
     The head sits on the feature layer, or on ``layer``; with ``num_layers`` also on layers before the feature layer.
-    With ``standardise`` it scales its features.
+    With ``standardise`` it scales its features. ``settings`` are the loss's.
 
     A multi-label network, the original script's or mxml's own, gets a new head like any other. Raises ModelError naming
     the file at fault.
@@ -166,7 +168,7 @@ def fine_tune_model(
     try:
         old = Network(symbol, data_shape)
         found = find_layers(old, layer, num_layers, poolings)
-        new = Network(attach_head(old, num_classes, found, loss, standardise=standardise), data_shape)
+        new = Network(attach_head(old, num_classes, found, loss, settings, standardise=standardise), data_shape)
     except ModelError as error:
         raise ModelError(f"{files.symbol}: {error}") from error
     head_names = head_parameters(new.symbol)
@@ -232,8 +234,8 @@ def loss_of(symbol: Symbol) -> tuple[Loss, Settings]:
     return loss, loss.parse(graph.nodes[graph.heads[0][0]].attrs)
 
 
-def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY) -> Symbol:
-    """Put ``loss`` behind a symbol that ends in its sigmoid: the inverse of ``plain_symbol``.
+def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY, settings: Settings | None = None) -> Symbol:
+    """Put ``loss`` with its settings behind a symbol that ends in its sigmoid: the inverse of ``plain_symbol``.
 
     One that ends in a loss is returned as it is.
     """
@@ -243,7 +245,7 @@ def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY) -> Symbol
         return symbol
     names = {node.name for node in graph.nodes}
     name = "softmax" if "softmax" not in names else "head_softmax"
-    return loss.attach(symbol, graph.output(symbol, end.logits), mx.sym.Variable(LABEL_NAME), name)
+    return loss.attach(symbol, graph.output(symbol, end.logits), mx.sym.Variable(LABEL_NAME), name, settings)
 
 
 def head_statistics(symbol: Symbol) -> tuple[str, ...]:

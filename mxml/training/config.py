@@ -7,10 +7,12 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Literal, Optional, Union
 
 from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
+from mxml.model.loss_settings import KINDS, PUBLISHED
 from mxml.text import can_be_path, printable
+from mxml.training import chosen_loss
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
 
 METHODS = ("lp-ft", "features", "finetune")
@@ -92,6 +94,10 @@ class TrainConfig:
         Three numbers each, from 0 to 255, which replace the preset's.
     lr_steps, warmup_epochs : tuple of int, float
         Numbers of epochs, counted from the beginning of the run.
+    pos_weight : "auto" or tuple of float, optional
+        Weight of present labels in ``loss`` bce: one number, or one per label. ``fit`` replaces auto by numbers.
+    gamma_pos, gamma_neg, margin, gamma : float, optional
+        None becomes the published value where the setting belongs to ``loss``.
     device : str, optional
         ``cpu``, ``gpu`` or ``gpu:0,1``; None takes a usable GPU, else the CPU.
     **settings
@@ -215,6 +221,53 @@ class TrainConfig:
         help="Do not train parameters whose names match, such as 'conv0_*'; may be repeated.",
         metavar="PATTERN",
     )
+    loss: str = setting(
+        "bce",
+        help="Loss: binary cross-entropy (bce), asymmetric (Ridnik et al. 2021) or focal (Lin et al. 2017).",
+        choices=tuple(KINDS),
+    )
+    label_smoothing: float = setting(
+        0.0,
+        help="Train with labels that are nearer to 1/2 by this share: of 0.1, labels 0 and 1 become 0.05 and 0.95.",
+        check=chosen_loss.as_in_files("label_smoothing"),
+    )
+    pos_weight: Union[Literal["auto"], tuple[float, ...], None] = setting(
+        None,
+        help="With `loss` bce: weight of present labels, one number or one per label; auto takes absent per present "
+        f"labels in the training list, held to {chosen_loss.SMALLEST_AUTO:g} to {chosen_loss.LARGEST_AUTO:g}.",
+        default_help="1",
+        check=chosen_loss.as_in_files("pos_weight"),
+    )
+    gamma_pos: Optional[float] = setting(
+        None,
+        help="With `loss` asymmetric: focusing exponent of present labels.",
+        default_help=f"{PUBLISHED['gamma_pos']:g}",
+        check=chosen_loss.as_in_files("gamma_pos"),
+    )
+    gamma_neg: Optional[float] = setting(
+        None,
+        help="With `loss` asymmetric: focusing exponent of absent labels.",
+        default_help=f"{PUBLISHED['gamma_neg']:g}",
+        check=chosen_loss.as_in_files("gamma_neg"),
+    )
+    margin: Optional[float] = setting(
+        None,
+        help="With `loss` asymmetric: absent labels up to this probability cost nothing.",
+        default_help=f"{PUBLISHED['margin']:g}",
+        check=chosen_loss.as_in_files("margin"),
+    )
+    gamma: Optional[float] = setting(
+        None,
+        help="With `loss` focal: focusing exponent.",
+        default_help=f"{PUBLISHED['gamma']:g}",
+        check=chosen_loss.as_in_files("gamma"),
+    )
+    alpha: Optional[float] = setting(
+        None,
+        help="With `loss` focal: weight of present labels; absent ones weigh 1 minus this.",
+        default_help="all weigh 1",
+        check=chosen_loss.as_in_files("alpha"),
+    )
     optimizer: Optional[str] = setting(
         None, help="Optimizer.", choices=OPTIMIZERS, default_help="adamw; sgd with finetune and `lr` or `mom`"
     )
@@ -304,6 +357,8 @@ class TrainConfig:
         for name, known in train_settings().items():
             object.__setattr__(self, name, known.checked(getattr(self, name)))
         _check_paths(self.given())
+        for name, value in chosen_loss.completed(self.loss, self.given()).items():
+            object.__setattr__(self, name, value)
         if self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
@@ -428,6 +483,9 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     for name, value in given.items():
         known, before = train_settings()[name], getattr(saved, name)
         value = known.checked(value)
+        if value in known.words:
+            # The run has numbers in its place; `fit` compares them with what the word stands for.
+            continue
         if (known.on_resume == "same" and value != before) or (known.on_resume == "larger" and value < before):
             raise MxmlError(
                 f"`{name}` {as_text(value)}: the run to resume has {as_text(before)}, and has to continue with it; "

@@ -145,7 +145,7 @@ def _fit(
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training import resuming, starting_point
+    from mxml.training import chosen_loss, resuming, starting_point
     from mxml.training.features.cache import FeatureCache
     from mxml.training.features.preset_guess import with_preset
     from mxml.training.prefix import check_room
@@ -168,12 +168,14 @@ def _fit(
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
     data = open_data(config, progress, known)
-    if found is not None:
-        resuming.check_same_data(found, data, prefix)
-        sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
     with memory_checked(config.batch_size):
         if found is not None:
+            resuming.check_same_data(found, data, prefix)
+            chosen_loss.require_same_weights(config, given, data.train.labels)
+            config = chosen_loss.with_weights(config, data.train.labels, progress)
+            sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
             return Run(config, devices, data, sidecar, None, progress, callbacks, stop).go()
+        config = chosen_loss.with_weights(config, data.train.labels, progress)
         pretrained = starting_point.of_pretrained(config, len(data.label_names))
         with FeatureCache(RunFiles(prefix).features, progress) as cache:
             config = with_preset(config, pretrained, data.train, devices, cache, progress)

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TypeVar
 
+from mxml.errors import SettingError
 from mxml.training.config import TrainConfig
 
 _BY_GRADIENT_SIZE = ("sgd", "nag")
@@ -38,6 +39,8 @@ class Recipe:
         method = config.method or ("finetune" if asks_for_sgd else "lp-ft")
         optimizer = config.optimizer or ("sgd" if asks_for_sgd and method == "finetune" else "adamw")
         by_gradient_size = optimizer in _BY_GRADIENT_SIZE
+        if method == "features" and (config.loss != "bce" or config.pos_weight or config.label_smoothing):
+            raise SettingError("method", method, "lp-ft or finetune with a loss of your own; features fits plain bce")
         return cls(
             method=method,
             optimizer=optimizer,

@@ -28,6 +28,7 @@ class Setting:
     """What is known about one setting.
 
     ``kind`` is the type of a single value and ``count`` how many there are: 1 for a plain value, None for any number.
+    ``words`` may stand in the place of numbers, until a run finds out which they are.
     ``default`` is ``dataclasses.MISSING`` where a value has to be given. ``default_help`` says in words what an
     optional setting is where it was not given. ``on_resume`` says whether a resumed run must have the ``same`` value,
     may have a ``larger`` one, or is ``free``. A ``path`` is stored relative to the run's folder, and is free as well.
@@ -38,6 +39,7 @@ class Setting:
     count: int | None
     several: bool
     optional: bool
+    words: tuple[str, ...]
     default: Any
     help: str
     choices: tuple[str, ...]
@@ -56,6 +58,8 @@ class Setting:
         """Return the value as its kind has it: lists become tuples, paths text. Raises SettingError for a wrong one."""
         if value is None and self.optional:
             return None
+        if isinstance(value, str) and value in self.words:
+            return value
         value = self._tuple(value) if self.several else self._single(value)
         wanted = self.check(value) if self.check else ""
         if wanted:
@@ -63,8 +67,10 @@ class Setting:
         return value
 
     def _tuple(self, value: Any) -> tuple[Any, ...]:
+        if self.count is None and isinstance(value, Real):
+            value = (value,)
         if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, set, frozenset)):
-            raise SettingError(self.name, value, "a tuple")
+            raise SettingError(self.name, value, self._wanted("a tuple"))
         if self.count is not None and len(value) != self.count:
             raise SettingError(self.name, tuple(value), self._wanted(f"{self.count} numbers"))
         return tuple(self._single(part) for part in value)
@@ -123,9 +129,12 @@ def settings_of(config: type) -> dict[str, Setting]:
 
 def _setting_of(field: Any) -> Setting:
     kind, optional = field.type, False
+    words: tuple[str, ...] = ()
     if get_origin(kind) is Union:
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
-        optional = True
+        parts = get_args(kind)
+        optional = type(None) in parts
+        words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
+        (kind,) = (part for part in parts if part is not type(None) and get_origin(part) is not Literal)
     several = get_origin(kind) is tuple
     count: int | None = 1
     if several:
@@ -137,6 +146,7 @@ def _setting_of(field: Any) -> Setting:
         count=count,
         several=several,
         optional=optional,
+        words=words,
         default=field.default,
         **field.metadata,
     )

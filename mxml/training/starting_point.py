@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 from mxml.model import checkpoint, params_file, symbols
 from mxml.model.layers import Network
-from mxml.model.losses import BINARY_CROSS_ENTROPY
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
 from mxml.progress import Progress
 from mxml.runtime.types import NDArray, Symbol
+from mxml.training.chosen_loss import loss_of
 from mxml.training.config import TrainConfig
-
-# What a run minimises, whether it begins or goes on: the symbol that it saves ends in the sigmoid, and names no loss.
-_LOSS = BINARY_CROSS_ENTROPY
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +43,15 @@ class StartingPoint:
 
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     """Return the pretrained network of ``config`` under a new head."""
+    loss, settings = loss_of(config)
     model = symbols.fine_tune_model(
         config.model,
         config.epoch,
         num_classes,
         config.image_shape,
         layer=config.layer,
-        loss=_LOSS,
+        loss=loss,
+        settings=settings,
         num_layers=config.feature_layers if config.fits_head else 1,
         poolings=config.feature_poolings if config.fits_head else ("avg",),
         standardise=config.fits_head,
@@ -93,7 +92,8 @@ def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> Startin
 
 
 def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: Pause | Epoch) -> StartingPoint:
-    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar), _LOSS)
+    # The saved symbol ends in the sigmoid, and names no loss.
+    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar), *loss_of(config))
     arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
     symbols.check_params(Network(symbol, config.image_shape), arg_params, aux_params)
     point = StartingPoint(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from mxml.errors import ModelError, TrainingError
 from mxml.model import losses
 from mxml.model.graph import Graph, multi_label_end
 from mxml.model.symbol_file import load_symbol
+from mxml.model.symbols import loss_of
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -86,34 +92,218 @@ def test_cross_entropy_by_hand():
     assert total == pytest.approx(np.log(2) - 0.25 * np.log(0.8) - 0.75 * np.log(0.2), rel=1e-7)
 
 
-@pytest.mark.parametrize("loss", losses.all_losses(), ids=lambda loss: loss.name)
-def test_every_losss_gradient_is_that_of_its_value(loss):
+ALL_SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("bce", {}),
+    ("bce", {"pos_weight": (3.5,)}),
+    ("bce", {"pos_weight": (0.25, 1.0, 2.0, 10.0), "label_smoothing": 0.1}),
+    ("asymmetric", {}),
+    ("asymmetric", {"gamma_pos": 0.0, "gamma_neg": 4.0, "margin": 0.05}),
+    ("asymmetric", {"gamma_pos": 1.0, "gamma_neg": 2.5, "margin": 0.0, "label_smoothing": 0.2}),
+    ("asymmetric", {"gamma_neg": 0.0, "margin": 0.2}),
+    ("focal", {}),
+    ("focal", {"gamma": 2.0}),
+    ("focal", {"gamma": 0.5, "alpha": 0.25, "label_smoothing": 0.05}),
+]
+EACH_LOSS = pytest.mark.parametrize(("name", "settings"), ALL_SETTINGS, ids=str)
+
+
+def published(name, logits, labels, pos_weight=(1.0,), gamma=0.0, alpha=None, gamma_pos=0.0, gamma_neg=0.0, margin=0.0):
+    """The loss of each entry as the papers and PyTorch's programs write it, for real or complex logits.
+
+    Labels are 0 or 1, or between them, where it is the mix of both.
+    """
+    p, q = 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(logits))
+    if name == "bce":  # torch.nn.BCEWithLogitsLoss
+        return -(np.array(pos_weight) * labels * np.log(p) + (1 - labels) * np.log(q))
+    if name == "focal":  # torchvision.ops.sigmoid_focal_loss: alpha_t (1 - p_t)^gamma (-log p_t)
+        of_present, of_absent = (1, 1) if alpha is None else (alpha, 1 - alpha)
+        return labels * of_present * q**gamma * -np.log(p) + (1 - labels) * of_absent * p**gamma * -np.log(q)
+    # Ridnik et al.: clipped are p_m = max(p - m, 0) and 1 - p_m.
+    inside = p.real > margin
+    clipped, rest = np.where(inside, p - margin, 0), np.where(inside, q + margin, 1)
+    return -(labels * q**gamma_pos * np.log(p) + (1 - labels) * clipped**gamma_neg * np.log(rest))
+
+
+def smoothed(labels, settings):
+    """The labels that a loss is trained with, unknown ones as 0; and the settings of its formula."""
+    share = settings.get("label_smoothing", 0)
+    labels = np.where(labels < 0, 0, labels).astype(np.float64)
+    rest = {name: value for name, value in settings.items() if name != "label_smoothing"}
+    return labels * (1 - share) + share / 2, rest
+
+
+def published_value(name, logits, labels, settings):
+    targets, rest = smoothed(labels, settings)
+    values = published(name, logits.astype(np.float64), targets, **rest)
+    return float(np.where(labels < 0, 0, values).sum())
+
+
+def published_gradient(name, logits, labels, settings):
+    """By a complex step, which has no rounding error to speak of: Im f(z + ih) / h."""
+    targets, rest = smoothed(labels, settings)
+    gradient = published(name, logits.astype(np.float64) + 1e-30j, targets, **rest).imag / 1e-30
+    return np.where(labels < 0, 0.0, gradient)
+
+
+def computed_gradient(name, logits, labels, settings):
+    """What MXNet's operator gives, in float32."""
+    variable = mx.sym.Variable("data")
+    symbol = losses.of_name(name).attach(mx.sym.sigmoid(variable), variable, mx.sym.Variable("label"), "end", settings)
+    executor = symbol.simple_bind(mx.cpu(), data=logits.shape, label=logits.shape)
+    executor.forward(is_train=True, data=mx.nd.array(logits), label=mx.nd.array(labels))
+    executor.backward()
+    gradient = executor.grad_dict["data"].asnumpy()
+    losses.raise_failure()
+    return gradient
+
+
+@EACH_LOSS
+def test_values_are_the_published_ones(name, settings):
+    logits, labels = grid(-100, 100)
+    logits, labels = logits[:, :4], labels[:, :4]
+    total, known = losses.of_name(name).value(logits, labels, settings)
+    assert known == (labels >= 0).sum()
+    assert total == pytest.approx(published_value(name, logits, labels, settings), rel=1e-12)
+
+
+@EACH_LOSS
+def test_gradients_are_exact_from_logit_minus_100_to_100(name, settings):
+    logits, labels = grid(-100, 100)
+    logits, labels = logits[:, :4], labels[:, :4]
+    gradient, expected = (f(name, logits, labels, settings) for f in (computed_gradient, published_gradient))
+    assert np.isfinite(gradient).all()
+    largest = max(settings.get("pos_weight", (1,)))
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=2e-6 * largest)
+    if not settings.get("label_smoothing"):
+        # No mistake is lost: relative to float32's rounding, down to its smallest numbers.
+        wrong = (labels == 0) & (logits > 0) | (labels == 1) & (logits < 0)
+        np.testing.assert_allclose(gradient[wrong], expected[wrong], rtol=2e-5, atol=1e-37)
+
+
+def test_a_confident_mistake_is_fully_felt_but_for_what_a_margin_takes_for_a_wrong_label():
+    logits, labels = np.array([[100.0, -100.0]]), np.array([[0, 1]])
+    without_margin = [("bce", {"pos_weight": (1.0,)}), ("focal", {"gamma": 2.0}), ("asymmetric", {"gamma_neg": 4.0})]
+    for name, settings in without_margin:
+        np.testing.assert_allclose(computed_gradient(name, logits, labels, settings), [[1, -1]], rtol=1e-6)
+    with_margin = computed_gradient("asymmetric", logits, labels, {"gamma_neg": 4.0, "margin": 0.05})
+    np.testing.assert_allclose(with_margin, [[0, -1]], atol=1e-30)
+
+
+def test_the_asymmetric_loss_by_hand():
+    """Absent at p = 0.8, so r = 0.75: 0.75^2 log 4. Absent at p = 0.04: nothing. Present at p = 0.2: 0.8 log 5."""
+    logits = np.log([[4, 0.04 / 0.96, 0.25]])
+    settings = {"gamma_pos": 1.0, "gamma_neg": 2.0, "margin": 0.05}
+    total, _ = losses.of_name("asymmetric").value(logits, np.array([[0, 0, 1]]), settings)
+    assert total == pytest.approx(0.75**2 * np.log(4) + 0.8 * np.log(5))
+
+
+def test_focal_and_smoothed_losses_by_hand():
+    """p = 0.8 for a present label: 0.25 x 0.2^2 log(1 / 0.8); a label 1 smoothed by 0.2 is 0.9."""
+    logits, labels = np.array([[np.log(4)]]), np.array([[1]])
+    total, _ = losses.of_name("focal").value(logits, labels, {"gamma": 2.0, "alpha": 0.25})
+    assert total == pytest.approx(0.25 * 0.2**2 * np.log(1 / 0.8))
+    total, _ = losses.of_name("bce").value(logits, labels, {"label_smoothing": 0.2, "pos_weight": (3.0,)})
+    assert total == pytest.approx(-3 * 0.9 * np.log(0.8) - 0.1 * np.log(0.2))
+
+
+@st.composite
+def entries(draw):
+    """Logits and labels (2, 3), some soft and some unknown, and a loss with its settings."""
+    logits = draw(st.lists(st.floats(-100, 100, width=32), min_size=6, max_size=6))
+    label = st.one_of(st.sampled_from([-1.0, 0.0, 1.0]), st.floats(0, 1, width=32))
+    labels = draw(st.lists(label, min_size=6, max_size=6))
+    gamma, share = st.floats(0, 8), st.floats(0, 0.5)
+    settings: dict[str, dict[str, Any]] = {
+        "bce": {"pos_weight": st.lists(st.floats(0.1, 10), min_size=3, max_size=3).map(tuple)},
+        "asymmetric": {"gamma_pos": gamma, "gamma_neg": gamma, "margin": share},
+        "focal": {"gamma": gamma, "alpha": st.floats(0.01, 0.99)},
+    }
+    name = draw(st.sampled_from(sorted(settings)))
+    chosen = draw(st.fixed_dictionaries({}, optional={**settings[name], "label_smoothing": share}))
+    # At p = m the gradient has a step: float32 and float64 may differ in on which side of it they are.
+    logits = np.reshape(logits, (2, 3)).astype(np.float32)
+    margin = chosen.get("margin", 0)
+    assume(not margin or np.abs(1 / (1 + np.exp(-logits.astype(np.float64))) - margin).min() > 1e-3)
+    return name, logits, np.reshape(labels, (2, 3)).astype(np.float32), chosen
+
+
+@given(entries())
+def test_any_loss_has_the_published_value_and_gradient(case):
+    name, logits, labels, settings = case
+    value, _ = losses.of_name(name).value(logits, labels, settings)
+    assert value == pytest.approx(published_value(name, logits, labels, settings), rel=1e-9, abs=1e-12)
+    gradient = computed_gradient(name, logits, labels, settings)
+    expected = published_gradient(name, logits, labels, settings)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=2e-5)
+    assert not gradient[labels < 0].any()
+
+
+def test_unknown_labels_neither_count_nor_move_whatever_the_loss_gives_for_them():
+    logits = np.array([[1e30, -1e30, 0.0, 3e38]])
+    for name, settings in ALL_SETTINGS:
+        assert losses.of_name(name).value(logits, np.full((1, 4), -1), settings) == (0.0, 0)
+        assert not computed_gradient(name, logits, np.full((1, 4), -1), settings).any()
+
+
+@EACH_LOSS
+def test_every_losss_gradient_is_that_of_its_value(name, settings):
     """By central differences in float64, for hard, soft and unknown labels."""
+    loss = losses.of_name(name)
     step = 1e-5
     numeric = np.zeros_like(LOGITS)
     for at in np.ndindex(*LOGITS.shape):
         shift = np.zeros_like(LOGITS)
         shift[at] = step
-        numeric[at] = (loss.value(LOGITS + shift, LABELS)[0] - loss.value(LOGITS - shift, LABELS)[0]) / (2 * step)
-    logits = mx.sym.Variable("data")
-    symbol = loss.attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable("label"), "end")
-    executor = symbol.simple_bind(mx.cpu(), data=LOGITS.shape, label=LOGITS.shape)
-    executor.forward(is_train=True, data=mx.nd.array(LOGITS), label=mx.nd.array(LABELS))
-    executor.backward()
-    losses.raise_failure()
-    np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), numeric, atol=1e-6)
+        above, below = (loss.value(LOGITS + sign * shift, LABELS, settings)[0] for sign in (1, -1))
+        numeric[at] = (above - below) / (2 * step)
+    np.testing.assert_allclose(computed_gradient(name, LOGITS, LABELS, settings), numeric, atol=1e-6)
     assert numeric[1, 0] == 0  # the unknown one
 
 
-@pytest.mark.parametrize("loss", losses.all_losses(), ids=lambda loss: loss.name)
-def test_every_loss_passes_the_file_check_and_is_found_in_a_graph(loss, tmp_path):
-    logits = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=3, name="fc")
-    symbol = loss.attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable("label"), "end")
+@EACH_LOSS
+def test_every_loss_passes_the_file_check_and_is_found_in_a_graph(name, settings, tmp_path):
+    loss = losses.of_name(name)
+    logits = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=4, name="fc")
+    symbol = loss.attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable("label"), "end", settings)
     symbol.save(str(tmp_path / "x-symbol.json"))
     loaded = load_symbol(tmp_path / "x-symbol.json")
     assert Graph.of(loaded).nodes[-1] == Graph.of(symbol).nodes[-1]
     end = multi_label_end(Graph.of(loaded))
     assert (end.loss, end.label_name) == (loss, "label")
+    assert loss_of(loaded) == (loss, settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "text"),
+    [
+        ("focal", "gamma", "20.1"),
+        ("focal", "gamma", "-1"),
+        ("focal", "alpha", "nan"),
+        ("focal", "margin", "0.05"),
+        ("asymmetric", "margin", "1"),
+        ("bce", "pos_weight", "(1.0, 0)"),
+        ("bce", "pos_weight", "(1.0, 1e9)"),
+        ("bce", "pos_weight", "(1.0, None)"),
+        ("bce", "pos_weight", "()"),
+        ("bce", "pos_weight", "(" + "1," * 10_001 + ")"),
+        ("bce", "label_smoothing", "1"),
+    ],
+)
+def test_a_file_with_a_wrong_setting_is_refused_and_no_loss_is_attached_with_one(name, attribute, text, tmp_path):
+    logits = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc")
+    ends = mx.sym.sigmoid(logits), logits, mx.sym.Variable("label"), "end"
+    document = json.loads(losses.of_name(name).attach(*ends).tojson())
+    document["nodes"][-1]["attrs"][attribute] = text
+    (tmp_path / "x-symbol.json").write_text(json.dumps(document))
+    with pytest.raises(ModelError, match=rf"'{attribute}' is .*, should be|has no attribute '{attribute}'"):
+        load_symbol(tmp_path / "x-symbol.json")
+    with pytest.raises(ValueError, match=f"'{attribute}'"):
+        losses.of_name(name).attach(*ends, {attribute: text})
+
+
+def test_weights_of_another_number_of_classes_stop_training():
+    with pytest.raises(TrainingError, match=r"the loss failed in CrossEntropyLoss.backward: MXNetError"):
+        computed_gradient("bce", LOGITS, LABELS, {"pos_weight": (1.0, 2.0, 3.0)})
 
 
 def test_a_loss_of_ones_own_needs_only_its_two_formulas(tmp_path):
@@ -176,6 +366,22 @@ def test_gradient_is_added_where_asked():
 def test_labels_of_another_width_are_refused_when_bound():
     with pytest.raises((mx.base.MXNetError, RuntimeError), match=r"inferred shape=\[2,3\]"):
         loss_symbol(True).simple_bind(mx.cpu(), data=(2, 3), softmax_label=(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("bce", {"pos_weight": (2.0, 0.5, 1.0)}), ("asymmetric", {"margin": 0.1})]
+)
+def test_settings_hold_on_every_device(name, settings):
+    logits = mx.sym.Variable("data")
+    symbol = losses.of_name(name).attach(mx.sym.sigmoid(logits), logits, mx.sym.Variable("label"), "end", settings)
+    module = mx.mod.Module(symbol, label_names=["label"], context=[mx.cpu(0), mx.cpu(1)])
+    batch, labels = LOGITS[:, :3], LABELS[:, :3]
+    module.bind([("data", (2, 3))], [("label", (2, 3))], inputs_need_grad=True)
+    module.init_params()
+    module.forward_backward(mx.io.DataBatch([mx.nd.array(batch)], [mx.nd.array(labels)]))
+    gradient = module.get_input_grads()[0].asnumpy()
+    losses.raise_failure()
+    np.testing.assert_allclose(gradient, published_gradient(name, batch, labels, settings), atol=1e-6)
 
 
 @pytest.mark.parametrize("with_logits", [True, False])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mxml.model.attributes import Bool, Choice, Float, Int, Permutation, Tuple
+from mxml.model.attributes import Bool, Choice, Float, Floats, Int, Permutation, Tuple
 from mxml.model.operators import OPERATORS
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
@@ -112,6 +112,9 @@ def test_layers_of_other_exporters_are_let_in(tmp_path):
         (Tuple((1, 3), 0, 9), "3", "(3,)"),
         (Tuple((0, 3), 0, 9), "()", "()"),
         (Tuple((1, 3), 0, 9, gaps=True), "(None, 2)", "(None, 2)"),
+        (Floats(3, 0, 9), "[1,2.50, 1e-3]", "(1.0, 2.5, 0.001)"),
+        (Floats(3, 0, 9), "(0.1,)", "(0.1,)"),
+        (Floats(3, 0, 9), "3", "(3.0,)"),
         (Permutation(6), "[0,2,1]", "(0, 2, 1)"),
         (Permutation(6), "()", "()"),
         (Choice(("max", "avg")), "avg", "avg"),
@@ -137,6 +140,14 @@ def test_a_shape_has_no_other_form(text):
         Tuple((2, 2), 0, 9).canonical(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "()", "(1", "(1,,2)", "(+1)", "((1))", "(1) ", "(None)", "(nan)", "(9.1)", "(1,2,3,4)", "1" * 97]
+)
+def test_a_row_of_numbers_has_no_other_form(text):
+    with pytest.raises(ValueError, match="1 to 3 numbers from 0 to 9 in brackets"):
+        Floats(3, 0, 9).canonical(text)
+
+
 @pytest.mark.parametrize("text", ["(0, 0)", "(1, 2)", "(0, 1, 3)", "(0, -1)", "(0, 1, 2, 3, 4, 5, 6)", "1"])
 def test_a_permutation_has_each_number_once(text):
     with pytest.raises(ValueError, match=r"once, in brackets|whole numbers"):
@@ -151,7 +162,7 @@ def test_a_number_is_finite_and_plain(text):
 
 @given(st.text(max_size=12) | st.from_regex(r"[ +\-0-9.eE(),\[\]NoneL]{0,20}", fullmatch=True))
 def test_a_form_once_taken_is_taken_again_and_stays(text):
-    for kind in (Int(-50, 5000), Float(), Bool(), Tuple((0, 4), -9, 999, gaps=True)):
+    for kind in (Int(-50, 5000), Float(), Bool(), Tuple((0, 4), -9, 999, gaps=True), Floats(4, -50, 5000)):
         try:
             canonical = kind.canonical(text)
         except ValueError:
