@@ -31,7 +31,7 @@ from mxml.training.epoch_totals import EpochTotals
 from mxml.training.history import best_epoch, epoch_line, history_rows, to_csv
 from mxml.training.optimizers import OptimizerSettings, Schedule
 from mxml.training.prefix import make_room
-from mxml.training.run_data import TrainData, augment_of, cache_bytes
+from mxml.training.run_data import TrainData, augment_of, cache_bytes, mixing_of
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
 
@@ -118,6 +118,7 @@ class Run:
                 ImageFiles(self.data.train),
                 labels=self.data.train.labels,
                 augment=augment_of(config),
+                mixing=mixing_of(config),
                 shuffle=True,
                 bad_images="skip",
                 max_bad_share=config.max_bad_share,
