@@ -173,7 +173,9 @@ class Transform:
             crop = self._warped(image, plan.region, plan.warp, out)
         if plan.flip is not None:
             crop = cv2.flip(crop, plan.flip)
-        crop, levels = rand_augment.change_pixels(crop, plan.operations)
+        levels = None
+        if plan.operations:
+            crop, levels = rand_augment.change_pixels(crop, plan.operations)
         if self.augment.changes_colour:
             self._write_coloured(rand_augment.look_up(crop, levels), plan.draws, out)
             return

@@ -18,6 +18,29 @@ SCHEDULES = ("constant", "step", "cosine")
 BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
 LOWER_IS_BETTER = frozenset({"hamming", "loss"})
 KEEP = ("best,last", "all")
+# Those on which it depends how training shows an image.
+AUGMENT_SETTINGS = (
+    "image_shape",
+    "fit",
+    "preset",
+    "rand_crop",
+    "rand_mirror",
+    "min_area",
+    "jitter",
+    "hue",
+    "pca_noise",
+    "rand_gray",
+    "vertical_flip",
+    "rotate",
+    "shift",
+    "shear",
+    "zoom",
+    "rand_augment",
+    "cutout",
+    "mixup",
+    "cutmix",
+    "seed",
+)
 
 
 def _known_preset(value: str) -> str:
