@@ -131,7 +131,7 @@ def _levels(values: np.ndarray) -> np.ndarray:
 
 def _histograms(image: np.ndarray, levels: np.ndarray | None) -> np.ndarray:
     """Return how often each level is in each plane, (3, 256), once they are looked up."""
-    counts = np.stack([np.bincount(plane.ravel(), minlength=256) for plane in cv2.split(image)])
+    counts = np.stack([cv2.calcHist([image], [plane], None, [256], [0, 256])[:, 0] for plane in range(3)]).astype(int)
     if levels is None:
         return counts
     return np.stack([np.bincount(one, weights=count, minlength=256) for one, count in zip(levels, counts)]).astype(int)
