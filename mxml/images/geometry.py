@@ -109,10 +109,11 @@ def smallest_scale(across: float, down: float, warp: np.ndarray) -> float:
     ``across`` and ``down`` are how many they are without the warp.
     """
     (xx, xy), (yx, yy) = warp[0, :2] * across, warp[1, :2] * down
-    # The smaller singular value, by the sum of both squares and their product.
-    squares, product = xx * xx + xy * xy + yx * yx + yy * yy, abs(xx * yy - xy * yx)
-    rest = math.sqrt(max(0.0, squares * squares - 4 * product * product))
-    return math.sqrt(max(0.0, (squares - rest) / 2))
+    # The smaller singular value: its square and the larger one's have this sum and this difference.
+    total = xx * xx + xy * xy + yx * yx + yy * yy
+    difference = math.hypot(xx * xx + yx * yx - xy * xy - yy * yy, 2 * (xx * xy + yx * yy))
+    # A turned image should not be taken for a smaller one because of rounding.
+    return math.sqrt(max(0.0, (total - difference) / 2)) * (1 + 1e-9)
 
 
 def source_matrix(warp: np.ndarray, region: Region, shown: tuple[int, int], source: tuple[int, int]) -> np.ndarray:
