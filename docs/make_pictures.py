@@ -1,4 +1,4 @@
-"""Make README's pictures, docs/curves.png, docs/predictions.jpg and docs/check.png, from a finished run.
+"""Make the documents' pictures from a finished run: docs/curves.png, predictions.jpg, augmentation.png and check.png.
 
 sh run_train.sh
 .venv/bin/python docs/make_pictures.py            of the run called model; another prefix may follow
@@ -20,6 +20,7 @@ from mxml import Classifier, Prediction
 from mxml.model.run_files import RunFiles
 from mxml.prepare.check import check_lists
 from mxml.prepare.check_page import format_page
+from mxml.training.augment_preview import augment_preview
 from mxml.training.curves import plot_history
 
 DOCS = Path(__file__).resolve().parent
@@ -76,11 +77,19 @@ def draw_check_page() -> None:
     shown.quantize(64).save(DOCS / "check.png", optimize=True)
 
 
+def draw_augmentation() -> None:
+    """Draw the sample as training varies it with the options that docs/augmentation.md shows."""
+    settings = {"image_shape": (3, 96, 96), "rotate": 25, "zoom": 0.2, "rand_augment": (1, 5), "cutmix": 1.0}
+    picture = augment_preview("lists/train.lst", "images", settings, images=3, copies=4)
+    Image.fromarray(picture).quantize(192).save(DOCS / "augmentation.png", optimize=True)
+
+
 def main() -> None:
     """Draw all of them."""
     classifier = Classifier.load(sys.argv[1] if len(sys.argv) > 1 else "model")
     draw_curves(classifier.checkpoint.prefix, classifier.checkpoint.epoch)
     draw_predictions(classifier)
+    draw_augmentation()
     draw_check_page()
 
 

@@ -21,6 +21,7 @@ _HOMES = {
     "ImageFiles": "data.image_sources",
     "ImageIter": "data.image_iter",
     "ImageList": "data.image_list",
+    "Mixing": "data.label_mixing",
     "MxmlError": "errors",
     "Prediction": "inference.prediction",
     "Preprocess": "images.transforms",

@@ -32,11 +32,12 @@ def _with_settings(command: Command) -> Command:
     """
     for known in reversed(train_settings().values()):
         if known.name != "device":
-            command = _option(known)(command)
+            command = setting_option(known)(command)
     return command
 
 
-def _option(known: Setting) -> Callable[[Command], Command]:
+def setting_option(known: Setting) -> Callable[[Command], Command]:
+    """Return what adds the option of a setting to a command."""
     option = _option_name(known.name)
     text = re.sub(r"`(\w+)`", lambda match: _option_name(match.group(1)), known.help) + _shown_default(known)
     if known.kind is bool:

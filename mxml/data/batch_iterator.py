@@ -171,9 +171,11 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
             self._pool.give_back(job.data)
             raise
         shown = _fill_gaps(job.data, rows.distinct, faults, copy=self._loading.bad_images == "skip")
+        labels = self._labels(rows, faults, shown)
+        self._mix(rows, job.data, labels)
         return mx.io.DataBatch(
             [mx.nd.from_numpy(self._pool.lend(job.data))],
-            [mx.nd.from_numpy(labels) for labels in self._labels(rows, faults, shown)],
+            [mx.nd.from_numpy(one) for one in labels],
             pad=self._pad(rows),
             index=rows.positions,
         )
@@ -195,6 +197,9 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
     @abstractmethod
     def _labels(self, rows: BatchRows, faults: dict[int, ImageError], shown: np.ndarray) -> list[np.ndarray]:
         """Return the batch's labels; ``shown`` says for each row of which row's image it shows."""
+
+    def _mix(self, rows: BatchRows, data: np.ndarray, labels: list[np.ndarray]) -> None:
+        """Change a batch in place, now that all of its rows are there."""
 
     def _pad(self, rows: BatchRows) -> int:
         return rows.pad

@@ -7,6 +7,7 @@ import numpy as np
 from mxml.data.batch_iterator import LAST_BATCHES, BadImage, BatchIterator, Loading, require
 from mxml.data.image_cache import ImageCache
 from mxml.data.image_sources import ImageSource
+from mxml.data.label_mixing import COLUMNS, Mixing, mix_rows
 from mxml.data.row_loader import TransformLoader
 from mxml.data.sampling import BatchRows, Sampler
 from mxml.errors import ImageError, MxmlError
@@ -43,6 +44,8 @@ class Batches(BatchIterator):
         batches have no labels.
     augment : Augment, optional
         How images are varied.
+    mixing : Mixing, optional
+        How rows are mixed with each other, which makes labels soft: anything from 0 to 1.
     shuffle : bool
         Visit the images of every epoch in another order.
     seed : int
@@ -84,6 +87,7 @@ class Batches(BatchIterator):
         *,
         labels: np.ndarray | None = None,
         augment: Augment | None = None,
+        mixing: Mixing | None = None,
         shuffle: bool = False,
         seed: int = 0,
         part_index: int = 0,
@@ -107,7 +111,10 @@ class Batches(BatchIterator):
         provide_label = []
         if labels is not None:
             provide_label.append(mx.io.DataDesc(label_name, (batch_size, labels.shape[1]), np.float32))
+        if mixing and labels is None:
+            raise ValueError("rows are mixed together with their labels, and there are none")
         self._label_table = labels
+        self._mixing = mixing or Mixing()
         transform = Transform(preprocess, augment)
         super().__init__(
             count,
@@ -135,3 +142,8 @@ class Batches(BatchIterator):
         if rows.pad:
             labels[-rows.pad :] = -1
         return [labels]
+
+    def _mix(self, rows: BatchRows, data: np.ndarray, labels: list[np.ndarray]) -> None:
+        if self._mixing:
+            draws = self._sampler.draws(rows, COLUMNS, first=Transform.COLUMNS)
+            mix_rows(self._mixing, data, labels[0], draws)

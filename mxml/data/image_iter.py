@@ -264,4 +264,7 @@ def _augment(rand_crop: bool, rand_resize: bool, rand_mirror: bool, *colours: fl
     if rand_resize and not rand_crop:
         raise MxmlError("`rand_resize` needs `rand_crop`")
     smallest = 0.08 if rand_resize else None  # CreateAugmenter's
-    return Augment(bool(rand_crop), smallest, bool(rand_mirror), *colours)
+    brightness, contrast, saturation, hue, pca_noise, rand_gray = colours
+    return Augment(
+        bool(rand_crop), smallest, bool(rand_mirror), brightness, contrast, saturation, hue, pca_noise, rand_gray
+    )

@@ -12,6 +12,7 @@ from mxml.data.image_cache import ImageCache
 from mxml.data.image_sources import ImageSource, to_pixels
 from mxml.errors import ImageError, MxmlError, SettingError
 from mxml.images.decode import Limits
+from mxml.images.draw_columns import INTERPOLATION
 from mxml.images.network_input import Plan, Transform
 from mxml.images.transforms import Augment, Preprocess
 from mxml.runtime.imports import load_cv2, load_mxnet
@@ -75,8 +76,7 @@ class ResizeAtRandom(_Choice):
 
     def write(self, image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
         """Write one row, as ``Transform`` does."""
-        # The last of an image's random numbers is left by Transform.
-        self._transforms[int(plan.draws[Transform.COLUMNS - 1] * len(_BY_NUMBER))].write(image, plan, out)
+        self._transforms[int(plan.draws[INTERPOLATION] * len(_BY_NUMBER))].write(image, plan, out)
 
 
 class AugmenterLoader:

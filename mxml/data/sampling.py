@@ -34,12 +34,12 @@ def _hashes(seed: int, epochs: int | np.ndarray, positions: np.ndarray, columns:
     return mix(rows[:, None] + (columns.astype(np.uint64) + np.uint64(1)) * GOLDEN)
 
 
-def uniforms(seed: int, epochs: int | np.ndarray, positions: np.ndarray, columns: int) -> np.ndarray:
+def uniforms(seed: int, epochs: int | np.ndarray, positions: np.ndarray, columns: int, first: int = 0) -> np.ndarray:
     """Return (N, ``columns``) float64 in [0, 1), one row for each of the (N,) ``positions`` in the list.
 
-    ``epochs`` is one epoch, or (N,) with one for each position.
+    ``epochs`` is one epoch, or (N,) with one for each position. The columns are counted from ``first``.
     """
-    return (_hashes(seed, epochs, positions, np.arange(columns)) >> np.uint64(11)) * 2.0**-53
+    return (_hashes(seed, epochs, positions, np.arange(first, first + columns)) >> np.uint64(11)) * 2.0**-53
 
 
 def epoch_order(count: int, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
@@ -139,9 +139,9 @@ class Sampler:
             size - min(size, max(0, len(own) - first)),
         )
 
-    def draws(self, rows: BatchRows, columns: int) -> np.ndarray:
-        """Return the random numbers of the distinct rows, (distinct, ``columns``) float64 in [0, 1)."""
-        return uniforms(self._seed, rows.epochs[: rows.distinct], rows.positions[: rows.distinct], columns)
+    def draws(self, rows: BatchRows, columns: int, first: int = 0) -> np.ndarray:
+        """Return the distinct rows' random numbers from column ``first`` on, (distinct, ``columns``) in [0, 1)."""
+        return uniforms(self._seed, rows.epochs[: rows.distinct], rows.positions[: rows.distinct], columns, first)
 
     def _rolled(self, epoch: int) -> int:
         """Return how many batches are full before ``epoch`` begins."""

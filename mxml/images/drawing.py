@@ -78,14 +78,11 @@ def _draw_row(row: Row, pen: ImageDraw.ImageDraw, top: int, width: int, height: 
             mark = round(width * row.threshold)
             pen.line((mark, top, mark, bottom), fill=_THRESHOLD, width=max(1, font_size // 12))
         score = f"{row.score:.2f}"
-        font = _font(score, font_size)
+        font = font_for(score, font_size)
         pen.text((width - padding, (top + bottom) // 2), score, fill=_INK, font=font, anchor="rm")
         room -= round(font.getlength(score)) + padding
-    text = printable(row.text)
-    if _font_file(frozenset(text)) is None:
-        # Boxes or question marks in place of a name would be useless.
-        text = row.replacement
-    font = _font(text, font_size)
+    text = drawable(row.text, row.replacement)
+    font = font_for(text, font_size)
     pen.text((padding, (top + bottom) // 2), _shortened(text, font, room), fill=_INK, font=font, anchor="lm")
 
 
@@ -97,7 +94,13 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, room: int) -> str:
     return text + "…"
 
 
-def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
+def drawable(text: str, replacement: str) -> str:
+    """Return ``text``, or ``replacement`` where no font has its letters: boxes in place of a name would be useless."""
+    text = printable(text)
+    return replacement if _font_file(frozenset(text)) is None else text
+
+
+def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
     """Return a font that has every character of ``text``, which some font must have."""
     from PIL import ImageFont
 

@@ -5,16 +5,24 @@ or at random. A random crop is cut from the original first and only that part is
 rounding to whole pixels of the original, and cheaper. Where images are not to be cropped, the whole of one, or a random
 part, is resized to the network's size, or to the largest box inside it that has the part's shape. Of an original at
 least two, four or eight times larger than needed, the decoder is asked for one reduced by that factor.
+
+An image that is turned, moved, sheared or zoomed is cut, resized and flipped by the same warp, in one pass.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mxml.images import draw_columns as column
+from mxml.images import geometry, rand_augment
+from mxml.images.colour import colour_change
 from mxml.images.decode import largest_reduction, reduced
+from mxml.images.geometry import Region
+from mxml.images.rand_augment import Operation
 from mxml.images.transforms import Augment, Preprocess
 from mxml.runtime.imports import load_cv2
 
@@ -27,31 +35,29 @@ _INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
-# Rec. 601 luma in RGB order, and RGB to YIQ with it (ITU-R BT.601; the NTSC matrix of 1953).
-_LUMA = np.array([0.299, 0.587, 0.114])
-_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.321], [0.211, -0.523, 0.311]])
-_FROM_YIQ = np.linalg.inv(_YIQ)
-# Principal components of ImageNet's RGB values: Krizhevsky, Sutskever and Hinton, NIPS 2012, section 4.1.
-_PCA_VALUES = np.array([55.46, 4.794, 1.148])
-_PCA_VECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
-_ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+# What OpenCV's warpAffine can take a pixel from.
+_LONGEST_WARPED = (1 << 15) - 2
+# What OpenCV's flip calls both directions; 1 is left to right, 0 is top to bottom.
+_BOTH = -1
 
 
 class Plan(NamedTuple):
     """What is done to one image.
 
-    ``reduction`` is asked of the decoder. ``region`` is (left, top, width, height) as shares of the image, None for
-    the centre crop. ``resized`` is the (width, height) that a centre crop is cut from. ``box`` is (left, top, width,
-    height) in pixels of the input, which the region fills, with 0 around it; None where it fills all.
+    ``reduction`` is asked of the decoder. ``region`` is the part that is shown, None for the centre crop. ``resized``
+    is the (width, height) that a centre crop is cut from. ``flip`` is what OpenCV's flip takes. ``box`` is (left, top,
+    width, height) in pixels of the input, which the region fills, with 0 around it; None where it fills all. ``warp``
+    is what ``geometry`` says; a plan with one has a region, and its flip is in the warp.
     """
 
     reduction: int
-    region: tuple[float, float, float, float] | None
+    region: Region | None
     resized: tuple[int, int] | None
-    mirror: bool
+    flip: int | None
     draws: Any
     box: tuple[int, int, int, int] | None = None
+    warp: np.ndarray | None = None
+    operations: tuple[Operation, ...] = ()
 
 
 class Transform:
@@ -60,8 +66,7 @@ class Transform:
     ``plan`` needs only an image's size, so that the decoder can be asked for a reduced one; ``write`` does the rest.
     """
 
-    COLUMNS = 16  # the random numbers, uniform in [0, 1), that one image needs
-    _X, _Y, _AREA, _RATIO, _MIRROR, _BRIGHTNESS, _CONTRAST, _SATURATION, _ORDER, _HUE, _GRAY, _PCA = range(12)
+    COLUMNS = column.COLUMNS
 
     def __init__(self, preprocess: Preprocess, augment: Augment | None = None):
         self.preprocess = preprocess
@@ -69,6 +74,8 @@ class Transform:
         self._takes_all = preprocess.fit != "crop"
         self._boxes = preprocess.fit == "letterbox"
         self._interpolation = _INTERPOLATIONS[preprocess.interpolation]
+        # The others take a warp several times as long.
+        self._warp_interpolation = cv2.INTER_NEAREST if preprocess.interpolation == "nearest" else cv2.INTER_LINEAR
         self._source_channels = (2, 1, 0) if preprocess.channels == "rgb" else (0, 1, 2)
         levels = np.arange(256, dtype=np.float64)
         self._tables = [
@@ -86,26 +93,50 @@ class Transform:
         ``draws`` is its row of (COLUMNS,) random numbers in [0, 1); needed only if ``augment`` varies anything.
         """
         augment = self.augment
-        mirror = augment.rand_mirror and bool(draws[self._MIRROR] < 0.5)
-        short = self.preprocess.short_side
-        if augment.rand_resized_crop is not None:
-            region = self._resized_crop(width, height, augment.rand_resized_crop, draws)
-        elif self._takes_all:
-            region = _WHOLE
-        elif augment.rand_crop:
-            region = self._random_crop(width, height, draws)
-        else:
+        flip = self._flip(draws)
+        region = self._region(width, height, draws)
+        if region is None:
+            short = self.preprocess.short_side
             reduction = largest_reduction(min(width, height) / short) if short else 1
-            return Plan(reduction, None, _short_resized(width, height, short), mirror, draws)
+            return Plan(reduction, None, geometry.short_resized(width, height, short), flip, draws)
         out_height, out_width = self.preprocess.size
+        across, down = region[2] * width, region[3] * height
+        box = None
         if self._boxes:
-            across, down = region[2] * width, region[3] * height
             scale = max(across / out_width, down / out_height)
-            return Plan(
-                largest_reduction(scale), region, None, mirror, draws, self._box(across / scale, down / scale, draws)
-            )
-        scale = min(region[2] * width / out_width, region[3] * height / out_height)
-        return Plan(largest_reduction(scale), region, None, mirror, draws)
+            box = self._box(across / scale, down / scale, draws)
+        else:
+            scale = min(across / out_width, down / out_height)
+        if not augment.moves_pixels:
+            return Plan(largest_reduction(scale), region, None, flip, draws, box)
+        size = (out_width, out_height) if box is None else box[2:]
+        operations = rand_augment.draw_operations(*augment.rand_augment, draws) if augment.rand_augment else ()
+        warps = [*geometry.random_warps(augment, draws, size), *rand_augment.warps_of(operations, size)]
+        if not warps:
+            return Plan(largest_reduction(scale), region, None, flip, draws, box, None, operations)
+        if flip is not None:
+            warps.append(geometry.scaling(1 if flip == 0 else -1, 1 if flip == 1 else -1))
+        warp = functools.reduce(np.matmul, warps)
+        scale = geometry.smallest_scale(across / size[0], down / size[1], warp)
+        return Plan(largest_reduction(scale), region, None, None, draws, box, warp, operations)
+
+    def _flip(self, draws: Any) -> int | None:
+        mirror = self.augment.rand_mirror and draws[column.MIRROR] < 0.5
+        upside_down = self.augment.vertical_flip and draws[column.FLIP] < 0.5
+        if mirror:
+            return _BOTH if upside_down else 1
+        return 0 if upside_down else None
+
+    def _region(self, width: int, height: int, draws: Any) -> Region | None:
+        augment, preprocess = self.augment, self.preprocess
+        if augment.rand_resized_crop is not None:
+            return geometry.resized_crop_region(width, height, augment.rand_resized_crop, draws)
+        if self._takes_all:
+            return geometry.WHOLE
+        if augment.rand_crop or augment.moves_pixels:
+            place = (draws[column.X], draws[column.Y]) if augment.rand_crop else (0.5, 0.5)
+            return geometry.crop_region(width, height, preprocess.short_side, preprocess.size, place)
+        return None
 
     def _box(self, across: float, down: float, draws: Any) -> tuple[int, int, int, int] | None:
         out_height, out_width = self.preprocess.size
@@ -114,55 +145,50 @@ class Transform:
             return None
         free = out_width - width, out_height - height
         if self.augment.rand_crop and self.augment.rand_resized_crop is None:
-            return int(draws[self._X] * (free[0] + 1)), int(draws[self._Y] * (free[1] + 1)), width, height
+            return int(draws[column.X] * (free[0] + 1)), int(draws[column.Y] * (free[1] + 1)), width, height
         return free[0] // 2, free[1] // 2, width, height
-
-    def _random_crop(self, width: int, height: int, draws: Any) -> tuple[float, float, float, float]:
-        short = self.preprocess.short_side
-        scale = min(width, height) / short if short else 1.0
-        out_height, out_width = self.preprocess.size
-        scale = min(scale, width / out_width, height / out_height)
-        return _placed(out_width * scale / width, out_height * scale / height, draws[self._X], draws[self._Y])
-
-    def _resized_crop(self, width: int, height: int, least: float, draws: Any) -> tuple[float, float, float, float]:
-        share = least + (1 - least) * draws[self._AREA]
-        # Of the ratios from 3:4 to 4:3, those with which a region of that area fits into the image.
-        lowest = min(max(3 / 4, share * width / height), 4 / 3)
-        highest = max(min(4 / 3, width / (share * height)), 3 / 4)
-        low, high = sorted((lowest, highest))
-        ratio = low * (high / low) ** draws[self._RATIO]
-        across = min(1.0, math.sqrt(share * ratio * height / width))
-        down = min(1.0, math.sqrt(share / ratio * width / height))
-        return _placed(across, down, draws[self._X], draws[self._Y])
 
     def write(self, image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
         """Write one input into ``out``, (3, height, width) float32, contiguous.
 
         ``image`` is (H, W, 3) uint8 in BGR order, reduced as ``plan`` says.
         """
-        if plan.box is not None:
+        if plan.box is None:
+            self._write_picture(image, plan, out)
+        else:
             left, top, width, height = plan.box
             picture = np.empty((3, height, width), np.float32)
-            self.write(image, plan._replace(box=None), picture)
+            self._write_picture(image, plan, picture)
             out.fill(0)
             out[:, top : top + height, left : left + width] = picture
-            return
-        crop = self._centre(image, plan.resized) if plan.region is None else self._cut(image, plan.region, out)
-        if plan.mirror:
-            crop = cv2.flip(crop, 1)
-        if self.augment.changes_colour:
-            self._write_coloured(crop, plan.draws, out)
+        if self.augment.cutout:
+            self._cut_out(plan.draws, out)
+
+    def _write_picture(self, image: np.ndarray, plan: Plan, out: np.ndarray) -> None:
+        if plan.region is None:
+            crop = self._centre(image, plan.resized)
+        elif plan.warp is None:
+            crop = self._cut(image, plan.region, out)
         else:
-            planes = cv2.split(crop)
-            for table, channel, plane in zip(self._tables, self._source_channels, out):
-                cv2.LUT(planes[channel], table, dst=plane)
+            crop = self._warped(image, plan.region, plan.warp, out)
+        if plan.flip is not None:
+            crop = cv2.flip(crop, plan.flip)
+        levels = None
+        if plan.operations:
+            crop, levels = rand_augment.change_pixels(crop, plan.operations)
+        if self.augment.changes_colour:
+            self._write_coloured(rand_augment.look_up(crop, levels), plan.draws, out)
+            return
+        planes = cv2.split(crop)
+        for table, channel, plane in zip(self._tables, self._source_channels, out):
+            cv2.LUT(planes[channel], table if levels is None else table[levels[channel]], dst=plane)
 
     def _resize(self, image: np.ndarray, width: int, height: int) -> np.ndarray:
         if image.shape[:2] == (height, width):
             return image
         return cv2.resize(image, (width, height), interpolation=self._interpolation)
 
-    def _cut(self, image: np.ndarray, region: tuple[float, float, float, float], out: np.ndarray) -> np.ndarray:
+    def _cut(self, image: np.ndarray, region: Region, out: np.ndarray) -> np.ndarray:
         left, top, across, down = region
         rows, columns = image.shape[:2]
         width, height = max(1, int(across * columns + 0.5)), max(1, int(down * rows + 0.5))
@@ -170,6 +196,18 @@ class Transform:
         top = min(int(top * rows + 0.5), rows - height)
         out_height, out_width = out.shape[1:]
         return self._resize(image[top : top + height, left : left + width], out_width, out_height)
+
+    def _warped(self, image: np.ndarray, region: Region, warp: np.ndarray, out: np.ndarray) -> np.ndarray:
+        if max(image.shape[:2]) > _LONGEST_WARPED:
+            image, region = self._cut(image, region, out), geometry.WHOLE
+        shown = out.shape[2], out.shape[1]
+        return cv2.warpAffine(
+            image,
+            geometry.source_matrix(warp, region, shown, (image.shape[1], image.shape[0])),
+            shown,
+            flags=self._warp_interpolation | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,
+        )
 
     def _centre(self, image: np.ndarray, resized: tuple[int, int] | None) -> np.ndarray:
         if resized is not None:
@@ -186,7 +224,7 @@ class Transform:
         return self._resize(image[top : top + height, left : left + width], out_width, out_height)
 
     def _write_coloured(self, crop: np.ndarray, draws: Any, out: np.ndarray) -> None:
-        matrix, offset = self._colour_change(np.array(cv2.mean(crop)[2::-1]), draws)
+        matrix, offset = colour_change(self.augment, np.array(cv2.mean(crop)[2::-1]), draws)
         if self.preprocess.channels == "bgr":
             matrix, offset = matrix[::-1], offset[::-1]
         std = np.array(self.preprocess.std)
@@ -195,41 +233,13 @@ class Transform:
         affine[:, 3] = (offset - self.preprocess.mean) / std
         cv2.split(cv2.transform(crop.astype(np.float32), affine), list(out))
 
-    def _colour_change(self, mean: np.ndarray, draws: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the matrix (3, 3) and the offset (3,) that change RGB values; ``mean`` is the crop's mean colour.
-
-        Every change is linear in the colours, so that all of them together are one matrix and one offset.
-        """
-        augment = self.augment
-        matrix, offset = np.eye(3), np.zeros(3)
-        for change in _ORDERS[int(draws[self._ORDER] * 6)]:
-            if change == 0 and augment.brightness:
-                factor = _around_one(augment.brightness, draws[self._BRIGHTNESS])
-                matrix, offset = factor * matrix, factor * offset
-            elif change == 1 and augment.contrast:
-                factor = _around_one(augment.contrast, draws[self._CONTRAST])
-                gray = _LUMA @ (matrix @ mean + offset)
-                matrix, offset = factor * matrix, factor * offset + (1 - factor) * gray
-            elif change == 2 and augment.saturation:
-                factor = _around_one(augment.saturation, draws[self._SATURATION])
-                mixing = factor * np.eye(3) + (1 - factor) * _LUMA
-                matrix, offset = mixing @ matrix, mixing @ offset
-        if augment.hue:
-            angle = math.pi * augment.hue * (2 * draws[self._HUE] - 1)
-            turn = np.eye(3)
-            turn[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-            turn = _FROM_YIQ @ turn @ _YIQ
-            matrix, offset = turn @ matrix, turn @ offset
-        if augment.pca_noise:
-            # Box-Muller: four uniform numbers make (at least) three normal ones.
-            radius = np.sqrt(-2 * np.log(1 - draws[self._PCA : self._PCA + 2]))
-            angle = 2 * math.pi * draws[self._PCA + 2 : self._PCA + 4]
-            normal = np.concatenate([radius * np.cos(angle), radius[:1] * np.sin(angle[:1])])
-            offset = offset + _PCA_VECTORS @ (augment.pca_noise * normal * _PCA_VALUES)
-        if augment.rand_gray and draws[self._GRAY] < augment.rand_gray:
-            mixing = np.tile(_LUMA, (3, 1))
-            matrix, offset = mixing @ matrix, mixing @ offset
-        return matrix, offset
+    def _cut_out(self, draws: Any, out: np.ndarray) -> None:
+        places = []
+        for side, draw in zip(out.shape[1:], (draws[column.CUTOUT_Y], draws[column.CUTOUT_X])):
+            length = math.ceil(self.augment.cutout * side)
+            first = int(draw * side) - length // 2
+            places.append(slice(max(0, first), first + length))
+        out[:, places[0], places[1]] = 0
 
 
 def prepare(image: np.ndarray, preprocess: Preprocess) -> np.ndarray:
@@ -240,17 +250,3 @@ def prepare(image: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     bgr = cv2.cvtColor(reduced(image, plan.reduction), cv2.COLOR_RGB2BGR)
     transform.write(bgr, plan, out)
     return out
-
-
-def _around_one(spread: float, draw: float) -> float:
-    return 1 + spread * (2 * draw - 1)
-
-
-def _short_resized(width: int, height: int, short: int | None) -> tuple[int, int] | None:
-    if short is None:
-        return None
-    return (short, short * height // width) if height > width else (short * width // height, short)
-
-
-def _placed(across: float, down: float, x: float, y: float) -> tuple[float, float, float, float]:
-    return (x * (1 - across), y * (1 - down), across, down)

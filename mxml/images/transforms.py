@@ -21,6 +21,15 @@ RGB_STD = (58.395, 57.12, 57.375)
 FITS = ("crop", "letterbox", "stretch")
 INTERPOLATIONS = ("nearest", "linear", "cubic", "area", "lanczos")
 
+# Of RandAugment.
+MOST_OPERATIONS = 5
+LARGEST_MAGNITUDE = 10
+_LARGEST_CHANGES = {
+    **dict.fromkeys(("brightness", "contrast", "saturation", "hue", "pca_noise", "rand_gray"), 1.0),
+    **dict.fromkeys(("shift", "shear", "zoom", "cutout"), 1.0),
+    "rotate": 180.0,
+}
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -151,6 +160,21 @@ class Augment:
         The standard deviation of AlexNet's colour noise, from 0 to 1.
     rand_gray : float
         The probability of dropping the colour.
+    vertical_flip : bool
+        Whether top and bottom are swapped, with probability 1/2.
+    rotate : float
+        The largest angle, either way, in degrees from 0 to 180.
+    shift : float
+        The largest move, either way and in both directions, as a share of the input's sides, from 0 to 1.
+    shear : float
+        The largest move of a row to either side, as a share of its distance from the middle row, from 0 to 1.
+    zoom : float
+        How much more or less of the width and of the height is shown, each at most this share, from 0 to below 1.
+    cutout : float
+        The sides, as a share of the input's sides from 0 to 1, of a rectangle at a random place that is set to the
+        channel means, 0 in the input (DeVries and Taylor, 2017). Its middle is in the input, so that less may be seen.
+    rand_augment : (int, int) or None
+        RandAugment (Cubuk et al., 2020): how many operations each image gets, 1 to 5, and their magnitude, 0 to 10.
 
     Raises
     ------
@@ -167,9 +191,16 @@ class Augment:
     hue: float = 0.0
     pca_noise: float = 0.0
     rand_gray: float = 0.0
+    vertical_flip: bool = False
+    rotate: float = 0.0
+    shift: float = 0.0
+    shear: float = 0.0
+    zoom: float = 0.0
+    cutout: float = 0.0
+    rand_augment: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rand_crop", "rand_mirror"):
+        for name in ("rand_crop", "rand_mirror", "vertical_flip"):
             if not isinstance(getattr(self, name), bool):
                 raise _wrong(name, getattr(self, name), "true or false")
         if self.rand_resized_crop is not None:
@@ -177,11 +208,24 @@ class Augment:
             if not 0 < share <= 1:
                 raise _wrong("rand_resized_crop", share, "above 0 and at most 1, or null")
             object.__setattr__(self, "rand_resized_crop", share)
-        for name in ("brightness", "contrast", "saturation", "hue", "pca_noise", "rand_gray"):
+        for name, largest in _LARGEST_CHANGES.items():
             value = _number(name, getattr(self, name))
-            if not 0 <= value <= 1:
-                raise _wrong(name, value, "a number from 0 to 1")
+            if not 0 <= value <= largest:
+                raise _wrong(name, value, f"a number from 0 to {largest:g}")
             object.__setattr__(self, name, value)
+        if self.zoom == 1:
+            raise _wrong("zoom", self.zoom, "a number below 1")
+        if self.rand_augment is not None:
+            count, magnitude = _numbers("rand_augment", self.rand_augment, 2, int)
+            if not (1 <= count <= MOST_OPERATIONS and 0 <= magnitude <= LARGEST_MAGNITUDE):
+                wanted = f"1 to {MOST_OPERATIONS} operations and a magnitude from 0 to {LARGEST_MAGNITUDE}"
+                raise _wrong("rand_augment", self.rand_augment, wanted)
+            object.__setattr__(self, "rand_augment", (count, magnitude))
+
+    @property
+    def moves_pixels(self) -> bool:
+        """Say whether images may be turned, moved, sheared or zoomed."""
+        return any((self.rotate, self.shift, self.shear, self.zoom, self.rand_augment))
 
     @property
     def changes_colour(self) -> bool:

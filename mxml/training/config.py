@@ -21,6 +21,29 @@ SCHEDULES = ("constant", "step", "cosine")
 BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
 LOWER_IS_BETTER = frozenset({"hamming", "loss"})
 KEEP = ("best,last", "all")
+# Those on which it depends how training shows an image.
+AUGMENT_SETTINGS = (
+    "image_shape",
+    "fit",
+    "preset",
+    "rand_crop",
+    "rand_mirror",
+    "min_area",
+    "jitter",
+    "hue",
+    "pca_noise",
+    "rand_gray",
+    "vertical_flip",
+    "rotate",
+    "shift",
+    "shear",
+    "zoom",
+    "rand_augment",
+    "cutout",
+    "mixup",
+    "cutmix",
+    "seed",
+)
 
 
 def _known_preset(value: str) -> str:
@@ -59,6 +82,19 @@ def _copies(values: tuple[str, ...]) -> str:
 
 def _distinct(values: tuple[str, ...], choices: tuple[str, ...]) -> bool:
     return len(set(values)) == len(values) and set(values) <= set(choices)
+
+
+def _operations_and_magnitude(values: tuple[int, ...]) -> str:
+    from mxml.images.transforms import LARGEST_MAGNITUDE, MOST_OPERATIONS
+
+    good = len(values) == 2 and 1 <= values[0] <= MOST_OPERATIONS and 0 <= values[1] <= LARGEST_MAGNITUDE
+    return "" if good else f"1 to {MOST_OPERATIONS} operations and a magnitude from 0 to {LARGEST_MAGNITUDE}, as 2,9"
+
+
+def _alpha(value: float) -> str:
+    from mxml.data.label_mixing import alpha_fault
+
+    return alpha_fault(value)
 
 
 def _epochs(values: tuple[int, ...]) -> str:
@@ -197,6 +233,37 @@ class TrainConfig:
     )
     jitter: float = setting(
         0.0, help="Change brightness, contrast and saturation by up to this share.", check=below_one
+    )
+    hue: float = setting(0.0, help="Turn the hue by up to this share of a half circle.", check=between(0, 1))
+    pca_noise: float = setting(
+        0.0, help="Standard deviation of AlexNet's colour noise, such as 0.1.", check=between(0, 1)
+    )
+    rand_gray: float = setting(0.0, help="Share of the images that lose their colour.", check=between(0, 1))
+    vertical_flip: bool = setting(False, help="Turn half of the images upside down, as in a mirror.")
+    rotate: float = setting(0.0, help="Rotate by up to this many degrees, either way.", check=between(0, 180))
+    shift: float = setting(0.0, help="Move by up to this share of the width and height.", check=between(0, 1))
+    shear: float = setting(
+        0.0, help="Shear: move rows sideways by up to this share of their height.", check=between(0, 1)
+    )
+    zoom: float = setting(
+        0.0, help="Show up to this share more or less of the width and of the height.", check=below_one
+    )
+    rand_augment: Optional[tuple[int, int]] = setting(
+        None,
+        help="RandAugment: this many operations per image, of this magnitude from 0 to 10, such as 2,9.",
+        check=_operations_and_magnitude,
+    )
+    cutout: float = setting(
+        0.0, help="Erase a rectangle whose sides are this share of the input's.", check=between(0, 1)
+    )
+    mixup: float = setting(
+        0.0, help="Average images in pairs, and their labels, by a share from Beta(alpha, alpha).", check=_alpha
+    )
+    cutmix: float = setting(
+        0.0,
+        help="Put a rectangle of another image into each, and mix the labels by area; the share is from Beta(alpha, "
+        "alpha). With `mixup` as well, half of the pairs each.",
+        check=_alpha,
     )
     layer: Optional[str] = setting(
         None,

@@ -26,7 +26,9 @@ class EpochTotals:
         """Add one batch and return its mean loss per known label."""
         loss, known = self._loss.value(logits, labels, self._settings)
         self.sums["loss"] += loss
-        self.sums["right"] += float((((logits >= 0) == (labels > 0.5)) & (labels >= 0)).sum())
+        # Of a soft label as much is right as the label gives to the answer; a hard one is right or wrong.
+        agreement = np.where(logits >= 0, labels, 1 - labels)
+        self.sums["right"] += float(agreement[labels >= 0].sum(dtype=np.float64))
         self.sums["known"] += known
         self.sums["images"] += images
         return loss / known if known else 0.0

@@ -32,7 +32,7 @@ from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
 from mxml.training.recipe import Recipe
 from mxml.training.record import Callback, FinishedEpoch, RunRecord
-from mxml.training.run_data import TrainData, augment_of, cache_bytes
+from mxml.training.run_data import TrainData, augment_of, cache_bytes, mixing_of
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
 
@@ -111,6 +111,7 @@ class Run:
                 ImageFiles(self.data.train),
                 labels=self.data.train.labels,
                 augment=augment_of(config),
+                mixing=mixing_of(config),
                 shuffle=True,
                 bad_images="skip",
                 max_bad_share=config.max_bad_share,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mxml.data.image_list import ImageList
+from mxml.data.label_mixing import Mixing
 from mxml.data.label_names import label_names_file, read_label_names, require_same_names
 from mxml.data.list_root import image_root
 from mxml.data.lst_file import read_lst
@@ -91,7 +92,22 @@ def augment_of(config: TrainConfig) -> Augment:
         brightness=config.jitter,
         contrast=config.jitter,
         saturation=config.jitter,
+        hue=config.hue,
+        pca_noise=config.pca_noise,
+        rand_gray=config.rand_gray,
+        vertical_flip=config.vertical_flip,
+        rotate=config.rotate,
+        shift=config.shift,
+        shear=config.shear,
+        zoom=config.zoom,
+        cutout=config.cutout,
+        rand_augment=config.rand_augment,
     )
+
+
+def mixing_of(config: TrainConfig) -> Mixing:
+    """Return how ``config`` mixes the rows of training batches."""
+    return Mixing(config.mixup, config.cutmix)
 
 
 def cache_bytes(config: TrainConfig, data: TrainData) -> tuple[int, int]:

@@ -67,6 +67,42 @@ def kills(seed):
     return [*moments, [stop], [("remove run-paused.params", 1, KILL)], [stop], [("remove run-paused.states", 1, KILL)]]
 
 
+EVERY_AUGMENTATION = {
+    "min_area": 0.5,
+    "jitter": 0.3,
+    "hue": 0.2,
+    "pca_noise": 0.1,
+    "rand_gray": 0.2,
+    "rotate": 25,
+    "shift": 0.1,
+    "shear": 0.2,
+    "zoom": 0.2,
+    "rand_augment": (2, 9),
+    "cutout": 0.3,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+}
+
+
+def test_augmentation_and_mixing_go_on_as_if_nothing_had_happened(folder, killer):
+    """Stopped twice inside an epoch and killed once, and loaded by another number of threads."""
+    options = {"num_epoch": 3, **EVERY_AUGMENTATION}
+    arguments = [*tiny.arguments(folder, "whole", **options, decode_threads=1), "--vertical-flip"]
+    assert killer(folder, arguments) == 0, (folder / "output").read_text()
+    arguments = [*tiny.arguments(folder, "run", **options, decode_threads=3), "--vertical-flip", "--resume"]
+    for event, number, name in (("step", 3, TERM), ("step", STEPS + 2, TERM), ("update", 2, KILL)):
+        code = killer(folder, arguments, (event, number, name))
+        assert code in (128 + signal.SIGTERM, -signal.SIGKILL), (folder / "output").read_text()
+    assert killer(folder, ["--prefix", "run", "--resume"]) == 0, (folder / "output").read_text()
+    whole, run = (json.loads((folder / f"{name}.json").read_text()) for name in ("whole", "run"))
+    for one, other in zip(whole["epochs"], run["epochs"]):
+        assert one["metrics"]["train_loss"] == other["metrics"]["train_loss"]
+        assert one["metrics"]["train_accuracy"] == other["metrics"]["train_accuracy"]
+        assert 0 < one["metrics"]["train_accuracy"] < 1
+    for name in ("-0003.params", "-0003.states"):
+        assert (folder / f"run{name}").read_bytes() == (folder / f"whole{name}").read_bytes(), name
+
+
 @pytest.mark.parametrize(
     ("seed", "options"),
     [(1, {"optimizer": "nag"}), (2, {"optimizer": "adam", "lr": 0.01, "device": "cpu:0,1"})],

@@ -21,7 +21,9 @@ REQUIRED: dict[str, Any] = {
 
 
 def test_a_config_survives_json():
-    config = TrainConfig(**REQUIRED, mean=(1.0, 2.0, 3.0), freeze=("conv*",), num_epoch=7, patience=2, device="cpu")
+    config = TrainConfig(
+        **REQUIRED, mean=(1.0, 2.0, 3.0), rand_augment=(2, 9), freeze=("conv*",), num_epoch=7, patience=2, device="cpu"
+    )
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())), config.folder) == config
 
 
@@ -52,6 +54,13 @@ def test_paths_are_stored_relative_to_the_prefix_and_found_where_it_is_now():
         ({"std": (1.0, 0.0, 1.0)}, "`std` .*: should be three positive numbers"),
         ({"std": (1.0, 5e-324, 1.0)}, "`std` .*: should be three positive numbers, from 0.000001 to 1,000,000"),
         ({"mean": (1.0, 1e308, 2.0)}, "`mean` .*: should be three numbers up to 1,000,000"),
+        ({"rotate": 200}, "`rotate` 200: should be 0 to 180"),
+        ({"zoom": 1.0}, "`zoom` 1: should be at least 0 and below 1"),
+        ({"hue": -0.1}, "`hue` -0.1: should be 0 to 1"),
+        ({"mixup": 0.001}, "`mixup` 0.001: should be 0, or 0.01 to 100"),
+        ({"cutmix": float("nan")}, "`cutmix` nan: should be 0, or 0.01 to 100"),
+        ({"rand_augment": (2,)}, "`rand_augment` 2: should be 1 to 5 operations and a magnitude from 0 to 10, as 2,9"),
+        ({"rand_augment": (2, 11)}, "`rand_augment` 2,11: should be 1 to 5 operations and a magnitude from 0 to 10"),
         ({"mean": (1.0, 2.0)}, "`mean` .*: should be three numbers"),
         ({"mean": (1.0, float("nan"), 2.0)}, "`mean` .*: should be three numbers"),
         ({"model": None}, "`model` none: should be a text"),
