@@ -14,7 +14,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
 from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
-from mxml.data.list_root import image_root
+from mxml.data.list_root import image_root, under_found_root
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess
@@ -306,9 +306,11 @@ class Classifier:
             wanted = "a list, with its images' folder as `root`"
             own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
             data, root = own.path, own.root
-        root = image_root(data, root)
         note_reading(progress, data)
-        images = read_lst(data, root, self.num_classes, allow_absolute=allow_absolute)
+        images = read_lst(data, image_root(data, root), self.num_classes, allow_absolute=allow_absolute)
+        images, note = under_found_root(images, data, root)
+        if note:
+            progress.note(note)
         scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
         readable = scores.readable
         if not readable.any():

@@ -67,6 +67,8 @@ def fit(
     """
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
+    if config.data and (config.data_train is not None or config.data_val is not None):
+        raise SettingError("data", config.data, "left out with `data_train` and `data_val`: the lists are made of it")
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
         with _noting_signals(stop) as noted, locked(config.prefix, told):
@@ -144,7 +146,7 @@ def _fit(
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training import resuming
+    from mxml.training import resuming, source_lists
     from mxml.training.prefix import check_room
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
@@ -158,6 +160,7 @@ def _fit(
         config = dataclasses.replace(config, device=config.device or default_device())
         check_room(config, progress, force=force, resume=resume)
         checkpoint.find_epoch(config.model, config.epoch)
+        config = source_lists.with_lists(config, progress, force=force)
     devices = parse_devices(config.device or "cpu")
     if config.batch_size < len(devices):
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
