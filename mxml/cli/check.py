@@ -38,7 +38,7 @@ GUESSED_WELL = "compare models by mAP"
     multiple=True,
     metavar="DIR",
     help="Image folder. Give it once for all lists, or once per list in the same order.  "
-    "[default: as lists.json beside a list says, else images]",
+    "[default: as lists.json beside a list says, else images or the list's folder]",
 )
 @click.option(
     "--labels", metavar="FILE", help="Label names, one per line.  [default: labels.txt beside the first list]"
