@@ -22,6 +22,7 @@ from mxml.inference.backend import Backend
 from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
 from mxml.inference.evaluation import Evaluation
 from mxml.inference.inputs import Inputs, InputStream
+from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
 from mxml.inference.metrics import multilabel_metrics
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
@@ -33,10 +34,6 @@ from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress, note_reading
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
-
-BATCH_SIZE = 32
-MOST_BATCH_SIZE = 65536
-MOST_THREADS = 256
 
 Binder = Callable[[Preprocess, int], Backend]
 """Binds a network for inputs as the preprocessing makes them, for batches of so many images."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
+from mxml.images.choices import CHANNELS, FITS
+from mxml.inference.limits import MOST_BATCH_SIZE, MOST_THREADS
 from mxml.model.run_files import RunFiles
 from mxml.text import can_be_path, printable
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
@@ -153,7 +155,7 @@ class TrainConfig:
     num_epoch: int = setting(
         10, help="Number of the last epoch; the first is `epoch` + 1.", check=at_least(1), on_resume="larger"
     )
-    batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, 65536))
+    batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, MOST_BATCH_SIZE))
     image_shape: tuple[int, int, int] = setting(
         (3, 224, 224), help="Channels, height and width of the network's input.", check=_network_input
     )
@@ -161,7 +163,7 @@ class TrainConfig:
         "crop",
         help="How images fill the input: crop their centre, letterbox them whole with the channel means around, or "
         "stretch them.",
-        choices=("crop", "letterbox", "stretch"),
+        choices=FITS,
     )
     preset: str = setting(
         "original", help="Preprocessing: original, imagenet or caffe.", check=_known_preset, metavar="NAME"
@@ -176,7 +178,7 @@ class TrainConfig:
         None, help="Channel standard deviations, 0 to 255.", default_help="the preset's", check=_three_positive
     )
     channels: Optional[str] = setting(
-        None, help="The network's channel order.", default_help="the preset's", choices=("rgb", "bgr")
+        None, help="The network's channel order.", default_help="the preset's", choices=CHANNELS
     )
     rand_crop: bool = setting(
         True,
@@ -243,7 +245,7 @@ class TrainConfig:
         None,
         help="Decoding threads.",
         default_help="physical cores",
-        check=between(1, 256),
+        check=between(1, MOST_THREADS),
         on_resume="free",
     )
     cache_mb: int = setting(

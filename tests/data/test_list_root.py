@@ -127,8 +127,9 @@ def test_images_are_looked_for_beside_their_table_too(place, default, own, root,
     images(place / "photos", *own)
     found, note = found_root(["a.jpg", "b.jpg"], ["photos/labels.csv"])
     assert found == root
-    assert note is None if told is None else note.startswith("photos/labels.csv: takes the images under ")
-    assert told is None or told in note
+    assert (note is None) == (told is None)
+    if note is not None:
+        assert note.startswith("photos/labels.csv: takes the images under ") and told in note
 
 
 def test_tables_in_several_folders_have_no_folder_of_their_own(place):

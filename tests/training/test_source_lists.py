@@ -79,6 +79,12 @@ def config(folder, prefix="runs/a", **changes):
     return tiny.config(folder, **{**given, "image_val": None, "prefix": prefix, "num_epoch": 1, **changes})
 
 
+def sidecar_of(prefix):
+    sidecar = checkpoint.read_sidecar(prefix)
+    assert sidecar is not None
+    return sidecar
+
+
 def split_of(folder):
     return {name: part for part in ("train", "val") for name in read_lst(Path(folder) / f"{part}.lst").names()}
 
@@ -100,7 +106,7 @@ def test_the_lists_are_those_of_make_lst_and_the_sidecar_names_them(folder):
     make_lists(LabelSources((Path("photos/labels.csv"),)), Path("runs/b-lists"))
     for name in ("train.lst", "val.lst", "labels.txt", "lists.json"):
         assert Path("runs/a-lists", name).read_bytes() == Path("runs/b-lists", name).read_bytes(), name
-    sidecar = checkpoint.read_sidecar("runs/a")
+    sidecar = sidecar_of("runs/a")
     assert sidecar.label_names == tiny.LABELS
     assert (sidecar.config["data"], sidecar.config["data_root"]) == (["../photos/labels.csv"], "../photos")
     used = sidecar.data["val"]
@@ -121,7 +127,7 @@ def test_every_format_gives_the_same_lists(folder, name):
     made = with_lists(config(folder, data=(target,)), SILENT, force=False)
     data = open_data(made, SILENT)
     expected = {path: tuple(row) for path, row in zip(*_read("photos/labels.csv"))}
-    got = {}
+    got: dict[str, tuple[int, ...]] = {}
     for images in (data.train, data.val):
         assert all(os.path.isfile(images.path(position)) for position in range(len(images)))
         rows = [tuple(row[data.label_names.index(label)] for label in tiny.LABELS) for row in images.labels.tolist()]
@@ -196,10 +202,10 @@ def test_a_resume_reads_its_lists_and_not_the_source(folder):
     (folder / "photos/labels.csv").write_text("rubbish")
     for given in ({"data": ("photos/labels.csv",)}, {"data": (str(folder / "photos/labels.csv"),)}):
         train.resume("runs/a", given, SILENT)
-    epochs = checkpoint.read_sidecar("runs/a").epochs[-1].epoch
+    epochs = sidecar_of("runs/a").epochs[-1].epoch
     result = train.fit(config(folder, num_epoch=epochs + 1), SILENT, resume=True)
     assert result.epochs == epochs + 1
-    assert checkpoint.read_sidecar("runs/a").config["data"] == ["../photos/labels.csv"]
+    assert sidecar_of("runs/a").config["data"] == ["../photos/labels.csv"]
 
 
 def test_a_resume_with_another_source_is_refused(folder):
