@@ -10,18 +10,16 @@ import click
 def with_options(text: str, command: click.Command | None = None) -> str:
     """Return text with each `setting` in backquotes replaced by the option of that name, such as ``--lr``.
 
-    ``command`` is the one that runs, unless another is given. What is not an option of it becomes one of the command
-    that the text has named before, as in "mxml make-lst has `group_by`". Any other name stays unchanged.
+    ``command`` is the one that runs, unless another is given. What is not an option of it becomes one of a command
+    that the text names, as in "mxml make-lst has `group_by`". Any other name stays unchanged.
     """
     if command is None:
         context = click.get_current_context(silent=True)
         command = context.command if context else None
-    known, parts = _options(command), []
-    for part in re.split(r"(mxml [a-z-]+)", text):
-        if part.startswith("mxml "):
-            known = {**_options(_called(part.split()[1])), **_options(command)}
-        parts.append(re.sub(r"`([a-z_]+)`", lambda match, known=known: known.get(match[1], match[0]), part))
-    return "".join(parts)
+    known: dict[str, str] = {}
+    for named in (*map(_called, re.findall(r"\bmxml ([a-z-]+)", text)), command):
+        known.update(_options(named))
+    return re.sub(r"`([a-z_]+)`", lambda match: known.get(match[1], match[0]), text)
 
 
 def _called(name: str) -> click.Command | None:
