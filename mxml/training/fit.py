@@ -67,8 +67,7 @@ def fit(
     """
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
-    if config.data and (config.data_train is not None or config.data_val is not None):
-        raise SettingError("data", config.data, "left out with `data_train` and `data_val`: the lists are made of it")
+    _check_one_source(config)
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
         with _noting_signals(stop) as noted, locked(config.prefix, told):
@@ -120,6 +119,19 @@ def resume(
         told.note(f"resuming {prefix} with mxml {__version__}")
         with _noting_signals(stop) as noted, locked(prefix, told):
             return _fit(None, given, told, callbacks, True, False, noted)
+
+
+def _check_one_source(config: TrainConfig) -> None:
+    """Raise SettingError for settings that say in two ways what to train on."""
+    if not config.data:
+        if config.data_root is not None:
+            raise SettingError("data_root", config.data_root, "left out without `data`, whose image folder it is")
+        return
+    for name in ("data_train", "data_val", "image_train", "image_val"):
+        value = getattr(config, name)
+        if value is not None:
+            wanted = "left out with `data`, of which the lists are made; `data_root` is its image folder"
+            raise SettingError(name, value, wanted)
 
 
 def _shown(progress: Progress | None, prefix: str) -> contextlib.AbstractContextManager[Progress]:

@@ -33,6 +33,7 @@ _FEW_IMAGES = 5
 _FEW_TO_VALIDATE = 20
 # A setting of `make_lists`, and what a run calls it.
 _RENAMED = {"root": "data_root", "classes_file": "labels"}
+_OWN_SETTINGS = frozenset({*train_settings(), "force"})
 
 
 def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> TrainConfig:
@@ -151,9 +152,9 @@ def _on_few_images(made: MadeLists) -> list[str]:
 
 
 def _on_findings(made: MadeLists, report: CheckReport) -> list[str]:
-    lines = headlines([found for found in report.warnings if found.kind not in _SAID])
     if not report.findings:
         return []
+    lines = headlines([found for found in report.warnings if found.kind not in _SAID])
     hidden = len(lines) - _MOST_HEADLINES
     more = f"{hidden:,} more kinds of warnings, and all of each" if hidden > 0 else "all of it"
     root = "" if may_be_followed(made.folder, made.root) else f" `root` {shlex.quote(made.root)}"
@@ -164,11 +165,8 @@ def _on_findings(made: MadeLists, report: CheckReport) -> list[str]:
 def _as_said_here(text: str) -> str:
     """Return what ``make_lists`` says with the names of a run's settings; what a run has not, mxml make-lst has."""
     text = re.sub(r"`([a-z_]+)`", lambda match: f"`{_RENAMED.get(match[1], match[1])}`", text)
-    others = [name for name in dict.fromkeys(re.findall(r"`([a-z_]+)`", text)) if name not in _HERE]
+    others = [name for name in dict.fromkeys(re.findall(r"`([a-z_]+)`", text)) if name not in _OWN_SETTINGS]
     if not others:
         return text
     settings = ", ".join(f"`{name}`" for name in others)
     return f"{text} (mxml make-lst has {settings}; then train with `data_train` and `data_val`)"
-
-
-_HERE = frozenset({*train_settings(), "force"})

@@ -163,9 +163,9 @@ def test_wanted_labels_and_their_number(folder):
 
 
 def test_lists_and_data_are_two_ways_of_which_a_run_takes_one(folder):
-    both = config(folder, data_train="train.lst", data_val="val.lst")
-    with pytest.raises(SettingError, match=r"`data` photos/labels\.csv: should be left out with `data_train`"):
-        train.fit(both, SILENT)
+    for name in ("data_train", "data_val", "image_train", "image_val"):
+        with pytest.raises(SettingError, match=rf"`{name}` photos: should be left out with `data`, of which"):
+            train.fit(config(folder, **{name: "photos"}), SILENT)
     assert not Path("runs").exists()
 
 
