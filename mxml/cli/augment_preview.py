@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mxml.cli.train import setting_option
+from mxml.cli.setting_options import setting_option
 from mxml.training.config import AUGMENT_SETTINGS, train_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mxml.cli.options import Text
+from mxml.cli.options import decode_threads_option
 from mxml.cli.tables import table
+from mxml.cli.types import Text
 from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
 from mxml.text import counted, printable
@@ -38,7 +39,7 @@ GUESSED_WELL = "compare models by mAP"
     multiple=True,
     metavar="DIR",
     help="Image folder. Give it once for all lists, or once per list in the same order.  "
-    "[default: as lists.json beside a list says, else images]",
+    "[default: as lists.json beside a list says, else images or the list's folder]",
 )
 @click.option(
     "--labels", metavar="FILE", help="Label names, one per line.  [default: labels.txt beside the first list]"
@@ -46,7 +47,7 @@ GUESSED_WELL = "compare models by mAP"
 @click.option(
     "--allow-absolute", is_flag=True, help="Allow lists to name images by absolute paths or outside the image folder."
 )
-@click.option("--decode-threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]")
+@decode_threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--html", type=Text("FILE"), help="Write a page with pictures: samples, duplicates, charts.")
 @click.option(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @click.option(
     "--root",
     metavar="DIR",
-    help="Image folder of the list.  [default: the sidecar's, else as lists.json says]",
+    help="Image folder of the list.  "
+    "[default: the sidecar's, else as lists.json says, else images or the list's folder]",
 )
 @threshold_option
 @click.option(

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mxml.cli.options import Numbers
 from mxml.cli.source_options import read_options, source_options, warn
 from mxml.cli.tables import table
+from mxml.cli.types import Numbers
 from mxml.cli.wording import with_options
+from mxml.errors import as_text
+from mxml.prepare.subsets import Split
 from mxml.progress import ConsoleProgress
 from mxml.text import counted, printable
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mxml.prepare.make_lists import MadeLists
 
 _SHOWN_LABELS = 100
+_DEFAULTS = Split()
 
 
 @click.command("make-lst")
@@ -30,7 +33,8 @@ _SHOWN_LABELS = 100
     "--split",
     "shares",
     type=Numbers(float),
-    help="Shares of train.lst, val.lst and optionally test.lst, such as 0.8,0.1,0.1.  [default: 0.8,0.2]",
+    help="Shares of train.lst, val.lst and optionally test.lst, such as 0.8,0.1,0.1.  "
+    f"[default: {as_text(_DEFAULTS.shares)}]",
 )
 @click.option("--val-share", type=float, help="Share of val.lst; the same as --split with two shares.")
 @click.option(
@@ -48,7 +52,7 @@ _SHOWN_LABELS = 100
     help="Do not look for near-duplicates, which otherwise stay in one list. To find them every image is opened: a "
     "million small photographs take about 5 minutes on two processors.",
 )
-@click.option("--seed", default=42, show_default=True, type=int, help="Seed of the random split.")
+@click.option("--seed", default=_DEFAULTS.seed, show_default=True, type=int, help="Seed of the random split.")
 @click.option("--force", is_flag=True, help="Replace existing lists that have other content.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def make_lst(
@@ -73,9 +77,8 @@ def make_lst(
     with the labels, run mxml convert --to lst for each part. lists.json beside the lists records the image folder.
     """
     from mxml.prepare.make_lists import make_lists
-    from mxml.prepare.subsets import Split
 
-    split = Split(_shares(shares, val_share) or Split().shares, new, group_by, ignore_duplicates, seed)
+    split = Split(_shares(shares, val_share) or _DEFAULTS.shares, new, group_by, ignore_duplicates, seed)
     labels = read_options(sources, **source)
     with ConsoleProgress(wording=with_options) as progress:
         made = make_lists(labels, out, split, force=force, progress=progress)

@@ -1,80 +1,24 @@
-"""Option types and groups of options that several commands share."""
+"""Groups of options that several commands share."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mxml.cli.setting_options import setting_option
+from mxml.cli.types import Thresholds
+from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
 from mxml.progress import Progress
+from mxml.training.config import train_settings
 
 if TYPE_CHECKING:
     from mxml.inference.classifier import Classifier
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Numbers(click.ParamType):
-    """Numbers separated by commas, as a tuple; ``count`` fixes how many. One of ``words`` may stand in their place."""
-
-    def __init__(self, kind: type[int] | type[float], count: int | None = None, words: tuple[str, ...] = ()):
-        self.kind = kind
-        self.count = count
-        self.words = words
-        numbers = ",".join(["INT" if kind is int else "FLOAT"] * (count or 1)) + ("" if count else ",...")
-        self.name = "|".join([*words, numbers])
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...] | str:
-        """Parse ``1,2,3``."""
-        if isinstance(value, tuple) or value in self.words:
-            return value
-        try:
-            numbers = tuple(self.kind(part) for part in str(value).split(","))
-        except ValueError:
-            whole = "whole " if self.kind is int else ""
-            instead = "".join(f"{word}, or " for word in self.words)
-            self.fail(f"{value!r} is not {instead}{whole}numbers separated by commas", param, ctx)
-        if self.count is not None and len(numbers) != self.count:
-            self.fail(f"{value!r} has {len(numbers)} numbers, should have {self.count}", param, ctx)
-        return numbers
-
-
-class Text(click.types.StringParamType):
-    """Any text, called ``name`` in the help."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-
-class Thresholds(click.ParamType):
-    """A number, one number per label separated by commas, or numbers by label name: ``black=0.1,red=0.3``."""
-
-    name = "FLOAT[,FLOAT...] | NAME=FLOAT[,...]"
-    # A name may hold commas and equals signs itself; the number ends the pair.
-    _PAIR = re.compile(r"(.+?)=([^=,]*)(?:,|$)")
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return a float, a tuple of floats or a dict of floats by name; the library checks their range."""
-        text = str(value)
-        if "=" not in text:
-            numbers = tuple(self._number(part, param, ctx) for part in text.split(","))
-            return numbers[0] if len(numbers) == 1 else numbers
-        pairs, end = {}, 0
-        while end < len(text):
-            match = self._PAIR.match(text, end)
-            if match is None:
-                self.fail(f"{text!r} should be numbers, or NAME=NUMBER separated by commas", param, ctx)
-            pairs[match[1].strip()] = self._number(match[2], param, ctx)
-            end = match.end()
-        return pairs
-
-    def _number(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            self.fail(f"{text!r} is not a number from 0 to 1", param, ctx)
 
 
 def threshold_option(command: Command) -> Command:
@@ -133,47 +77,42 @@ def model_options(command: Command) -> Command:
             help="The checkpoint's epoch.  [default: the best; without a sidecar the newest]",
         ),
         click.option(
-            "--batch-size", type=click.IntRange(1, 65536), default=32, show_default=True, help="Images per batch."
+            "--batch-size",
+            type=click.IntRange(1, MOST_BATCH_SIZE),
+            default=BATCH_SIZE,
+            show_default=True,
+            help="Images per batch.",
         ),
-        click.option(
-            "--decode-threads", type=click.IntRange(1, 256), help="Decoding threads.  [default: physical cores]"
-        ),
+        decode_threads_option,
         click.option(
             "--labels", "label_names", metavar="FILE", help="Label names, one per line.  [default: the sidecar's]"
         ),
-        click.option(
-            "--image-shape",
-            type=Numbers(int, 3),
-            help="Channels, height and width of the network's input.  [default: the sidecar's, else 3,224,224]",
-        ),
-        click.option(
-            "--fit",
-            type=click.Choice(["crop", "letterbox", "stretch"]),
-            help="How images fill the input: crop their centre, letterbox them whole with the channel means around, or "
-            "stretch them.  [default: the preset's]",
-        ),
-        click.option(
-            "--preset",
-            metavar="NAME",
-            help="Preprocessing: original, imagenet, caffe, raw or inception.  [default: the sidecar's, else original]",
-        ),
-        click.option(
-            "--mean",
-            type=Numbers(float, 3),
-            help="Channel means, 0 to 255, in the network's channel order.  [default: the preset's]",
-        ),
-        click.option(
-            "--std", type=Numbers(float, 3), help="Channel standard deviations, 0 to 255.  [default: the preset's]"
-        ),
-        click.option(
-            "--channels",
-            type=click.Choice(["rgb", "bgr"]),
-            help="The network's channel order.  [default: the preset's]",
-        ),
+        *(_of_training(name, default) for name, default in _PREPROCESSING.items()),
     )
     for option in reversed(options):
         command = option(command)
     return device_options(command)
+
+
+# Settings of training that a checkpoint holds, and what they are where they are not given.
+_PREPROCESSING = {
+    "image_shape": "the sidecar's, else 3,224,224",
+    "fit": "the preset's",
+    "preset": "the sidecar's, else original",
+    "mean": "the preset's",
+    "std": "the preset's",
+    "channels": "the preset's",
+}
+
+
+def _of_training(name: str, default_help: str) -> Callable[[Command], Command]:
+    return setting_option(dataclasses.replace(train_settings()[name], default_help=default_help))
+
+
+def decode_threads_option(command: Command) -> Command:
+    """Add --decode-threads."""
+    text = "Decoding threads.  [default: physical cores]"
+    return click.option("--decode-threads", type=click.IntRange(1, MOST_THREADS), help=text)(command)
 
 
 def load_classifier(

@@ -50,7 +50,7 @@ def source_options(command: Command) -> Command:
             multiple=True,
             callback=_only_one,
             metavar="DIR",
-            help="Image folder.  [default: where the format keeps its images, else images]",
+            help="Image folder.  [default: where the format keeps its images, else images or the folder of the labels]",
         ),
         click.option(
             "--num-classes", type=click.IntRange(1), help="Expected number of labels; another number is an error."

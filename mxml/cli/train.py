@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -14,12 +13,12 @@ from typing import Any, TypeVar
 import click
 
 from mxml import __version__
-from mxml.cli.options import Numbers, Text, chosen_device, device_options
+from mxml.cli.options import chosen_device, device_options
+from mxml.cli.setting_options import option_name, setting_option
 from mxml.cli.wording import with_options
 from mxml.errors import Interrupted
 from mxml.progress import ConsoleProgress
 from mxml.training.config import TrainConfig, train_settings
-from mxml.training.settings import Setting
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -34,49 +33,6 @@ def _with_settings(command: Command) -> Command:
         if known.name != "device":
             command = setting_option(known)(command)
     return command
-
-
-def setting_option(known: Setting) -> Callable[[Command], Command]:
-    """Return what adds the option of a setting to a command."""
-    option = _option_name(known.name)
-    text = re.sub(r"`(\w+)`", lambda match: _option_name(match.group(1)), known.help) + _shown_default(known)
-    if known.kind is bool:
-        declaration = f"{option}/--no-{option[2:]}" if known.default else option
-        return click.option(declaration, known.name, default=None, is_flag=True, help=text)
-    kind: Any = known.kind
-    if known.several and kind is not str:
-        kind = Numbers(kind, known.count, known.words)
-    elif known.choices:
-        kind = click.Choice(known.choices)
-    elif kind is str:
-        kind = Text(known.metavar or "TEXT")
-    return click.option(
-        option,
-        known.name,
-        default=None,
-        type=kind,
-        multiple=known.several and known.kind is str,
-        # By itself click would show the words in capitals, which are not taken.
-        metavar=kind.name if known.words else None,
-        help=text,
-    )
-
-
-def _option_name(setting: str) -> str:
-    return "--" + setting.replace("_", "-")
-
-
-def _shown_default(known: Setting) -> str:
-    value = known.default
-    if known.default_help:
-        return f"  [default: {known.default_help}]"
-    if known.required or value in (None, ()) or value is False:
-        return ""
-    if value is True:
-        return "  [default: yes]"
-    if isinstance(value, tuple):
-        return f"  [default: {','.join(map(str, value))}]"
-    return f"  [default: {value:g}]" if isinstance(value, float) else f"  [default: {value}]"
 
 
 @click.command(name="train")
@@ -147,7 +103,7 @@ def resume_command(prefix: str) -> str:
 
     options = []
     for name, value in settings_to_name(prefix).items():
-        options += [_option_name(name)] if value is True else [_option_name(name), shlex.quote(str(value))]
+        options += [option_name(name)] if value is True else [option_name(name), shlex.quote(str(value))]
     return " ".join(["mxml train --prefix", shlex.quote(prefix), "--resume", *options])
 
 

@@ -5,20 +5,28 @@ to its own folder, so that lists and images can be moved together. Lists may com
 this file. It is therefore followed only to the folder that the lists' folder is in, and what is below: there it leads
 to what came with the lists. Any other folder has to be named by the user. Paths are compared by their text, as the
 names in a list are; links are followed.
+
+Where neither a person nor ``lists.json`` names the folder, it is ``images`` in the working directory, or else the
+list's or table's own folder: see ``found_root``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from mxml.data.image_list import ImageList
 from mxml.errors import ListError
+from mxml.text import counted
 
 DEFAULT_ROOT = "images"
 RECORD = "lists.json"
 _MOST_BYTES = 65_536
 _LONGEST = 4096
+_LOOKED_FOR = 1000
 
 
 def image_root(
@@ -60,6 +68,46 @@ def recorded_root(list_path: str | os.PathLike[str], setting: str = "root") -> s
             f"and is used only if you name it; `{setting}` says where the images are"
         )
     return os.path.normpath(os.path.join(folder, root))
+
+
+def found_root(names: Sequence[str], paths: Sequence[str | os.PathLike[str]]) -> tuple[str, str | None]:
+    """Return the image folder of the lists or tables ``paths`` that nobody names one for, and a line for the user.
+
+    It is ``images``, unless more of the images are in the folder that all of ``paths`` are in. Of many images 1,000 are
+    looked for. The line says which folder was taken; there is none where only ``images`` comes into question.
+    """
+    folders = {os.path.dirname(os.path.normpath(path)) or "." for path in paths}
+    own = folders.pop()
+    if folders or os.path.realpath(own) == os.path.realpath(DEFAULT_ROOT):
+        return DEFAULT_ROOT, None
+    relative = [name for name in names[:: len(names) // _LOOKED_FOR + 1] if not os.path.isabs(name)]
+    beside, default = (
+        sum(os.path.isfile(os.path.join(root, name)) for name in relative) if os.path.isdir(root) else 0
+        for root in (own, DEFAULT_ROOT)
+    )
+    if not beside:
+        return DEFAULT_ROOT, None
+    what = ", ".join(os.fspath(path) for path in paths)
+    if not default:
+        return own, f"{what}: takes the images under {own}, since none of them is under {DEFAULT_ROOT}"
+    taken, other = (own, DEFAULT_ROOT) if beside > default else (DEFAULT_ROOT, own)
+    return taken, (
+        f"{what}: takes the images under {taken}; of {counted(len(relative), 'image')} looked for {default:,} are "
+        f"under {DEFAULT_ROOT} and {beside:,} under {own}, and `root` {other} would take those"
+    )
+
+
+def under_found_root(
+    images: ImageList, list_path: str | os.PathLike[str], root: str | os.PathLike[str] | None
+) -> tuple[ImageList, str | None]:
+    """Return the images of a list under their folder, and what ``found_root`` says where it had to be found.
+
+    ``images`` were read under what ``image_root`` said for the ``root`` that a person named, or None.
+    """
+    if root is not None or recorded_root(list_path) is not None:
+        return images, None
+    found, note = found_root(images.names(), [list_path])
+    return dataclasses.replace(images, root=found), note
 
 
 def format_record(root: Path, folder: Path) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mxml.errors import MxmlError
+from mxml.images.choices import CHANNELS, FITS
 
 LARGEST_SIZE = 4096
 # Far beyond any that make sense, and small enough for inputs in float32.
@@ -18,7 +19,6 @@ SMALLEST_STD = 1e-6
 RGB_MEAN = (123.68, 116.28, 103.53)
 RGB_STD = (58.395, 57.12, 57.375)
 
-FITS = ("crop", "letterbox", "stretch")
 INTERPOLATIONS = ("nearest", "linear", "cubic", "area", "lanczos")
 
 # Of RandAugment.
@@ -87,8 +87,8 @@ class Preprocess:
             raise _wrong("mean", self.mean, f"three numbers from -{LARGEST_MEAN:,} to {LARGEST_MEAN:,}")
         if min(self.std) < SMALLEST_STD or max(self.std) > LARGEST_STD:
             raise _wrong("std", self.std, f"three numbers from {SMALLEST_STD:f} to {LARGEST_STD:,}")
-        if self.channels not in ("rgb", "bgr"):
-            raise _wrong("channels", self.channels, "'rgb' or 'bgr'")
+        if self.channels not in CHANNELS:
+            raise _wrong("channels", self.channels, " or ".join(map(repr, CHANNELS)))
         if self.interpolation not in INTERPOLATIONS:
             raise _wrong("interpolation", self.interpolation, " or ".join(map(repr, INTERPOLATIONS)))
 

@@ -14,7 +14,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
 from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
-from mxml.data.list_root import image_root
+from mxml.data.list_root import image_root, under_found_root
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess
@@ -22,6 +22,7 @@ from mxml.inference.backend import Backend
 from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
 from mxml.inference.evaluation import Evaluation
 from mxml.inference.inputs import Inputs, InputStream
+from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
 from mxml.inference.metrics import multilabel_metrics
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
@@ -33,10 +34,6 @@ from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress, note_reading
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
-
-BATCH_SIZE = 32
-MOST_BATCH_SIZE = 65536
-MOST_THREADS = 256
 
 Binder = Callable[[Preprocess, int], Backend]
 """Binds a network for inputs as the preprocessing makes them, for batches of so many images."""
@@ -306,9 +303,11 @@ class Classifier:
             wanted = "a list, with its images' folder as `root`"
             own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
             data, root = own.path, own.root
-        root = image_root(data, root)
         note_reading(progress, data)
-        images = read_lst(data, root, self.num_classes, allow_absolute=allow_absolute)
+        images = read_lst(data, image_root(data, root), self.num_classes, allow_absolute=allow_absolute)
+        images, note = under_found_root(images, data, root)
+        if note:
+            progress.note(note)
         scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
         readable = scores.readable
         if not readable.any():

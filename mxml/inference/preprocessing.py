@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mxml.errors import SettingError
-from mxml.images.transforms import FITS, PRESETS, Preprocess
+from mxml.images.choices import FITS
+from mxml.images.transforms import PRESETS, Preprocess
 from mxml.images.transforms import preset as preset_named
 
 

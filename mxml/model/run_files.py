@@ -72,6 +72,11 @@ class RunFiles:
         return os.path.join(self.folder, "features.sqlite")
 
     @property
+    def lists(self) -> str:
+        """Return ``PREFIX-lists``, the folder of the lists that the run made of its labelled images."""
+        return f"{self.prefix}-lists"
+
+    @property
     def log(self) -> str:
         """Return ``train.log`` in the prefix's folder, where the original script has it."""
         return os.path.join(self.folder, "train.log")

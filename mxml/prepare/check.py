@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mxml.data.list_root import image_root
+from mxml.data.image_list import plain_path
+from mxml.data.list_root import image_root, under_found_root
+from mxml.data.lst_file import GoodLines
 from mxml.errors import SettingError
 from mxml.prepare.checked_lists import (
     CheckedList,
@@ -20,12 +22,13 @@ from mxml.prepare.checked_lists import (
     read_lists,
 )
 from mxml.prepare.copy_findings import copy_findings
-from mxml.prepare.duplicates import find_duplicates
+from mxml.prepare.duplicates import Duplicates, find_duplicates
 from mxml.prepare.findings import Finding, in_order
 from mxml.prepare.image_findings import image_findings
 from mxml.prepare.image_scan import ImageScan, scan_images
 from mxml.prepare.label_findings import label_findings
 from mxml.prepare.label_statistics import LabelStatistics, label_statistics
+from mxml.prepare.make_lists import MadeLists
 from mxml.progress import SILENT, Progress, note_reading
 
 
@@ -126,16 +129,42 @@ def check_lists(
 
     The first of ``paths`` is the list to train on; the others are compared with it and must have as many labels.
     ``root`` is the image folder of all lists, or a sequence of one or of one for each; by default each list's own, as
-    ``image_root`` finds it. ``labels`` is the file of the labels' names; labels.txt beside the first list unless given,
-    and class_0 and so on where there is none. Raises SettingError for another number of roots, and ListError where a
-    list has no good line or the label names are not as many as the labels.
+    ``lists.json`` beside it says, else as ``found_root`` finds it. ``labels`` is the file of the labels' names;
+    labels.txt beside the first list unless given, and class_0 and so on where there is none. Raises SettingError for
+    another number of roots, and ListError where a list has no good line or the label names are not as many as the
+    labels.
     """
     for path in paths:
         note_reading(progress, path)
-    read, label_names, labels_file = read_lists(paths, _roots(paths, root), labels, allow_absolute)
+    read, label_names, labels_file = _read_under_roots(paths, root, labels, allow_absolute, progress)
     images, rows = distinct_images([lines.images for lines in read])
     scan = scan_images(images, threads=threads, progress=progress)
-    broken = np.zeros(len(images), bool)
+    return _report(paths, read, rows, label_names, labels_file, scan, find_duplicates(scan, progress))
+
+
+def check_made(made: MadeLists, *, allow_absolute: bool = False, progress: Progress = SILENT) -> CheckReport:
+    """Check lists that were just made, by what making them has found: no image is opened a second time."""
+    paths = tuple(made.paths.values())
+    if made.scanned is None:
+        return check_lists(paths, made.root, allow_absolute=allow_absolute, progress=progress)
+    read, label_names, labels_file = read_lists(paths, [made.root] * len(paths), None, allow_absolute)
+    row_of = {plain_path(name): row for row, name in enumerate(made.scanned.images.names())}
+    rows = [np.array([row_of[plain_path(name)] for name in lines.images.names()], np.int64) for lines in read]
+    scan, duplicates = made.scanned.scan, made.scanned.duplicates
+    return _report(paths, read, rows, label_names, labels_file, scan, duplicates)
+
+
+def _report(
+    paths: Sequence[str | os.PathLike[str]],
+    read: Sequence[GoodLines],
+    rows: Sequence[np.ndarray],
+    label_names: Sequence[str],
+    labels_file: str | None,
+    scan: ImageScan,
+    found: Duplicates,
+) -> CheckReport:
+    """Return what is wrong with lists that were read; image i of list k is row ``rows[k][i]`` of the scan."""
+    broken = np.zeros(len(scan), bool)
     broken[[fault.position for fault in scan.faults]] = True
     lists = tuple(
         CheckedList(
@@ -152,8 +181,8 @@ def check_lists(
     statistics = label_statistics(
         [checked.images for checked in lists], [checked.path for checked in lists], label_names
     )
-    entries = Entries(lists, len(images))
-    duplicates = group_duplicates(lists, entries, scan, find_duplicates(scan, progress))
+    entries = Entries(lists, len(scan))
+    duplicates = group_duplicates(lists, entries, scan, found)
     findings = in_order(
         [
             *image_findings(lists, scan),
@@ -162,6 +191,24 @@ def check_lists(
         ]
     )
     return CheckReport(lists, tuple(label_names), labels_file, scan, statistics, duplicates, findings)
+
+
+def _read_under_roots(
+    paths: Sequence[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None,
+    labels: str | os.PathLike[str] | None,
+    allow_absolute: bool,
+    progress: Progress,
+) -> tuple[list[GoodLines], list[str], str | None]:
+    """Read the lists as ``read_lists`` does, each under its image folder, also where that has to be found."""
+    read, label_names, labels_file = read_lists(paths, _roots(paths, root), labels, allow_absolute)
+    for number, path in enumerate(paths):
+        if root is None:
+            images, note = under_found_root(read[number].images, path, None)
+            read[number] = replace(read[number], images=images)
+            if note:
+                progress.note(note)
+    return read, label_names, labels_file
 
 
 def _roots(

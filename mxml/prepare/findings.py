@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,16 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings in the order of ERRORS and WARNINGS."""
     order = {kind: number for number, kind in enumerate([*ERRORS, *WARNINGS])}
     return tuple(sorted(findings, key=lambda found: order[found.kind]))
+
+
+def headlines(findings: Sequence[Finding]) -> list[str]:
+    """Return a line per kind of finding, which says how many there are, and the first of them."""
+    lines = []
+    for kind, same in itertools.groupby(findings, key=lambda found: found.kind):
+        texts = [found.text for found in same]
+        about = {**ERRORS, **WARNINGS}[kind]
+        lines.append(f"{about} ({len(texts):,}), such as {texts[0]}")
+    return lines
 
 
 def examples(images: ImageList, chosen: np.ndarray) -> list[str]:

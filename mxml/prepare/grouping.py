@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,16 +16,30 @@ from mxml.prepare.subsets import Split
 from mxml.progress import SILENT, Progress
 from mxml.text import counted, quoted
 
+if TYPE_CHECKING:
+    from mxml.prepare.duplicates import Duplicates
+    from mxml.prepare.image_scan import ImageScan
+
+
+@dataclass(frozen=True, eq=False)
+class ScannedImages:
+    """Images that were all opened: the scan's rows and the positions in ``duplicates`` are those of ``images``."""
+
+    images: ImageList
+    scan: ImageScan
+    duplicates: Duplicates
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
     """Which of N images stay together: these have the same number in ``numbers`` (N,) int64; None if there are none.
 
-    Each of ``notes`` is one line for the user.
+    Each of ``notes`` is one line for the user. ``scanned`` is what was found where every image was opened.
     """
 
     numbers: np.ndarray | None
     notes: tuple[str, ...] = ()
+    scanned: ScannedImages | None = None
 
 
 def find_groups(images: ImageList, split: Split, progress: Progress = SILENT) -> Groups:
@@ -38,7 +53,7 @@ def find_groups(images: ImageList, split: Split, progress: Progress = SILENT) ->
     duplicates = _duplicates(images, progress)
     if by_name is None or duplicates.numbers is None:
         return duplicates
-    return Groups(join_groups(by_name, duplicates.numbers), duplicates.notes)
+    return replace(duplicates, numbers=join_groups(by_name, duplicates.numbers))
 
 
 def group_by_pattern(names: Sequence[str], pattern: str) -> np.ndarray:
@@ -102,4 +117,5 @@ def _duplicates(images: ImageList, progress: Progress) -> Groups:
             f"{' and '.join(quoted(images.name(position)) for position in together[0][:2])}; each such group, "
             f"the largest of {largest:,} images, stays in one subset, and mxml check shows them"
         )
-    return Groups(duplicates.group_numbers(len(images)), tuple(notes))
+    scanned = ScannedImages(images, scan, duplicates)
+    return Groups(duplicates.group_numbers(len(images)), tuple(notes), scanned)

@@ -19,7 +19,7 @@ from mxml.data.labelled_images import LabelledImages
 from mxml.data.list_root import DEFAULT_ROOT, RECORD, format_record
 from mxml.errors import ListError
 from mxml.prepare.existing_lists import ContinuedList, ExistingLists, read_existing, refuse_left_over
-from mxml.prepare.grouping import Groups, find_groups
+from mxml.prepare.grouping import Groups, ScannedImages, find_groups
 from mxml.prepare.image_folder import compare_with_folder
 from mxml.prepare.label_spelling import look_alikes
 from mxml.prepare.splits import stratified_split
@@ -32,16 +32,18 @@ _NOTABLE_SHARE = 0.01
 _SHOWN_PAIRS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MadeLists:
-    """The lists that were made: one per subset, the label names, and what happened to each file.
+    """The lists that were made in ``folder``: one per subset, the label names, and what happened to each file.
 
     ``sources`` are the files and folders that were read, ``formats`` what format each has. ``kept`` counts the images
     that stayed in the subset that earlier lists have them in. ``files`` holds pairs of a path and ``unchanged``,
     ``written`` or ``replaced``; ``unlisted`` names the images under the root that the sources do not mention; each of
-    ``notes`` is one line for the user.
+    ``notes`` is one line for the user. ``scanned`` is what was found where every image was opened, to find
+    near-duplicates.
     """
 
+    folder: Path
     sources: tuple[Path, ...]
     formats: tuple[str, ...]
     label_names: tuple[str, ...]
@@ -50,6 +52,12 @@ class MadeLists:
     files: tuple[tuple[Path, str], ...]
     unlisted: tuple[str, ...]
     notes: tuple[str, ...]
+    scanned: ScannedImages | None = None
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Return the file of each subset's list."""
+        return {subset: self.folder / f"{subset}.lst" for subset in self.subsets}
 
     @property
     def root(self) -> str:
@@ -133,6 +141,7 @@ def make_lists(
         notes += _notes_on_kept(gone, len(labelled.images), sources, positions, split, kept_count)
         notes += _parted_groups(groups, positions)
     return MadeLists(
+        out,
         sources.paths,
         tuple(format.NAME for format in formats),
         labelled.label_names,
@@ -141,6 +150,7 @@ def make_lists(
         files,
         unlisted,
         tuple(notes),
+        groups.scanned,
     )
 
 

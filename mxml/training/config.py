@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Optional, Union
 
 from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
+from mxml.images.choices import CHANNELS, FITS
+from mxml.inference.limits import MOST_BATCH_SIZE, MOST_THREADS
 from mxml.model.loss_settings import KINDS, PUBLISHED
+from mxml.model.run_files import RunFiles
 from mxml.text import can_be_path, printable
 from mxml.training import chosen_loss
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
@@ -44,6 +47,8 @@ AUGMENT_SETTINGS = (
     "cutmix",
     "seed",
 )
+# What is not known before lists were made of `data`.
+_OF_LISTS = ("data_root", "data_train", "data_val", "image_train", "image_val")
 
 
 def _known_preset(value: str) -> str:
@@ -118,9 +123,12 @@ class TrainConfig:
         Path prefix of the run's files: ``PREFIX-0001.params`` and so on.
     model, epoch : str, int
         Prefix and epoch of the pretrained network. Epochs ``epoch + 1`` to ``num_epoch`` are run.
+    data, data_root : tuple of str, str
+        Labelled images, as ``mxml make-lst`` takes them, and the folder that they are under. The run makes its lists of
+        them, in ``PREFIX-lists``.
     data_train, data_val, image_train, image_val : str
-        Training and validation list, and the folders that their paths are under: by default what ``lists.json``
-        beside the list says, else ``images``.
+        In place of ``data``: training and validation list, and the folders that their paths are under: by default what
+        ``lists.json`` beside the list says, else ``images``, else the list's own folder.
     image_shape : tuple of int
         (channels, height, width) of the network's input.
     fit : {"crop", "letterbox", "stretch"}
@@ -151,19 +159,37 @@ class TrainConfig:
     model: str = setting(
         help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.", metavar="PREFIX", path=True
     )
-    data_train: str = setting(help="List of the training images.", metavar="LST", path=True)
-    data_val: str = setting(help="List of the validation images.", metavar="LST", path=True)
+    data: tuple[str, ...] = setting(
+        (),
+        help="Labelled images to make the lists of, as for mxml make-lst: a folder or a file of labels; may be "
+        "repeated. The lists are kept in PREFIX-lists.",
+        metavar="SOURCE",
+        path=True,
+    )
+    data_root: Optional[str] = setting(
+        None,
+        help="Image folder of `data`.",
+        default_help="where the format keeps its images, else images or the folder of the labels",
+        metavar="DIR",
+        path=True,
+    )
+    data_train: Optional[str] = setting(
+        None, help="List of the training images, in place of `data`.", metavar="LST", path=True
+    )
+    data_val: Optional[str] = setting(
+        None, help="List of the validation images, in place of `data`.", metavar="LST", path=True
+    )
     image_train: Optional[str] = setting(
         None,
         help="Image folder of the training list.",
-        default_help="as lists.json beside the list says, else images",
+        default_help="as lists.json beside the list says, else images or the list's folder",
         metavar="DIR",
         path=True,
     )
     image_val: Optional[str] = setting(
         None,
         help="Image folder of the validation list.",
-        default_help="as lists.json beside the list says, else images",
+        default_help="as lists.json beside the list says, else images or the list's folder",
         metavar="DIR",
         path=True,
     )
@@ -184,15 +210,15 @@ class TrainConfig:
     )
     labels: Optional[str] = setting(
         None,
-        help="Label names, one per line.",
-        default_help="labels.txt beside the training list",
+        help="Label names, one per line; with `data`, the labels to use.",
+        default_help="labels.txt beside the training list; with `data`, all labels",
         metavar="FILE",
         path=True,
     )
     num_epoch: int = setting(
         10, help="Number of the last epoch; the first is `epoch` + 1.", check=at_least(1), on_resume="larger"
     )
-    batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, 65536))
+    batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, MOST_BATCH_SIZE))
     image_shape: tuple[int, int, int] = setting(
         (3, 224, 224), help="Channels, height and width of the network's input.", check=_network_input
     )
@@ -200,7 +226,7 @@ class TrainConfig:
         "crop",
         help="How images fill the input: crop their centre, letterbox them whole with the channel means around, or "
         "stretch them.",
-        choices=("crop", "letterbox", "stretch"),
+        choices=FITS,
     )
     preset: Optional[str] = setting(
         None,
@@ -219,7 +245,7 @@ class TrainConfig:
         None, help="Channel standard deviations, 0 to 255.", default_help="the preset's", check=_three_positive
     )
     channels: Optional[str] = setting(
-        None, help="The network's channel order.", default_help="the preset's", choices=("rgb", "bgr")
+        None, help="The network's channel order.", default_help="the preset's", choices=CHANNELS
     )
     rand_crop: bool = setting(
         True,
@@ -398,7 +424,7 @@ class TrainConfig:
         None,
         help="Decoding threads.",
         default_help="physical cores",
-        check=between(1, 256),
+        check=between(1, MOST_THREADS),
         on_resume="free",
     )
     cache_mb: int = setting(
@@ -424,6 +450,9 @@ class TrainConfig:
         for name, known in train_settings().items():
             object.__setattr__(self, name, known.checked(getattr(self, name)))
         _check_paths(self.given())
+        missing = _missing_lists(self.given())
+        if missing:
+            raise MissingSettings(missing)
         for name, value in chosen_loss.completed(self.loss, self.given()).items():
             object.__setattr__(self, name, value)
         if self.num_epoch <= self.epoch:
@@ -448,7 +477,9 @@ class TrainConfig:
         SettingError
             For a wrong value, and for missing settings, all of which the message names.
         """
+        given = _with_named_epoch(given)
         missing = [name for name, known in train_settings().items() if known.required and name not in given]
+        missing += _missing_lists(given)
         if missing:
             raise MissingSettings(missing)
         return cls(**given)
@@ -459,10 +490,11 @@ class TrainConfig:
         Returns
         -------
         dict
-            Without ``device`` where it is None.
+            Without ``device`` where it is None, and without what will be known once lists are made of ``data``.
         """
         values = {name: getattr(self, name) for name in train_settings()}
-        return {name: value for name, value in values.items() if (name, value) != ("device", None)}
+        open_settings = ("device", *(_OF_LISTS if self.data else ()))
+        return {name: value for name, value in values.items() if value is not None or name not in open_settings}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON holds them.
@@ -484,6 +516,13 @@ class TrainConfig:
     def last_epoch(self) -> int:
         """Return the number of the run's last epoch."""
         return self.epoch + 1 if self.method == "features" else self.num_epoch
+
+    @property
+    def lists(self) -> tuple[str, str]:
+        """Return the paths of the training and the validation list, once there are such."""
+        if self.data_train is None or self.data_val is None:
+            raise MissingSettings(["data_train", "data_val"])
+        return self.data_train, self.data_val
 
     @property
     def folder(self) -> str:
@@ -532,7 +571,8 @@ class MissingSettings(SettingError):
     def __init__(self, names: list[str], hint: str = ""):
         super().__init__(names[0], None, "given")
         self.names = names
-        self.args = ("missing " + ", ".join(f"`{name}`" for name in names) + hint,)
+        instead = " (or `data` in place of the lists)" if {"data_train", "data_val"} <= set(names) else ""
+        self.args = ("missing " + ", ".join(f"`{name}`" for name in names) + instead + hint,)
 
 
 @functools.cache
@@ -547,7 +587,7 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     What is not given keeps the run's own value. Raises MxmlError that names a setting which differs and may not.
     """
     changes = {}
-    for name, value in given.items():
+    for name, value in _with_named_epoch(given).items():
         known, before = train_settings()[name], getattr(saved, name)
         value = known.checked(value)
         if value in known.words:
@@ -562,17 +602,41 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     return dataclasses.replace(saved, **changes)
 
 
+def _missing_lists(given: Mapping[str, Any]) -> list[str]:
+    if given.get("data"):
+        return []
+    return [name for name in ("data_train", "data_val") if given.get(name) is None]
+
+
+def _with_named_epoch(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings whose ``model`` is a prefix, also where it was one of the network's files."""
+    model = given.get("model")
+    if not isinstance(model, (str, os.PathLike)) or not can_be_path(os.fspath(model)):
+        return given
+    files, epoch = RunFiles.parse(os.fspath(model))
+    if epoch is None:
+        return {**given, "model": files.prefix}
+    if given.get("epoch", epoch) != epoch:
+        raise SettingError("epoch", given["epoch"], f"{epoch}, as {os.fspath(model)} says, or left out")
+    return {**given, "model": files.prefix, "epoch": epoch}
+
+
 def _check_paths(values: Mapping[str, Any]) -> None:
     """Raise SettingError for a path that no file can have."""
     for name, known in train_settings().items():
         value = values.get(name)
-        if known.path and isinstance(value, str) and not can_be_path(value):
-            raise SettingError(name, printable(value), "a path that a file can have")
+        for path in value if isinstance(value, (tuple, list)) else (value,):
+            if known.path and isinstance(path, str) and not can_be_path(path):
+                raise SettingError(name, printable(path), "a path that a file can have")
 
 
 def _with_paths(values: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Return settings with every path changed."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return tuple(change(part) if isinstance(part, str) else part for part in value)
+        return change(value) if isinstance(value, str) else value
+
     known = train_settings()
-    return {
-        name: change(value) if name in known and known[name].path and isinstance(value, str) else value
-        for name, value in values.items()
-    }
+    return {name: changed(value) if name in known and known[name].path else value for name, value in values.items()}

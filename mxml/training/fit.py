@@ -68,6 +68,7 @@ def fit(
     """
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
+    _check_one_source(config)
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
         with _noting_signals(stop) as noted, locked(config.prefix, told):
@@ -121,6 +122,19 @@ def resume(
             return _fit(None, given, told, callbacks, True, False, noted)
 
 
+def _check_one_source(config: TrainConfig) -> None:
+    """Raise SettingError for settings that say in two ways what to train on."""
+    if not config.data:
+        if config.data_root is not None:
+            raise SettingError("data_root", config.data_root, "left out without `data`, whose image folder it is")
+        return
+    for name in ("data_train", "data_val", "image_train", "image_val"):
+        value = getattr(config, name)
+        if value is not None:
+            wanted = "left out with `data`, of which the lists are made; `data_root` is its image folder"
+            raise SettingError(name, value, wanted)
+
+
 def _shown(progress: Progress | None, prefix: str) -> contextlib.AbstractContextManager[Progress]:
     return ConsoleProgress(RunFiles(prefix).log) if progress is None else contextlib.nullcontext(progress)
 
@@ -145,7 +159,7 @@ def _fit(
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training import chosen_loss, resuming, starting_point
+    from mxml.training import chosen_loss, resuming, source_lists, starting_point
     from mxml.training.features.cache import FeatureCache
     from mxml.training.features.preset_guess import with_preset
     from mxml.training.prefix import check_room
@@ -162,6 +176,7 @@ def _fit(
         config = with_recipe(dataclasses.replace(config, device=config.device or default_device()))
         check_room(config, progress, force=force, resume=resume)
         checkpoint.find_epoch(config.model, config.epoch)
+        config = source_lists.with_lists(config, progress, force=force)
     devices = parse_devices(config.device or "cpu")
     if config.batch_size < len(devices):
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")

@@ -18,6 +18,7 @@ from mxml.model.trusted_paths import require_trusted, require_trusted_root
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
+from mxml.training import source_lists
 from mxml.training.config import TrainConfig, resumed
 from mxml.training.divergence import still_diverged
 from mxml.training.run_data import TrainData
@@ -46,6 +47,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
         saved = TrainConfig.from_dict(sidecar.config, files.folder)
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
+    given = source_lists.named_by_source(saved, given)
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
     _check_method(saved, config)
     config = _trusted(config, sidecar, given, progress)
@@ -83,7 +85,7 @@ def to_be_named(config: TrainConfig, sidecar: Sidecar) -> dict[str, str]:
             if root is not None:
                 require_trusted_root(root, path, what, folder)
         except CheckpointError as error:
-            reasons[f"image_{name}"] = str(error)
+            reasons["data_root" if root == config.data_root else f"image_{name}"] = str(error)
     if config.allow_absolute:
         reasons["allow_absolute"] = "the run let its lists name images by absolute paths or outside of their root"
     return reasons

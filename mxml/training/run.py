@@ -283,7 +283,9 @@ class Run:
             # The parameters are finite, and have grown too large.
             raise self._diverged(epoch, None) from error
         if len(scores.bad) > self.config.max_bad_share * size:
-            raise TrainingError(_too_many_bad(scores.bad, size, self.config.data_val, self.config.max_bad_share))
+            raise TrainingError(
+                _too_many_bad(scores.bad, size, self.data.sources["val"].path, self.config.max_bad_share)
+            )
         self._note_bad(scores.bad)
         return scores
 

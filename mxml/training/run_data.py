@@ -13,7 +13,7 @@ from typing import Any
 from mxml.data.image_list import ImageList
 from mxml.data.label_mixing import Mixing
 from mxml.data.label_names import label_names_file, read_label_names, require_same_names
-from mxml.data.list_root import image_root
+from mxml.data.list_root import image_root, under_found_root
 from mxml.data.lst_file import read_lst
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
@@ -41,17 +41,22 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
 
     ``label_names`` are taken instead of reading a file of them.
     """
-    image_train = image_root(config.data_train, config.image_train, "image_train")
-    image_val = image_root(config.data_val, config.image_val, "image_val")
-    for path in (config.data_train, config.data_val):
+    data_train, data_val = config.lists
+    image_train = image_root(data_train, config.image_train, "image_train")
+    image_val = image_root(data_val, config.image_val, "image_val")
+    for path in config.lists:
         note_reading(progress, path)
-    train = read_lst(config.data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
-    val = read_lst(config.data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
+    train = read_lst(data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
+    val = read_lst(data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
+    train, note_train = under_found_root(train, data_train, config.image_train)
+    val, note_val = under_found_root(val, data_val, config.image_val)
+    for note in filter(None, (note_train, note_val)):
+        progress.note(note)
     label_names = label_names or tuple(_label_names(config, train.num_classes))
     labels = counted(train.num_classes, "label")
     progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
-    _check_images_are_there(train, config.data_train, config.max_bad_share, progress)
-    _check_images_are_there(val, config.data_val, config.max_bad_share, progress)
+    _check_images_are_there(train, data_train, config.max_bad_share, progress)
+    _check_images_are_there(val, data_val, config.max_bad_share, progress)
     if config.batch_size > len(train):
         progress.note(
             f"each batch of {config.batch_size:,} has {counted(len(train), 'image')} and is padded: "
@@ -59,15 +64,15 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
         )
     if config.num_examples not in (None, len(train)):
         progress.note(
-            f"{config.data_train} has {len(train):,} images; their number, given as {config.num_examples}, is not used"
+            f"{data_train} has {len(train):,} images; their number, given as {config.num_examples}, is not used"
         )
     return TrainData(
         train,
         val,
         label_names,
         {
-            "train": _used_list(config.data_train, image_train, train),
-            "val": _used_list(config.data_val, image_val, val),
+            "train": _used_list(data_train, train),
+            "val": _used_list(data_val, val),
         },
     )
 
@@ -117,18 +122,19 @@ def cache_bytes(config: TrainConfig, data: TrainData) -> tuple[int, int]:
     return train, total - train
 
 
-def _used_list(list_path: str, root: str, images: ImageList) -> UsedList:
+def _used_list(list_path: str, images: ImageList) -> UsedList:
     digest = hashlib.sha256(Path(list_path).read_bytes()).hexdigest()
-    return UsedList(list_path, root, len(images), digest)
+    return UsedList(list_path, images.root, len(images), digest)
 
 
 def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
     if config.labels is not None:
         return read_label_names(config.labels, num_classes)
-    beside = label_names_file(config.data_train)
+    data_train, data_val = config.lists
+    beside = label_names_file(data_train)
     if beside.exists():
         names = read_label_names(beside, num_classes)
-        require_same_names(config.data_val, names, beside)
+        require_same_names(data_val, names, beside)
         return names
     return [f"class_{index}" for index in range(num_classes)]
 

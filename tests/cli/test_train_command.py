@@ -15,6 +15,7 @@ from needs import lacking
 
 from mxml import __version__, cli, fit, resume
 from mxml.cli.train import resume_command
+from mxml.cli.wording import with_options
 from mxml.progress import SILENT
 from mxml.training.config import train_settings
 
@@ -110,7 +111,10 @@ RESUME = ("train", "--prefix", "saved/multi", "--resume")
 
 USAGE = [
     (("train",), "say where the run's files go: --prefix PREFIX"),
-    (("train", "--prefix", "x"), "missing --model, --data-train, --data-val"),
+    (("train", "--prefix", "x"), r"missing --model, --data-train, --data-val \(or --data in place of the lists\)"),
+    (train("--data", "images"), "--data-train lists/train.lst: should be left out with --data, of which"),
+    (train("--data-root", "images"), "--data-root images: should be left out without --data"),
+    (train("--model", "net-0000.params", "--epoch", "1"), r"--epoch 1: should be 0, as net-0000\.params says"),
     (("train", "--prefix", "x", "--resume"), "there is no run at x to resume"),
     (train("--nonsense"), "No such option:? '?--nonsense"),
     (train("more"), r"unexpected extra argument \(more\)"),
@@ -141,6 +145,12 @@ FAULTS = [
     (train("--num-classes", "4"), r"train\.lst: every line has 3 labels, should be 4"),
     (train("--labels", "two.txt"), r"two\.txt: has 2 labels, should be 3"),
     (train("--image-train", "lists"), r"40 of 40 images do not exist, such as lists/1-0\.png; check the image root"),
+    (("train", "--model", "net", "--prefix", "x", "--data", "no.csv"), r"no\.csv: does not exist, should be a file of"),
+    (("train", "--model", "net", "--prefix", "x", "--data", "empty"), "empty: holds no images"),
+    (
+        ("train", "--model", "net", "--prefix", "x", "--data", "two.txt"),
+        r"labels in no known format; set --from to one of.*mxml make-lst",
+    ),
     (train("--gpus", "0"), "cannot use a GPU .*; use the CPU"),
     (train("--image-shape", "3,1,1"), r"does not take images of shape \(3, 1, 1\)"),
     (train("--layer", "nonsense"), r"there is no layer 'nonsense'; .* likely: flatten0 \(8,\)"),
@@ -182,6 +192,27 @@ def test_every_fault_of_a_list_has_its_line(folder, mxml):
     told, second, third = err.splitlines()
     assert told.startswith("training saved/other with mxml ")
     assert second.startswith("mxml: lists/train.lst:2: ") and third.startswith("lists/train.lst:3: ")
+
+
+def test_a_message_about_another_command_shows_its_options():
+    command = cli.group.get_command(click.Context(cli.group), "train")
+    text = "a `lr` and `group_by` (mxml make-lst has `group_by`): mxml check a.lst `root` photos, `nonsense`"
+    shown = "a --lr and --group-by (mxml make-lst has --group-by): mxml check a.lst --root photos, `nonsense`"
+    assert with_options(text, command) == shown
+
+
+def test_a_run_on_labelled_images_says_how_to_go_on_where_they_are_elsewhere(folder, mxml):
+    shutil.move(folder / "images", folder.parent / "photos")
+    (folder / "photos.csv").write_text("image,red,blue\n" + "".join(f"1-{i}.png,{i % 2},1\n" for i in range(40)))
+    options = ["--model", "net", "--image-shape", "3,32,32", "--batch-size", "8", "--device", "cpu", "--num-epoch", "1"]
+    source = ["--data", "photos.csv", "--data-root", folder.parent / "photos"]
+    code, _, err = mxml("train", *options, *source, "--prefix", "saved/far")
+    assert code == 0, err
+    lists = "saved/far-lists/train.lst saved/far-lists/val.lst"
+    assert f"\nall of it: mxml check {lists} --root {folder.parent / 'photos'}\n" in err
+    go_on = resume_command("saved/far")
+    assert go_on == "mxml train --prefix saved/far --resume --data-root ../photos"
+    assert mxml(*shlex.split(go_on)[1:], "--num-epoch", "2")[0] == 0
 
 
 def test_a_full_disk_is_one_line(folder, mxml):

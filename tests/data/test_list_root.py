@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mxml.data.list_root import format_record, image_root, recorded_root
+from mxml.data.list_root import format_record, found_root, image_root, recorded_root
 from mxml.errors import ListError
 
 
@@ -101,3 +101,45 @@ def test_a_damaged_record_is_one_line(place, content):
     with pytest.raises(ListError, match=r"^lists/lists\.json: should be a JSON object such as .*`root` says") as caught:
         recorded_root("lists/train.lst")
     assert len(caught.value.faults) == 1
+
+
+# ---- where nobody names the folder
+
+
+def images(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "root", "told"),
+    [
+        ((), (), "images", None),
+        (("a.jpg", "b.jpg"), (), "images", None),
+        ((), ("a.jpg",), "photos", "takes the images under photos, since none of them is under images"),
+        (("a.jpg",), ("a.jpg", "b.jpg"), "photos", "1 are under images and 2 under photos, and `root` images would"),
+        (("a.jpg", "b.jpg"), ("a.jpg", "b.jpg"), "images", "2 are under images and 2 under photos, and `root` photos"),
+    ],
+)
+def test_images_are_looked_for_beside_their_table_too(place, default, own, root, told):
+    images(place / "images", *default)
+    images(place / "photos", *own)
+    found, note = found_root(["a.jpg", "b.jpg"], ["photos/labels.csv"])
+    assert found == root
+    assert (note is None) == (told is None)
+    if note is not None:
+        assert note.startswith("photos/labels.csv: takes the images under ") and told in note
+
+
+def test_tables_in_several_folders_have_no_folder_of_their_own(place):
+    images(place / "photos", "a.jpg", "b.jpg")
+    assert found_root(["a.jpg", "b.jpg"], ["photos/a.csv", "b.csv"]) == ("images", None)
+    assert found_root(["a.jpg"], ["photos/a.csv", "./photos/b.csv"])[0] == "photos"
+    images(place, "a.jpg")
+    assert found_root(["a.jpg"], ["labels.csv"])[0] == "."
+
+
+def test_absolute_paths_say_nothing_about_the_folder(place):
+    images(place / "photos", "a.jpg")
+    assert found_root([str(place / "photos/a.jpg")], ["photos/a.csv"]) == ("images", None)

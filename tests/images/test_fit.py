@@ -14,9 +14,10 @@ from PIL import Image
 
 from mxml.data import sampling
 from mxml.errors import MxmlError
+from mxml.images.choices import FITS
 from mxml.images.decode import decode_reduced
 from mxml.images.network_input import Transform, prepare
-from mxml.images.transforms import FITS, PRESETS, Augment, Preprocess, preset
+from mxml.images.transforms import PRESETS, Augment, Preprocess, preset
 from mxml.training.config import train_settings
 
 MEAN, STD = (10.0, 20.0, 30.0), (2.0, 4.0, 5.0)

@@ -662,3 +662,24 @@ def test_a_seed_that_changes_nothing_is_said_to(place, mxml):
     assert said(done)[-1] == "The lists are unchanged."
     assert done.stderr.startswith("note: --seed applies only to images that are not in these lists yet")
     assert mxml().stderr == ""
+
+
+def test_images_beside_their_table_are_found_by_every_command(place, checkout):
+    """And each says so in a line."""
+    os.rename(place / "images", place / "photos")
+
+    def mxml(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(checkout)}
+        command = [sys.executable, "-m", "mxml", *arguments]
+        return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+
+    told = "labels.csv: takes the images under photos, since none of them is under images"
+    done = mxml("make-lst", "photos/labels.csv")
+    assert (done.returncode, done.stderr) == (0, f"note: photos/{told}\n")
+    assert read_lst("lists/train.lst", "photos").root == "photos"
+    assert json.loads((place / "lists/lists.json").read_text()) == {"root": "../photos"}
+    done = mxml("convert", "photos/labels.csv", "--to", "lst", "--out", "photos/all.lst")
+    assert (done.returncode, done.stderr) == (0, f"note: photos/{told}\n")
+    os.remove(place / "photos/lists.json")
+    done = mxml("check", "photos/all.lst")
+    assert (done.returncode, done.stderr) == (0, f"photos/{told.replace('labels.csv', 'all.lst')}\n")

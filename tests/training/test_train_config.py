@@ -83,9 +83,13 @@ def test_what_python_gives_is_taken_as_json_would_bring_it():
 
 
 def test_every_default_passes_its_own_check():
-    config = TrainConfig(**{name: REQUIRED[name] for name, known in train_settings().items() if known.required})
+    given = {
+        "data": ("photos",),
+        **{name: REQUIRED[name] for name, known in train_settings().items() if known.required},
+    }
+    config = TrainConfig(**given)
     for name, known in train_settings().items():
-        if not known.required:
+        if name not in given:
             assert getattr(config, name) == known.default
         assert known.help.endswith(".")
 
@@ -93,6 +97,41 @@ def test_every_default_passes_its_own_check():
 def test_missing_settings_are_all_named():
     with pytest.raises(SettingError, match="missing `model`, `data_val`"):
         TrainConfig.of({name: value for name, value in REQUIRED.items() if name not in ("model", "data_val")})
+    with pytest.raises(SettingError, match=r"missing `data_train`, `data_val` \(or `data` in place of the lists\)"):
+        TrainConfig(prefix="run", model="net")
+    assert TrainConfig.of({"prefix": "run", "model": "net", "data": ["a.csv"]}).data == ("a.csv",)
+
+
+def test_sources_of_images_are_paths_too():
+    stored = TrainConfig(
+        prefix="runs/a/model", model="net", data=("photos", "/far/more.csv"), data_root="photos"
+    ).to_dict()
+    assert (stored["data"][0], stored["data_root"]) == ("../../photos", "../../photos")
+    moved = TrainConfig.from_dict(json.loads(json.dumps(stored)), "other/b/c")
+    assert (moved.data[0], moved.data_root) == ("other/photos", "other/photos")
+    with pytest.raises(SettingError, match=r"`data` .*: should be a path that a file can have"):
+        TrainConfig(prefix="run", model="net", data=("photos", "a\0b"))
+
+
+@pytest.mark.parametrize(
+    ("given", "prefix", "epoch"),
+    [
+        ({"model": "nets/net-symbol.json"}, "nets/net", 0),
+        ({"model": "net-0003.params"}, "net", 3),
+        ({"model": "net-0003.params", "epoch": 3}, "net", 3),
+        ({"model": Path("net-0000.params")}, "net", 0),
+        ({"model": "net", "epoch": 2}, "net", 2),
+    ],
+)
+def test_one_of_a_networks_files_names_it(given, prefix, epoch):
+    config = TrainConfig.of({**REQUIRED, **given})
+    assert (config.model, config.epoch) == (prefix, epoch)
+    assert resumed(config, given) == config
+
+
+def test_a_networks_file_of_another_epoch_is_refused():
+    with pytest.raises(SettingError, match=r"`epoch` 0: should be 3, as net-0003\.params says, or left out"):
+        TrainConfig.of({**REQUIRED, "model": "net-0003.params", "epoch": 0})
 
 
 def test_resuming_keeps_the_run_as_it_was():

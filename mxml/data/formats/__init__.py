@@ -94,6 +94,18 @@ KEEPING_INDEX: tuple[Format, ...] = (rec_file, single_label_lst, multi_hot_lst)
 """The formats that hold the index numbers of a list; the images of the others count from 0."""
 
 
+BESIDE_IMAGES: tuple[Format, ...] = (
+    coco_instances,
+    mmpretrain_json,
+    json_lines,
+    single_label_lst,
+    multi_hot_lst,
+    csv_tags,
+    csv_columns,
+)
+"""The formats of one file that names its images, which may be beside it."""
+
+
 _OWN_ROOTS: Mapping[str, Callable[[Path], Path]] = {
     voc_tree.NAME: voc_tree.default_root,
     paddlex_list.NAME: paddlex_list.default_root,

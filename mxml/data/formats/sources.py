@@ -6,11 +6,11 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mxml.data.formats import Format, by_name, default_root, recognise, require_there
+from mxml.data.formats import BESIDE_IMAGES, Format, by_name, default_root, recognise, require_there
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
-from mxml.data.list_root import recorded_root
+from mxml.data.list_root import found_root, recorded_root
 from mxml.errors import ListError, SettingError
 from mxml.progress import SILENT, Progress, note_reading
 from mxml.text import counted, shown
@@ -20,7 +20,8 @@ from mxml.text import counted, shown
 class LabelSources:
     """The sources of a set, and how the user wants them to be read.
 
-    ``root`` is the image folder, what the formats say by default where it is None. ``format`` is the NAME of all
+    ``root`` is the image folder; where it is None, what the formats say, and for tables and other single files what
+    ``found_root`` finds. ``format`` is the NAME of all
     sources' format, recognised where it is None. ``classes_file`` lists the wanted labels, one per line, in order;
     ``ignore_unknown`` leaves out labels that it does not list. ``num_classes`` is how many labels there should be.
     Raises SettingError for ``ignore_unknown`` without ``classes_file``.
@@ -61,6 +62,8 @@ class LabelSources:
             note_reading(progress, path)
         parts = [(str(path), format.read(path, root, options)) for format, path in zip(formats, self.paths)]
         labelled = merge(parts)
+        if self.root is None and all(map(_images_may_be_beside, formats, self.paths)):
+            labelled = _with_found_root(labelled, self.paths)
         if options.classes is not None:
             labelled = select_labels(labelled, options.classes, self.ignore_unknown, str(self.classes_file))
         found = len(labelled.label_names)
@@ -79,7 +82,21 @@ class LabelSources:
         return roots.pop()
 
 
+def _images_may_be_beside(format: Format, path: Path) -> bool:
+    return format in BESIDE_IMAGES and _recorded(path) is None
+
+
+def _with_found_root(labelled: LabelledImages, paths: tuple[Path, ...]) -> LabelledImages:
+    root, note = found_root(labelled.images.names(), paths)
+    notes = labelled.notes if note is None else (*labelled.notes, note)
+    return replace(labelled, images=replace(labelled.images, root=root), notes=notes)
+
+
 def _own_root(format: Format, path: Path) -> Path:
     """Return the image folder that was recorded with a list, else what its format says."""
-    recorded = recorded_root(path) if path.suffix.lower() == ".lst" else None
+    recorded = _recorded(path)
     return default_root(format, path) if recorded is None else Path(recorded)
+
+
+def _recorded(path: Path) -> str | None:
+    return recorded_root(path) if path.suffix.lower() == ".lst" else None

@@ -81,7 +81,7 @@ def fit_head(
     )
     train = extractor.vectors(data.train, "features of the training images")
     val = extractor.vectors(data.val, "features of the validation images")
-    for vectors, images, path in ((train, data.train, config.data_train), (val, data.val, config.data_val)):
+    for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
         _check(vectors, images, path, config.max_bad_share)
     labels = data.train.labels[train.readable]
     fit = fit_linear(train.views[:, train.readable], labels, config.seed)

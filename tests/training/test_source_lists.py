@@ -1,0 +1,336 @@
+"""A run that makes its lists of labelled images: what it leaves, what it says, and how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tiny
+
+from mxml.data.formats import FORMATS
+from mxml.data.formats.options import FormatOptions
+from mxml.data.formats.sources import LabelSources
+from mxml.data.label_names import read_label_names
+from mxml.data.lst_file import read_lst
+from mxml.errors import CheckpointError, ListError, MxmlError, SettingError, StorageError
+from mxml.model import checkpoint
+from mxml.prepare.check import check_lists, check_made
+from mxml.prepare.make_lists import make_lists
+from mxml.progress import SILENT
+from mxml.training import fit as train
+from mxml.training.run_data import open_data
+from mxml.training.source_lists import with_lists
+
+
+class Notes:
+    """Keeps what the user is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def start(self, total, what, done=0):
+        pass
+
+    def advance(self, count=1, detail=""):
+        pass
+
+    def note(self, text):
+        self.lines.append(text)
+
+    def about(self, text):
+        return [line for line in self.lines if text in line]
+
+
+def write_images(folder, rows, first=0):
+    """Write an image with random cells for each row of labels, and return their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{number}.png" for number in range(first, first + len(rows))]
+    for number, name in enumerate(names, first):
+        cells = np.random.default_rng(number).integers(0, 256, (6, 6, 3), np.uint8)
+        cv2.imwrite(str(folder / name), cv2.resize(cells, (48, 48), interpolation=cv2.INTER_CUBIC))
+    return names
+
+
+def write_table(path, names, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([["image", *tiny.LABELS], *([name, *row] for name, row in zip(names, rows))])
+
+
+def labelled(folder, rows, table="photos/labels.csv"):
+    write_table(folder / table, write_images((folder / table).parent, rows), rows)
+
+
+def every_kind(count):
+    """Return rows of labels in which each combination of three occurs in turn."""
+    return [[number >> bit & 1 for bit in range(3)] for number in range(1, count + 1)]
+
+
+def config(folder, prefix="runs/a", **changes):
+    given = {"data": ("photos/labels.csv",), "data_train": None, "data_val": None, "image_train": None}
+    return tiny.config(folder, **{**given, "image_val": None, "prefix": prefix, "num_epoch": 1, **changes})
+
+
+def sidecar_of(prefix):
+    sidecar = checkpoint.read_sidecar(prefix)
+    assert sidecar is not None
+    return sidecar
+
+
+def split_of(folder):
+    return {name: part for part in ("train", "val") for name in read_lst(Path(folder) / f"{part}.lst").names()}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory: a network, and forty images with a table beside them."""
+    monkeypatch.chdir(tmp_path)
+    tiny.make_network(tmp_path / "net")
+    labelled(tmp_path, every_kind(40))
+    return tmp_path
+
+
+# ---- the lists
+
+
+def test_the_lists_are_those_of_make_lst_and_the_sidecar_names_them(folder):
+    train.fit(config(folder, seed=7), SILENT)
+    make_lists(LabelSources((Path("photos/labels.csv"),)), Path("runs/b-lists"))
+    for name in ("train.lst", "val.lst", "labels.txt", "lists.json"):
+        assert Path("runs/a-lists", name).read_bytes() == Path("runs/b-lists", name).read_bytes(), name
+    sidecar = sidecar_of("runs/a")
+    assert sidecar.label_names == tiny.LABELS
+    assert (sidecar.config["data"], sidecar.config["data_root"]) == (["../photos/labels.csv"], "../photos")
+    used = sidecar.data["val"]
+    assert (used.path, used.root, used.images) == ("runs/a-lists/val.lst", "photos", 8)
+
+
+@pytest.mark.parametrize("name", ["csv", "tags", "coco", "voc", "folders", "jsonl", "lst"])
+def test_every_format_gives_the_same_lists(folder, name):
+    (format,) = (format for format in FORMATS if name == format.NAME)
+    source = LabelSources((Path("photos/labels.csv"),))
+    target = folder / "labels" / ("set" + (format.SUFFIXES[0] if format.SUFFIXES else ""))
+    target.parent.mkdir()
+    format.write(source.read()[0], target, FormatOptions())
+    if name == "voc":
+        shutil.copytree("photos", target / "JPEGImages", dirs_exist_ok=True)
+    elif name != "folders":
+        shutil.copytree("photos", target.parent, dirs_exist_ok=True)
+    made = with_lists(config(folder, data=(target,)), SILENT, force=False)
+    data = open_data(made, SILENT)
+    expected = {path: tuple(row) for path, row in zip(*_read("photos/labels.csv"))}
+    got: dict[str, tuple[int, ...]] = {}
+    for images in (data.train, data.val):
+        assert all(os.path.isfile(images.path(position)) for position in range(len(images)))
+        rows = [tuple(row[data.label_names.index(label)] for label in tiny.LABELS) for row in images.labels.tolist()]
+        got.update(zip(map(os.path.basename, images.names()), rows))
+    assert got == expected
+    assert (len(data.train), len(data.val)) == (32, 8)
+
+
+def _read(table):
+    with open(table, newline="") as file:
+        _, *lines = csv.reader(file)
+    return [line[0] for line in lines], [list(map(int, line[1:])) for line in lines]
+
+
+def test_several_sources_under_a_root_that_is_named(folder):
+    rows = every_kind(40)
+    write_table(folder / "more.csv", write_images(folder / "photos", rows[:10], 40), rows[:10])
+    given = {"data": ("photos/labels.csv", "more.csv"), "data_root": "photos"}
+    made = with_lists(config(folder, **given), SILENT, force=False)
+    assert len(split_of("runs/a-lists")) == 50
+    assert (made.image_train, made.image_val) == ("photos", "photos")
+
+
+def test_wanted_labels_and_their_number(folder):
+    (folder / "names.txt").write_text("blue\nred\ngreen\n")
+    with_lists(config(folder, labels="names.txt", num_classes=3), SILENT, force=False)
+    assert read_label_names("runs/a-lists/labels.txt") == ["blue", "red", "green"]
+    with pytest.raises(ListError, match="has 3 labels, should be 4"):
+        with_lists(config(folder, "runs/b", num_classes=4), SILENT, force=False)
+    (folder / "names.txt").write_text("blue\nred\n")
+    with pytest.raises(ListError, match=r"lacks the label 'green' .* \(mxml make-lst has `ignore_unknown`"):
+        with_lists(config(folder, "runs/b", labels="names.txt"), SILENT, force=False)
+
+
+def test_lists_and_data_are_two_ways_of_which_a_run_takes_one(folder):
+    for name in ("data_train", "data_val", "image_train", "image_val"):
+        with pytest.raises(SettingError, match=rf"`{name}` photos: should be left out with `data`, of which"):
+            train.fit(config(folder, **{name: "photos"}), SILENT)
+    assert not Path("runs").exists()
+
+
+# ---- again
+
+
+def test_a_new_run_with_more_images_keeps_the_split(folder):
+    train.fit(config(folder), SILENT)
+    before = split_of("runs/a-lists")
+    rows = every_kind(60)
+    write_images(folder / "photos", rows[40:], 40)
+    write_table(folder / "photos/labels.csv", [f"{number}.png" for number in range(60)], rows)
+    notes = Notes()
+    train.fit(config(folder), notes, force=True)
+    after = split_of("runs/a-lists")
+    assert len(after) == 60
+    assert {name: after[name] for name in before} == before
+    assert notes.about("40 of them where earlier lists had them")
+
+
+def test_lists_whose_labels_have_changed_are_replaced_by_force_alone(folder):
+    with_lists(config(folder), SILENT, force=False)
+    before = {path: path.read_bytes() for path in Path("runs/a-lists").iterdir()}
+    labelled(folder, [[1, 1, 1], *every_kind(40)[1:]])
+    with pytest.raises(StorageError, match=r"already exist with other content; nothing was written; `force`"):
+        with_lists(config(folder), SILENT, force=False)
+    assert {path: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
+    with_lists(config(folder), SILENT, force=True)
+    assert split_of("runs/a-lists").keys() == {f"{number}.png" for number in range(40)}
+
+
+def test_a_resume_reads_its_lists_and_not_the_source(folder):
+    train.fit(config(folder), SILENT)
+    (folder / "photos/labels.csv").write_text("rubbish")
+    for given in ({"data": ("photos/labels.csv",)}, {"data": (str(folder / "photos/labels.csv"),)}):
+        train.resume("runs/a", given, SILENT)
+    epochs = sidecar_of("runs/a").epochs[-1].epoch
+    result = train.fit(config(folder, num_epoch=epochs + 1), SILENT, resume=True)
+    assert result.epochs == epochs + 1
+    assert sidecar_of("runs/a").config["data"] == ["../photos/labels.csv"]
+
+
+def test_a_resume_with_another_source_is_refused(folder):
+    train.fit(config(folder), SILENT)
+    with pytest.raises(MxmlError, match=r"`data` more\.csv: the run to resume has lists made of photos/labels\.csv"):
+        train.resume("runs/a", {"data": ("more.csv",)}, SILENT)
+
+
+def test_images_outside_of_the_runs_folder_have_to_be_named_on_resume(folder):
+    train.fit(config(folder), SILENT)
+    with pytest.raises(CheckpointError, match=r"lie outside of the checkpoint's folder; name it as `data_root`"):
+        train.resume("runs/a", {"num_epoch": 2}, SILENT)
+    assert train.resume("runs/a", {"num_epoch": 2, "data_root": "photos"}, SILENT).epochs == 2
+    os.rename("photos", "moved")
+    assert train.resume("runs/a", {"num_epoch": 3, "data_root": "moved"}, SILENT).epochs == 3
+
+
+def test_naming_the_source_lets_no_stranger_choose_the_image_folder(folder):
+    train.fit(config(folder), SILENT)
+    shutil.copytree("photos", "elsewhere")
+    sidecar = json.loads(Path("runs/a.json").read_text())
+    sidecar["config"].update(dict.fromkeys(("data_root", "image_train", "image_val"), "../elsewhere"))
+    Path("runs/a.json").write_text(json.dumps(sidecar))
+    with pytest.raises(CheckpointError, match=r"elsewhere: the images .* lie outside of the checkpoint's folder"):
+        train.resume("runs/a", {"data": ("photos/labels.csv",), "num_epoch": 2}, SILENT)
+
+
+# ---- what is wrong with the images
+
+
+def test_lists_are_checked_without_opening_an_image_again(folder):
+    rows = every_kind(40)
+    rows[5] = rows[9] = [0, 0, 0]
+    labelled(folder, rows)
+    shutil.copy("photos/3.png", "photos/30.png")
+    made = make_lists(LabelSources((Path("photos/labels.csv"),)), Path("lists"))
+    expected = check_lists(tuple(made.paths.values()), "photos")
+    assert {"images-without-label", "labels-disagree"} <= {found.kind for found in expected.findings}
+    shutil.rmtree("photos")
+    assert check_made(made).findings == expected.findings
+
+
+def test_warnings_are_said_in_a_few_lines_with_the_command_that_shows_all(folder):
+    rows = every_kind(40)
+    rows[5] = [0, 0, 0]
+    labelled(folder, rows)
+    shutil.copy("photos/3.png", "photos/30.png")
+    notes = Notes()
+    with_lists(config(folder), notes, force=False)
+    assert len(notes.lines) < 12
+    assert notes.about("images that occur more than once, with different labels (1), such as")
+    lists = [os.path.join(folder, "runs/a-lists", name) for name in ("train.lst", "val.lst")]
+    assert notes.lines[-1] == f"all of it: mxml check {' '.join(lists)} `root` photos"
+
+
+def test_an_image_that_cannot_be_read_is_said_and_many_stop_the_run(folder):
+    (folder / "photos/3.png").write_bytes(b"rubbish")
+    notes = Notes()
+    with_lists(config(folder), notes, force=False)
+    assert notes.about("1 of 40 images cannot be read, such as '3.png'")
+    for number in range(20):
+        (folder / f"photos/{number}.png").write_bytes(b"rubbish")
+    message = r"a-lists/(train|val)\.lst: .* images cannot be read, more than `max_bad_share` 0\.05; the first: photos/"
+    with pytest.raises(ListError, match=message):
+        with_lists(config(folder), SILENT, force=False)
+    assert with_lists(config(folder, max_bad_share=1.0), SILENT, force=False).data_train
+
+
+def test_images_without_any_label_stop_the_run(folder):
+    labelled(folder, [[0, 0, 0]] * 20)
+    with pytest.raises(ListError, match=r"runs/a-lists/train\.lst: none of its images has a label, so nothing"):
+        with_lists(config(folder), SILENT, force=False)
+
+
+# ---- very small sets
+
+
+def test_labels_with_one_or_two_images_are_named(folder):
+    labelled(folder, [[1, int(number == 3), int(number in (5, 6))] for number in range(30)])
+    notes = Notes()
+    train.fit(config(folder), notes)
+    (line,) = notes.about("labels with fewer than 5 images")
+    assert line == ("labels with fewer than 5 images: green 1, blue 2; too few to learn, or to measure how well")
+    assert notes.about("labels that no image of a list has")
+
+
+def test_five_images_train_and_three_are_too_few(folder):
+    labelled(folder, every_kind(5))
+    notes = Notes()
+    assert train.fit(config(folder), notes).epochs == 1
+    assert notes.about("1 image to validate on is too few to compare models by")
+    labelled(folder, every_kind(2), "few/labels.csv")
+    with pytest.raises(ListError, match=r"^2 images are too few for a share of 0\.2 in val\.lst") as caught:
+        with_lists(config(folder, "runs/b", data=("few/labels.csv",)), SILENT, force=False)
+    assert len(caught.value.faults) == 1
+    assert not Path("runs/b-lists").exists()
+
+
+# ---- whole commands
+
+
+@pytest.mark.parametrize("source", ["photos/labels.csv", "folders"])
+def test_one_command_trains_on_a_table_or_folders_and_resumes(folder, source):
+    rows = every_kind(40)
+    for number, row in enumerate(rows):
+        labels = "_".join(name for name, value in zip(tiny.LABELS, row) if value) or "_"
+        (folder / "folders" / labels).mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / f"photos/{number}.png", folder / "folders" / labels)
+    options = ["--image-shape", "3,32,32", "--batch-size", "8", "--device", "cpu"]
+    command = ["train", "--model", "net-symbol.json", "--data", source, "--prefix", "runs/a", *options]
+
+    def mxml(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "mxml", *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+        )
+
+    done = mxml(*command, "--num-epoch", "1")
+    assert done.returncode == 0, done.stderr
+    root = source.partition("/")[0]
+    told = done.stderr.splitlines()
+    assert told[1].startswith(f"{source}: ") and told[1].endswith(f"; images under {root}")
+    assert told[2] == "runs/a-lists: 32 images in train.lst and 8 images in val.lst"
+    assert told[-2].startswith("starting from net, epoch 0")
+    done = mxml(*command, "--num-epoch", "2", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "resuming after epoch 1" in done.stderr
+    shown = mxml("check", "runs/a-lists/train.lst", "runs/a-lists/val.lst", "--root", root)
+    assert shown.returncode == 0, shown.stdout
