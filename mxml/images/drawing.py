@@ -82,7 +82,7 @@ def _draw_row(row: Row, pen: ImageDraw.ImageDraw, top: int, width: int, height: 
         pen.text((width - padding, (top + bottom) // 2), score, fill=_INK, font=font, anchor="rm")
         room -= round(font.getlength(score)) + padding
     text = printable(row.text)
-    if _font_file(frozenset(text)) is None:
+    if font_file(text) is None:
         # Boxes or question marks in place of a name would be useless.
         text = row.replacement
     font = _font(text, font_size)
@@ -101,9 +101,14 @@ def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
     """Return a font that has every character of ``text``, which some font must have."""
     from PIL import ImageFont
 
-    path = _font_file(frozenset(text))
+    path = font_file(text)
     assert path is not None
     return ImageFont.truetype(path, size)
+
+
+def font_file(text: str) -> str | None:
+    """Return the path of a font that has every character of ``text``; None where no font of this machine has."""
+    return _font_file(frozenset(text))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -28,12 +28,13 @@ from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
 from mxml.training.epoch_totals import EpochTotals
-from mxml.training.history import best_epoch, epoch_line, history_rows, to_csv
+from mxml.training.history import best_epoch, epoch_line, history_rows, stored_metrics, to_csv
 from mxml.training.optimizers import OptimizerSettings, Schedule
 from mxml.training.prefix import make_room
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
+from mxml.training.time_left import TimeLeft
 
 SECONDS_BETWEEN_CURVES = 30
 
@@ -147,6 +148,13 @@ class Run:
                 config.lr_factor,
                 config.warmup_epochs,
             )
+            self.left = TimeLeft(
+                len(self.data.train),
+                len(self.data.val),
+                config.num_epoch - epoch,
+                int(totals.sums["images"]),
+                may_end_earlier=config.patience is not None,
+            )
             while epoch < config.num_epoch and not self._out_of_patience():
                 epoch += 1
                 self._train_epoch(module, train_batches, schedule, epoch, first_batch, totals)
@@ -225,7 +233,7 @@ class Run:
                 raise self._diverged(epoch, last or trained)
             last = trained
             loss = totals.add(logits, batch.label[0].asnumpy(), images)
-            self.progress.advance(images, f"loss {loss:.4f}, lr {lr:.2g}")
+            self._show_step(images, loss, lr)
             now = time.perf_counter()
             totals.sums["seconds"] += now - clock
             clock = now
@@ -243,7 +251,8 @@ class Run:
         self.progress.start(size, "validation")
 
         def advance(images: int) -> None:
-            self.progress.advance(images)
+            self.left.validate(images)
+            self.progress.advance(images, self.left.of_run())
             self._save_and_stop(module, epoch, num_batches, totals)
 
         try:
@@ -262,8 +271,12 @@ class Run:
         readable = scores.readable
         validation = metrics.multilabel_metrics(
             scores.probabilities[readable], self.data.val.labels[readable], logits=scores.logits[readable]
-        ).to_dict()
-        epoch_metrics = {"lr": schedule.lr(module.num_update - 1), **totals.metrics(), "val": validation}
+        )
+        epoch_metrics = {
+            "lr": schedule.lr(module.num_update - 1),
+            **totals.metrics(),
+            "val": stored_metrics(validation),
+        }
         prefix = self.config.prefix
         files = saving.save_epoch(module, prefix, epoch)
         epochs = (*self.sidecar.epochs, Epoch(epoch, module.num_update, epoch_metrics, files))
@@ -279,16 +292,26 @@ class Run:
         checkpoint.discard_pause(prefix)
         # Drawing takes longer than an epoch of a small network does.
         self._show_history(self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES)
-        rows = history_rows(epochs)
-        self.progress.note(epoch_line(rows[-1], self.config.num_epoch, best == epoch))
+        rows = history_rows(epochs, self.data.label_names)
+        self.left.end_epoch()
+        left = "" if self.sidecar.finished else self.left.after_epoch()
+        self.progress.note(epoch_line(rows[-1], self.config.num_epoch, best == epoch, left))
         for callback in self.callbacks:
             callback(rows[-1])
+
+    def _show_step(self, images: int, loss: float, lr: float) -> None:
+        self.left.step(images)
+        detail = [self.left.of_run(), f"loss {loss:.4f}", f"lr {lr:.2g}"]
+        self.progress.advance(images, ", ".join(filter(None, detail)))
+        estimate = self.left.first_estimate()
+        if estimate:
+            self.progress.note(estimate)
 
     def _show_history(self, draw: bool) -> None:
         """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
         if not self.sidecar.epochs:
             return
-        rows = history_rows(self.sidecar.epochs)
+        rows = history_rows(self.sidecar.epochs, self.data.label_names)
         try:
             atomic.write_text(self.files.history, to_csv(rows))
             if draw:
@@ -344,7 +367,7 @@ class Run:
             self.progress.note(f"skipped, cannot be read: {image.path}: {image.reason}")
         if bad:
             self.progress.note(f"images skipped because they cannot be read: {len(bad):,}")
-        rows = {row["epoch"]: row for row in history_rows(sidecar.epochs)}
+        rows = {row["epoch"]: row for row in history_rows(sidecar.epochs, sidecar.label_names)}
         return TrainResult(self.config.prefix, sidecar.best_epoch, rows[sidecar.best_epoch], len(sidecar.epochs), bad)
 
 
