@@ -52,14 +52,15 @@ def _of_two(value: int, base: int, unit: str, step: int, below: str) -> str:
 
 def quoted(text: str) -> str:
     """Return a text from a file in quotes, in one line and cut where it is long."""
-    return repr(_cut(text))
+    return repr(cut(text))
 
 
 def shown(names: Sequence[str], most: int = 20) -> str:
     """Return the first names in one line, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(_cut, names[:most])) + more
+    return ", ".join(map(cut, names[:most])) + more
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return text that is no longer than a message or a table should have it."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

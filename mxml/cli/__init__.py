@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": ("convert", "Write labels in another format, and refuse what it cannot hold."),
     "check": ("check", "Report what is wrong with lists and their images, and describe their labels."),
     "train": ("train", "Fine-tune a pretrained network on multi-hot lists."),
+    "runs": ("runs", "Compare training runs in a table: their settings, best metrics and state."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
 }

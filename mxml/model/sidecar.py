@@ -18,11 +18,13 @@ from typing import Annotated, Any, NoReturn, Optional
 import msgspec
 
 from mxml.data.label_names import label_name_faults
-from mxml.errors import CheckpointError
+from mxml.errors import CheckpointError, MxmlError
 from mxml.images.transforms import Preprocess
+from mxml.model.run_files import RunFiles
 
 FORMAT = "mxml-checkpoint"
 VERSION = 1
+MOST_BYTES = 64 << 20
 
 # What a number may be. A file of a run is far smaller than the last, and no run has so many epochs or steps.
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
@@ -189,3 +191,29 @@ def _joined(used: UsedList, folder: str) -> UsedList:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
+
+
+def read_sidecar(prefix: str) -> Sidecar | None:
+    """Read ``PREFIX.json``; None where there is none. Raises CheckpointError naming the file and the field.
+
+    Loads no MXNet, so that many can be read at once.
+    """
+    path = RunFiles(prefix).sidecar
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path}: is not a regular file")
+        if status.st_size > MOST_BYTES:
+            raise CheckpointError(f"{path}: is larger than {MOST_BYTES >> 20} MiB; not a sidecar of mxml")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    try:
+        return Sidecar.from_json(text, os.path.dirname(prefix))
+    except MxmlError as error:
+        epochs = ", ".join(map(str, RunFiles(prefix).epochs_on_disk()))
+        hint = f"; move it away to use the checkpoint without it (epochs on disk: {epochs})"
+        raise CheckpointError(f"{path}: {error}{hint}") from error

@@ -123,11 +123,11 @@ def _epoch_of_highest(epochs: list[int], values: list[float]) -> int | None:
     return -max(known)[1] if known else None
 
 
-def _highest(lines: Iterable[list[float]]) -> float:
+def _highest(lines: Iterable[Sequence[float]]) -> float:
     return max((value for line in lines for value in line if math.isfinite(value)), default=1.0)
 
 
-def _show_shares(axes: Axes, lines: list[list[float]]) -> None:
+def _show_shares(axes: Axes, lines: Sequence[Sequence[float]]) -> None:
     """Let the axis of values from 0 to 1 begin a little below the lowest."""
     lowest = -_highest([-value for value in line] for line in lines)
     axes.set_ylim(max(0.0, lowest - 0.1 * (1.05 - lowest)), 1.0)

@@ -200,7 +200,9 @@ def test_any_name_of_a_label_can_be_drawn(tmp_path, name, shown):
 def test_the_legend_stays_within_the_picture(epochs, labels):
     figure = draw_history(with_labels(epochs, {f"label {'long ' * number}": 0.5 for number in range(labels)}))
     figure.draw_without_rendering()
-    box = figure.axes[-1].get_legend().get_window_extent()
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
     assert box.x1 <= 1000 and box.y0 >= 0 and box.y1 <= 400
     assert figure.axes[-1].get_window_extent().width > 500
 
@@ -213,5 +215,5 @@ def test_the_fit_of_the_head_and_recovered_divergences_are_marked():
         assert texts[-3:] == ["fit of the head", "diverged, went on", "best: epoch 5"]
         (band,) = axes.patches
         assert band.get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(1.5)
-        assert {2, 4, 5} <= {line.get_xdata()[0] for line in axes.lines}
+        assert {2, 4, 5} <= {np.asarray(line.get_xdata())[0] for line in axes.lines}
     assert not draw_history(history(5)).axes[0].patches

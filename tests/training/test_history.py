@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,13 @@ def epoch(number=1, **changes):
     """An epoch of three labels, of which the last never occurs."""
     scores = np.array([[0.9, 0.2, 0.1], [0.8, 0.7, 0.1], [0.3, 0.6, 0.2]])
     labels = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0]])
-    metrics = {"lr": 0.1, "train_loss": 0.5, "train_accuracy": 0.75, "seconds": 2.0, "images_per_second": 40.0}
+    metrics: dict[str, Any] = {
+        "lr": 0.1,
+        "train_loss": 0.5,
+        "train_accuracy": 0.75,
+        "seconds": 2.0,
+        "images_per_second": 40.0,
+    }
     metrics["val"] = stored_metrics(multilabel_metrics(scores, labels))
     return Epoch(number, 5, {**metrics, **changes}, {})
 
