@@ -228,6 +228,13 @@ class TrainConfig:
         check=at_least(0),
         on_resume="free",
     )
+    tensorboard: Optional[str] = setting(
+        None,
+        help="Write TensorBoard event files below this folder; needs the package tensorboardX.",
+        default_help="none",
+        metavar="DIR",
+        path=True,
+    )
     max_bad_share: float = setting(
         0.05, help="Stop when more than this share of the images cannot be read.", check=between(0, 1)
     )

@@ -14,7 +14,7 @@ from mxml.errors import CheckpointError, MxmlError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
-from mxml.model.trusted_paths import require_trusted, require_trusted_root
+from mxml.model.trusted_paths import lies_inside, require_trusted, require_trusted_root
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
@@ -77,6 +77,8 @@ def to_be_named(config: TrainConfig, sidecar: Sidecar) -> dict[str, str]:
                 require_trusted_root(root, path, what, folder)
         except CheckpointError as error:
             reasons[f"image_{name}"] = str(error)
+    if config.tensorboard is not None and not lies_inside(config.tensorboard, folder):
+        reasons["tensorboard"] = f"{config.tensorboard}: the run's TensorBoard folder lies outside of the run's folder"
     if config.allow_absolute:
         reasons["allow_absolute"] = "the run let its lists name images by absolute paths or outside of their root"
     return reasons

@@ -34,6 +34,7 @@ from mxml.training.prefix import make_room
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
+from mxml.training.tensorboard import EventLog
 from mxml.training.time_left import TimeLeft
 
 SECONDS_BETWEEN_CURVES = 30
@@ -103,6 +104,7 @@ class Run:
         self.files = RunFiles(config.prefix)
         self.bad: dict[str, BadImage] = {}
         self.drawn = time.monotonic()
+        self.events = EventLog(config.tensorboard, config.prefix, progress)
 
     def go(self) -> TrainResult:
         """Run every epoch that is left."""
@@ -132,8 +134,10 @@ class Run:
                 cache_bytes=val_cache,
                 **common,
             ) as val_batches,
+            self.events,
         ):
             module, point = self._start(train_batches)
+            self._begin_events(point.num_update)
             if isinstance(self.progress, ConsoleProgress):
                 # Not before: a run that is refused should leave everything as it was.
                 self.progress.begin_log()
@@ -233,7 +237,7 @@ class Run:
                 raise self._diverged(epoch, last or trained)
             last = trained
             loss = totals.add(logits, batch.label[0].asnumpy(), images)
-            self._show_step(images, loss, lr)
+            self._show_step(module.num_update - 1, images, loss, lr)
             now = time.perf_counter()
             totals.sums["seconds"] += now - clock
             clock = now
@@ -296,11 +300,19 @@ class Run:
         self.left.end_epoch()
         left = "" if self.sidecar.finished else self.left.after_epoch()
         self.progress.note(epoch_line(rows[-1], self.config.num_epoch, best == epoch, left))
+        self.events.epoch(module.num_update, rows[-1])
         for callback in self.callbacks:
             callback(rows[-1])
 
-    def _show_step(self, images: int, loss: float, lr: float) -> None:
+    def _begin_events(self, num_update: int) -> None:
+        """Let the events go on after so many steps; what they have of later ones is computed again."""
+        epochs = self.sidecar.epochs
+        rows = history_rows(epochs, self.data.label_names)
+        self.events.begin(num_update, {entry.num_update: row for entry, row in zip(epochs, rows)})
+
+    def _show_step(self, num_update: int, images: int, loss: float, lr: float) -> None:
         self.left.step(images)
+        self.events.step(num_update, loss, lr)
         detail = [self.left.of_run(), f"loss {loss:.4f}", f"lr {lr:.2g}"]
         self.progress.advance(images, ", ".join(filter(None, detail)))
         estimate = self.left.first_estimate()
