@@ -30,16 +30,16 @@ def plot_history(
     rows: Sequence[Mapping[str, Any]],
     path: str | os.PathLike[str],
     best_epoch: int | None = None,
-    recovered: Sequence[int] = (),
+    diverged: Sequence[int] = (),
 ) -> None:
     """Draw the history of a run to ``path``, a PNG that appears whole or not at all; see ``draw_history``."""
     content = io.BytesIO()
-    draw_history(rows, best_epoch, recovered).savefig(content, format="png")
+    draw_history(rows, best_epoch, diverged).savefig(content, format="png")
     atomic.write_bytes(path, content.getvalue())
 
 
 def draw_history(
-    rows: Sequence[Mapping[str, Any]], best_epoch: int | None = None, recovered: Sequence[int] = ()
+    rows: Sequence[Mapping[str, Any]], best_epoch: int | None = None, diverged: Sequence[int] = ()
 ) -> Figure:
     """Return the picture of a run's history: losses, validation metrics and, below them, the AP of each label.
 
@@ -47,8 +47,8 @@ def draw_history(
     ``lr`` and the labels' columns, as numbers or the text of a CSV; what is missing, empty or NaN is a gap. Without any
     label's column the picture has no part for them.
 
-    ``best_epoch`` is marked; without it, the epoch of the highest mAP. So are the epochs in ``recovered``, in which
-    training diverged and went on from an earlier state, and an epoch that only fitted the head.
+    ``best_epoch`` is marked; without it, the epoch of the highest mAP. So are the epochs in ``diverged``, in which
+    training diverged before it went on from an earlier state, and an epoch that only fitted the head.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def draw_history(
     ]
     if best_epoch is None:
         best_epoch = _epoch_of_highest(epochs, series["mAP"])
-    marks = _Marks(best_epoch, epochs[0] if rows and is_head_fit(rows[0]) else None, tuple(recovered))
+    marks = _Marks(best_epoch, epochs[0] if rows and is_head_fit(rows[0]) else None, tuple(diverged))
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT * (2 if labels else 1)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -96,7 +96,7 @@ class _Marks:
 
     best: int | None
     head_fit: int | None
-    recovered: tuple[int, ...]
+    diverged: tuple[int, ...]
 
 
 def _draw_labels(axes: Axes, epochs: list[int], labels: list[LabelCurve], marks: _Marks) -> None:
@@ -165,8 +165,8 @@ def _finish(axes: Axes, epochs: list[int], marks: _Marks) -> None:
     # Of a single epoch it would fill the axes.
     if marks.head_fit is not None and len(epochs) > 1:
         axes.axvspan(marks.head_fit - 0.5, marks.head_fit + 0.5, color="#e0e7ff", zorder=0, label="fit of the head")
-    for number, epoch in enumerate(marks.recovered):
-        label = "" if number else "diverged, went on"
+    for number, epoch in enumerate(marks.diverged):
+        label = "" if number else "diverged"
         axes.axvline(epoch, color="#dc2626", linestyle="-.", linewidth=1.2, zorder=1, label=label)
     if marks.best is not None:
         label = f"best: epoch {marks.best}"

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +28,15 @@ from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
 from mxml.training.epoch_totals import EpochTotals
-from mxml.training.history import best_epoch, epoch_line, history_rows, stored_metrics, to_csv
+from mxml.training.history import best_epoch, history_rows, stored_metrics, to_csv
 from mxml.training.optimizers import OptimizerSettings, Schedule
 from mxml.training.prefix import make_room
+from mxml.training.report import Callback, RunReport
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
-from mxml.training.tensorboard import EventLog
-from mxml.training.time_left import TimeLeft
 
 SECONDS_BETWEEN_CURVES = 30
-
-Callback = Callable[[Mapping[str, Any]], None]
-"""Takes the metrics of an epoch that has been saved, as one row of PREFIX-history.csv."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +95,11 @@ class Run:
         self.sidecar = sidecar
         self.is_new = is_new
         self.progress = progress
-        self.callbacks = callbacks
         self.stop = stop
         self.files = RunFiles(config.prefix)
         self.bad: dict[str, BadImage] = {}
         self.drawn = time.monotonic()
-        self.events = EventLog(config.tensorboard, config.prefix, progress)
+        self.report = RunReport(config, progress, callbacks)
 
     def go(self) -> TrainResult:
         """Run every epoch that is left."""
@@ -134,15 +129,15 @@ class Run:
                 cache_bytes=val_cache,
                 **common,
             ) as val_batches,
-            self.events,
+            self.report,
         ):
             module, point = self._start(train_batches)
-            self._begin_events(point.num_update)
             if isinstance(self.progress, ConsoleProgress):
                 # Not before: a run that is refused should leave everything as it was.
                 self.progress.begin_log()
             trained_with = symbols.loss_of(point.symbol)
             epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, point.totals)
+            self.report.begin(self.sidecar, epoch, int(totals.sums["images"]), point.num_update)
             schedule = Schedule(
                 config.lr_schedule,
                 config.lr,
@@ -151,13 +146,6 @@ class Run:
                 config.lr_steps,
                 config.lr_factor,
                 config.warmup_epochs,
-            )
-            self.left = TimeLeft(
-                len(self.data.train),
-                len(self.data.val),
-                config.num_epoch - epoch,
-                int(totals.sums["images"]),
-                may_end_earlier=config.patience is not None,
             )
             while epoch < config.num_epoch and not self._out_of_patience():
                 epoch += 1
@@ -237,7 +225,7 @@ class Run:
                 raise self._diverged(epoch, last or trained)
             last = trained
             loss = totals.add(logits, batch.label[0].asnumpy(), images)
-            self._show_step(module.num_update - 1, images, loss, lr)
+            self.report.step(module.num_update - 1, images, loss, lr)
             now = time.perf_counter()
             totals.sums["seconds"] += now - clock
             clock = now
@@ -255,8 +243,7 @@ class Run:
         self.progress.start(size, "validation")
 
         def advance(images: int) -> None:
-            self.left.validate(images)
-            self.progress.advance(images, self.left.of_run())
+            self.report.validate(images)
             self._save_and_stop(module, epoch, num_batches, totals)
 
         try:
@@ -296,34 +283,13 @@ class Run:
         checkpoint.discard_pause(prefix)
         # Drawing takes longer than an epoch of a small network does.
         self._show_history(self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES)
-        rows = history_rows(epochs, self.data.label_names)
-        self.left.end_epoch()
-        left = "" if self.sidecar.finished else self.left.after_epoch()
-        self.progress.note(epoch_line(rows[-1], self.config.num_epoch, best == epoch, left))
-        self.events.epoch(module.num_update, rows[-1])
-        for callback in self.callbacks:
-            callback(rows[-1])
-
-    def _begin_events(self, num_update: int) -> None:
-        """Let the events go on after so many steps; what they have of later ones is computed again."""
-        epochs = self.sidecar.epochs
-        rows = history_rows(epochs, self.data.label_names)
-        self.events.begin(num_update, {entry.num_update: row for entry, row in zip(epochs, rows)})
-
-    def _show_step(self, num_update: int, images: int, loss: float, lr: float) -> None:
-        self.left.step(images)
-        self.events.step(num_update, loss, lr)
-        detail = [self.left.of_run(), f"loss {loss:.4f}", f"lr {lr:.2g}"]
-        self.progress.advance(images, ", ".join(filter(None, detail)))
-        estimate = self.left.first_estimate()
-        if estimate:
-            self.progress.note(estimate)
+        self.report.finish_epoch(self.sidecar)
 
     def _show_history(self, draw: bool) -> None:
         """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
         if not self.sidecar.epochs:
             return
-        rows = history_rows(self.sidecar.epochs, self.data.label_names)
+        rows = history_rows(self.sidecar.epochs, self.sidecar.label_names)
         try:
             atomic.write_text(self.files.history, to_csv(rows))
             if draw:

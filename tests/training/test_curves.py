@@ -210,9 +210,9 @@ def test_the_legend_stays_within_the_picture(epochs, labels):
 def test_the_fit_of_the_head_and_recovered_divergences_are_marked():
     rows = history(5)
     rows[0].update(train_loss=None, lr="")
-    for axes in draw_history(rows, best_epoch=5, recovered=[2, 4]).axes[:2]:
+    for axes in draw_history(rows, best_epoch=5, diverged=[2, 4]).axes[:2]:
         texts = legend_texts(axes)
-        assert texts[-3:] == ["fit of the head", "diverged, went on", "best: epoch 5"]
+        assert texts[-3:] == ["fit of the head", "diverged", "best: epoch 5"]
         (band,) = axes.patches
         assert band.get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(1.5)
         assert {2, 4, 5} <= {np.asarray(line.get_xdata())[0] for line in axes.lines}
