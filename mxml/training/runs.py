@@ -119,7 +119,7 @@ def read_run(prefix: str) -> RunSummary:
 def _state(prefix: str, sidecar: Sidecar) -> str:
     if is_at_work(prefix):
         return "running"
-    if sidecar.diverged is not None:
+    if sidecar.has_ended_diverged:
         return "diverged"
     return "finished" if sidecar.finished else "stopped"
 

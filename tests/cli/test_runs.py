@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mxml.images.transforms import preset
-from mxml.model.sidecar import Epoch, Sidecar, UsedList
+from mxml.model.sidecar import Divergence, Epoch, Sidecar, UsedList
 from mxml.progress import SILENT
 from mxml.training.config import TrainConfig
 from mxml.training.prefix_lock import locked
@@ -132,12 +132,14 @@ def test_a_place_without_runs_is_an_error(folder, mxml):
 
 def test_the_state_says_how_a_run_stands(folder, mxml):
     write_run(folder / "stopped", finished=False)
-    write_run(folder / "diverged", finished=False, diverged=2)
+    write_run(folder / "diverged", finished=False, diverged=(Divergence(2, 7, "the loss is not finite", 0.1),) * 2)
+    write_run(folder / "survived", diverged=(Divergence(2, 7, "the loss is not finite", 0.1),))
     write_run(folder / "running", finished=False)
     with locked("running", SILENT):
-        _, out, _ = mxml("runs", "stopped", "diverged", "running")
-    assert [line.split()[:2] for line in out.splitlines()[1:4]] == [
-        ["stopped", "stopped"], ["diverged", "diverged"], ["running", "running"]
+        _, out, _ = mxml("runs", "stopped", "diverged", "running", "survived")
+    assert [line.split()[:2] for line in out.splitlines()[1:5]] == [
+        ["stopped", "stopped"], ["diverged", "diverged"], ["running", "running"],
+        ["survived", "finished"],
     ]  # fmt: skip
     (folder / "running.lock").touch()  # a killed run leaves it
     assert read_run("running").state == "stopped"

@@ -1,83 +1,94 @@
-"""The history: its rows, its CSV with a column per label, and the line per epoch."""
+"""Which epoch a run's best one is, on histories made by hand."""
 
 from __future__ import annotations
 
-import csv
-import io
-from typing import Any
-
-import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mxml.inference.metrics import multilabel_metrics
 from mxml.model.sidecar import Epoch
-from mxml.training.history import (
-    COLUMNS,
-    ap_column,
-    epoch_line,
-    history_rows,
-    is_head_fit,
-    label_columns,
-    stored_metrics,
-    to_csv,
+from mxml.training.history import best_epoch, takes_over
+
+
+def epochs(*validations, **more):
+    """Return epochs 1, 2, ... with these (metric, loss)."""
+    name = more.pop("best_by", "mAP")
+    return [
+        Epoch(number, number, {"val": {name: metric, "loss": loss, **more}}, {})
+        for number, (metric, loss) in enumerate(validations, start=1)
+    ]
+
+
+def best(*validations, **more):
+    return best_epoch(epochs(*validations, **more), more.get("best_by", "mAP"))
+
+
+def test_the_best_metric_picks_the_epoch_and_equal_ones_fall_to_the_lower_loss():
+    assert best((0.5, 0.7), (0.9, 0.9), (0.8, 0.1)) == 2
+    assert best((0.5, 0.7), (0.9, 0.9), (0.9, 0.4), (None, 1.0)) == 3
+    assert best((0.9, 0.4), (0.9, 0.9)) == 1
+    assert best((0.9, 0.4), (0.9, 0.4)) == 1
+    assert best((None, 0.4), (None, 0.9)) == 2
+    assert best_epoch([], "mAP") is None
+
+
+def test_a_difference_that_is_noise_falls_to_the_lower_loss():
+    # 0.1 / sqrt(400) = 0.005: the second is no better, and its threshold has gone astray, as its loss shows.
+    collapsed = (0.930, 0.21), (0.934, 0.55)
+    assert best(*collapsed, samples=400) == 1
+    assert best(*collapsed, samples=10_000) == 2
+    assert best(*collapsed) == 2
+    assert best((0.934, 0.55), (0.930, 0.21), samples=400) == 2
+    assert best((0.936, 0.55), (0.930, 0.21), samples=400) == 1
+
+
+def test_a_loss_that_creeps_does_not_lead_away_from_the_best_metric():
+    falling = [(0.934 - 0.003 * number, 0.5 - 0.1 * number) for number in range(4)]
+    assert best(*falling, samples=400) == 2
+    # Each is within 0.005 of the one before; the last is not of the first, and takes over although its loss is higher.
+    assert best((0.930, 0.3), (0.934, 0.4), (0.938, 0.5), samples=400) == 3
+
+
+def test_a_run_at_rest_does_not_get_better():
+    assert best((0.9, 0.4), (0.9, 0.39999), (0.9, 0.39998)) == 1
+
+
+def test_lower_is_better_for_some_metrics_and_they_are_compared_exactly():
+    assert best((0.20, 0.5), (0.19, 0.6), (0.21, 0.1), best_by="hamming", samples=100) == 2
+    assert best((0.19, 0.6), (0.19, 0.5), best_by="hamming", samples=100) == 2
+    three = [Epoch(number, number, {"val": {"loss": loss}}, {}) for number, loss in enumerate((0.5, 0.4, 0.41))]
+    assert best_epoch(three, "loss") == 1
+
+
+validations = st.lists(st.tuples(st.one_of(st.none(), st.floats(0, 1)), st.floats(0, 2)), min_size=1, max_size=12)
+
+
+@given(validations, st.sampled_from(["mAP", "hamming"]), st.integers(1, 10_000))
+def test_the_choice_is_always_the_one_before_or_the_newest(history, best_by, samples):
+    entries = epochs(*history, best_by=best_by, samples=samples)
+    choices = [best_epoch(entries[:count], best_by) for count in range(1, len(entries) + 1)]
+    for count, (before, after) in enumerate(zip(choices, choices[1:]), start=2):
+        assert after in (before, count)
+    metric = {entry.epoch: entry.metrics["val"][best_by] for entry in entries}
+    known = [value for value in metric.values() if value is not None]
+    chosen = metric[choices[-1]]
+    if known and best_by == "mAP":
+        assert chosen >= max(known) - 0.1 / samples**0.5 - 1e-12
+    elif known:
+        assert chosen == min(known)
+
+
+@pytest.mark.parametrize(
+    ("current", "averaged", "kept"),
+    [
+        ((0.90, 0.3), (0.90, 0.3), "averaged"),
+        ((0.90, 0.2), (0.95, 0.3), "averaged"),
+        ((0.92, 0.3), (0.915, 0.2), "averaged"),
+        ((0.92, 0.3), (0.915, 0.4), "current"),
+        ((0.95, 0.3), (0.90, 0.2), "current"),
+        ((None, 0.1), (None, 0.2), "averaged"),
+    ],
 )
-
-NAMES = ("red", "mAP", 'dark, "green"')
-
-
-def epoch(number=1, **changes):
-    """An epoch of three labels, of which the last never occurs."""
-    scores = np.array([[0.9, 0.2, 0.1], [0.8, 0.7, 0.1], [0.3, 0.6, 0.2]])
-    labels = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0]])
-    metrics: dict[str, Any] = {
-        "lr": 0.1,
-        "train_loss": 0.5,
-        "train_accuracy": 0.75,
-        "seconds": 2.0,
-        "images_per_second": 40.0,
-    }
-    metrics["val"] = stored_metrics(multilabel_metrics(scores, labels))
-    return Epoch(number, 5, {**metrics, **changes}, {})
-
-
-def test_the_csv_has_a_column_for_each_labels_ap():
-    rows = list(csv.DictReader(io.StringIO(to_csv(history_rows([epoch(1), epoch(2)], NAMES)))))
-    assert list(rows[0]) == [*COLUMNS, "AP red", "AP mAP", 'AP dark, "green"']
-    # Red: right at ranks 1 and 3, (1 + 2/3) / 2. The second label is right at rank 1.
-    assert [float(rows[1][f"AP {name}"]) for name in NAMES[:2]] == [pytest.approx(5 / 6, abs=1e-6), 1.0]
-    assert rows[1]['AP dark, "green"'] == ""
-    assert float(rows[1]["mAP"]) == pytest.approx((5 / 6 + 1) / 2)
-    assert label_columns(rows[0]) == {ap_column(name): name for name in NAMES}
-
-
-def test_a_sidecar_of_before_has_no_ap_and_is_read():
-    old = epoch()
-    val = {name: value for name, value in old.metrics["val"].items() if name != "per_class"}
-    (row,) = history_rows([Epoch(1, 5, {**old.metrics, "val": val}, {})], NAMES)
-    assert [row[ap_column(name)] for name in NAMES] == [None] * 3
-    assert row["mAP"] == old.metrics["val"]["mAP"]
-    assert list(history_rows([old])[0]) == list(COLUMNS)
-
-
-def test_the_metrics_of_labels_are_stored_rounded_and_the_others_exactly():
-    val = epoch().metrics["val"]
-    assert val["per_class"][0]["AP"] == 0.833333
-    assert val["mAP"] == pytest.approx((5 / 6 + 1) / 2, rel=1e-12)
-    assert val["per_class"][2]["AP"] is None
-
-
-def test_an_epoch_that_only_fitted_the_head_has_no_training_loss():
-    whole = epoch()
-    fitted = Epoch(1, 0, {"val": whole.metrics["val"]}, {})
-    (row,) = history_rows([fitted], NAMES)
-    assert row["train_loss"] is row["lr"] is row["seconds"] is None
-    assert is_head_fit(row) and not is_head_fit(history_rows([whole])[0])
-    assert is_head_fit(next(csv.DictReader(io.StringIO(to_csv([row])))))
-    assert epoch_line(row, 10, True).startswith("epoch 1/10: val loss 0.")
-    assert epoch_line(row, 10, True).endswith(", acc 0.6667, best so far")
-
-
-def test_the_line_says_how_long_the_rest_takes():
-    (row,) = history_rows([epoch()])
-    assert epoch_line(row, 3, False, "2 min 10 s left").endswith(", 40 img/s, 2 min 10 s left")
-    assert epoch_line(row, 3, True).endswith(", 40 img/s, best so far")
+def test_averaged_weights_are_kept_when_they_validate_no_worse(current, averaged, kept):
+    new, held = ({"mAP": mean_ap, "loss": loss, "samples": 200} for mean_ap, loss in (current, averaged))
+    assert takes_over(new, held, "mAP") == (kept == "current")
