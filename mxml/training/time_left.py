@@ -75,7 +75,8 @@ class TimeLeft:
         if validation is None:
             validation = self._val_images * per_image * _FORWARD_SHARE
         steps = max(0, self._epochs * self._train_images - self._trained) * per_image
-        validated = self._validated / max(1, self._val_images)
+        # More than once over the list, where the averaged weights are validated beside the current ones.
+        validated = min(1.0, self._validated / max(1, self._val_images))
         return steps + max(0.0, self._epochs - validated) * validation
 
     def of_run(self) -> str:
