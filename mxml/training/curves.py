@@ -128,9 +128,10 @@ def _highest(lines: Iterable[Sequence[float]]) -> float:
 
 
 def _show_shares(axes: Axes, lines: Sequence[Sequence[float]]) -> None:
-    """Let the axis of values from 0 to 1 begin a little below the lowest."""
+    """Let the axis of values up to 1 begin a little below the lowest, and end so that dots at 1 are whole."""
     lowest = -_highest([-value for value in line] for line in lines)
-    axes.set_ylim(max(0.0, lowest - 0.1 * (1.05 - lowest)), 1.0)
+    bottom = max(0.0, lowest - 0.1 * (1.05 - lowest))
+    axes.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
 
 
 def _draw_line(axes: Axes, epochs: list[int], values: list[float], label: str, colour: str) -> None:

@@ -158,9 +158,12 @@ def sort_runs(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:
 
 
 def settings_that_differ(runs: Sequence[RunSummary]) -> list[str]:
-    """Return the settings in which the runs differ, but for the prefix; one that a run does not know differs."""
+    """Return the settings in which the runs differ, but for where they write; one that a run does not know differs."""
     described = [run.settings for run in runs if not run.error]
     names = dict.fromkeys(name for settings in described for name in settings)
     order = {name: position for position, name in enumerate(train_settings())}
     differing = [name for name in names if len({repr(settings.get(name)) for settings in described}) > 1]
-    return sorted((name for name in differing if name != "prefix"), key=lambda name: order.get(name, len(order)))
+    return sorted(
+        (name for name in differing if name not in ("prefix", "tensorboard")),
+        key=lambda name: order.get(name, len(order)),
+    )
