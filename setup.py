@@ -25,6 +25,9 @@ CUDA_LIBRARIES = [
     "nvidia-nvtx-cu11==11.8.86",
 ]
 
+# Writes event files without TensorFlow or PyTorch.
+TENSORBOARD = "tensorboardX>=2.6.2,<3"
+
 setup(
     name="mxml",
     version=VERSION,
@@ -57,7 +60,15 @@ setup(
     extras_require={
         "cpu": [f"mxnet==1.9.1; {X86_64_LINUX}"],
         "gpu": [f"{package}; {X86_64_LINUX}" for package in ("mxnet-cu112==1.9.1", *CUDA_LIBRARIES)],
-        "test": ["hypothesis>=6.100,<7", "import-linter>=2.0,<3", "mypy>=1.10,<3", "pytest>=8,<10", "ruff>=0.6,<1"],
+        "tensorboard": [TENSORBOARD],
+        "test": [
+            "hypothesis>=6.100,<7",
+            "import-linter>=2.0,<3",
+            "mypy>=1.10,<3",
+            "pytest>=8,<10",
+            "ruff>=0.6,<1",
+            TENSORBOARD,
+        ],
     },
     entry_points={"console_scripts": ["mxml = mxml.cli:main"]},
     classifiers=[

@@ -7,22 +7,31 @@ import os
 import stat
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Protocol, TextIO
 
 from mxml.errors import StorageError
-from mxml.text import printable
+from mxml.text import duration, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-# Where no bar can be drawn, a line says how far a part has come: first after so many seconds, then every so many. A
-# part of very many images says its name as it starts, since it may be long until the first of them is done.
+# Where no bar can be drawn, a line says how far a part has come where nothing was printed for so many seconds. They
+# become more the longer the task has run: a log of ten hours should still be one that a person reads.
 _FIRST_LINE = 2.0
-_NEXT_LINES = 10.0
+_SHORTEST_SILENCE = 10.0
+_LONGEST_SILENCE = 300.0
+_SILENCE_SHARE = 0.05
+# A part of so many images says its name as it starts, since it may be long until the first of them is done.
 _MANY_IMAGES = 10_000
 _LARGE_BYTES = 64 << 20
+# The rate is that of the last seconds: the first batches are slow, and the load of a machine changes.
+_RATE_SECONDS = 30.0
+_RATE_STEP = 0.1
+# The unit stands for all that follows the bar: tqdm would put a comma before a postfix.
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {unit}"
 
 
 class Progress(Protocol):
@@ -62,7 +71,7 @@ def note_reading(progress: Progress, path: str | os.PathLike[str]) -> None:
 
 
 class ConsoleProgress:
-    """Shows a task on stderr: a bar with rate and time left on a terminal, else a line every few seconds.
+    """Shows a task on stderr: one live line with rate and time left on a terminal, elsewhere a line now and then.
 
     With ``log_path``, notes are also added to that file with the time, once ``begin_log`` was called: a task that is
     refused leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
@@ -76,6 +85,7 @@ class ConsoleProgress:
         self._unwritten: list[str] = []
         self._bar: tqdm[Any] | None = None
         self._part: _Part | None = None
+        self._silence = _Silence()
 
     def __enter__(self) -> ConsoleProgress:
         return self
@@ -95,32 +105,33 @@ class ConsoleProgress:
 
         self._end_part()
         stream = _stream()
+        self._part = _Part(what, total, done)
         if stream.isatty():
             self._bar = tqdm(
                 desc=what,
                 total=total,
                 initial=done,
-                unit=" img",
+                unit="",
                 leave=False,
                 file=stream,
                 mininterval=0.3,
+                bar_format=_BAR,
                 **_assumed_size(stream),
             )
-        else:
-            self._part = _Part(what, total, done)
-            if total - done >= _MANY_IMAGES:
-                self._write(self._part.line())
+        elif total - done >= _MANY_IMAGES:
+            self._write(self._part.line())
 
     def advance(self, count: int = 1, detail: str = "") -> None:
         """Advance the bar."""
+        if self._part is None:
+            return
+        measured = self._part.advance(count)
         if self._bar is not None:
-            if detail:
-                self._bar.set_postfix_str(detail, refresh=False)
+            if measured:
+                self._bar.unit = ", ".join([*self._part.pace(), *filter(None, [detail])])
             self._bar.update(count)
-        elif self._part is not None:
-            line = self._part.advance(count, detail)
-            if line:
-                self._write(line)
+        elif measured and not self._part.is_done and self._silence.is_long():
+            self._write(", ".join([self._part.line(), *self._part.pace(), *filter(None, [detail])]))
 
     def note(self, text: str) -> None:
         """Print and log one line."""
@@ -137,10 +148,10 @@ class ConsoleProgress:
         with tqdm.external_write_mode(file=_stream()):
             yield
 
-    @staticmethod
-    def _write(line: str) -> None:
+    def _write(self, line: str) -> None:
         _stream().write(f"{printable(line)}\n")
         _stream().flush()
+        self._silence.begin()
 
     def _end_part(self) -> None:
         self._part = None
@@ -173,26 +184,58 @@ class ConsoleProgress:
 
 
 class _Part:
-    """Reports the progress of a part in lines of text."""
+    """How far a part has come, and how fast it goes."""
 
     def __init__(self, what: str, total: int, done: int):
         self._what = what
         self._total = total
         self._done = done
-        self._due = time.monotonic() + _FIRST_LINE
+        # When how many images were done, over the last seconds.
+        self._reached = deque([(time.monotonic(), done)])
 
-    def advance(self, count: int, detail: str) -> str:
-        """Return the line that should be printed now, or an empty text."""
+    @property
+    def is_done(self) -> bool:
+        return self._done >= self._total
+
+    def advance(self, count: int) -> bool:
+        """Count more images, and say whether the rate was measured again."""
         self._done += count
         now = time.monotonic()
-        if now < self._due or self._done >= self._total:
-            return ""
-        self._due = now + _NEXT_LINES
-        return self.line() + (f", {detail}" if detail else "")
+        if len(self._reached) > 1 and now - self._reached[-1][0] < _RATE_STEP and not self.is_done:
+            return False
+        self._reached.append((now, self._done))
+        while len(self._reached) > 2 and now - self._reached[0][0] > _RATE_SECONDS:
+            self._reached.popleft()
+        return True
 
     def line(self) -> str:
         """Return how far the part is."""
         return f"{self._what}: {self._done:,} of {self._total:,} images"
+
+    def pace(self) -> list[str]:
+        """Return rate and time left, as far as they are known."""
+        (start, before), (now, done) = self._reached[0], self._reached[-1]
+        if now <= start or done <= before:
+            return []
+        rate = (done - before) / (now - start)
+        left = max(0, self._total - self._done) / rate
+        return [f"{rate:,.0f} img/s" if rate >= 10 else f"{rate:.1f} img/s", f"{duration(left)} left"]
+
+
+class _Silence:
+    """Says when nothing was printed for so long that a person would wonder whether the task still runs."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._end = self._start + _FIRST_LINE
+
+    def begin(self) -> None:
+        """Note that a line was printed."""
+        now = time.monotonic()
+        self._end = now + min(max(_SHORTEST_SILENCE, _SILENCE_SHARE * (now - self._start)), _LONGEST_SILENCE)
+
+    def is_long(self) -> bool:
+        return time.monotonic() >= self._end
 
 
 def _stream() -> TextIO:
@@ -200,8 +243,11 @@ def _stream() -> TextIO:
 
 
 def _assumed_size(stream: TextIO) -> dict[str, int]:
-    """Return a size for terminals that say theirs is 0, as new pseudo-terminals do: tqdm would show nothing there."""
+    """Return a size for terminals that say theirs is 0, as new pseudo-terminals do: tqdm would show nothing there.
+
+    The size of any other is asked for again and again, since a person may change it.
+    """
     with contextlib.suppress(OSError, ValueError):
         if 0 in os.get_terminal_size(stream.fileno()):
             return {"ncols": 80, "nrows": 24}
-    return {}
+    return {"dynamic_ncols": True}

@@ -26,16 +26,41 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"1 {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the units that a person would say it in: ``33 s``, ``2 min 10 s``, ``25 min``, ``3 h 10 min``.
+
+    A longer time is said less exactly: nobody plans ten hours by the minute.
+    """
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 600:
+        return _of_two(seconds, 60, "min", 10, "s")
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 600:
+        return _of_two(minutes, 60, "h", 10, "min")
+    hours = round(minutes / 60)
+    return f"{hours} h" if hours < 48 else _of_two(hours, 24, "days", 1, "h")
+
+
+def _of_two(value: int, base: int, unit: str, step: int, below: str) -> str:
+    whole, rest = divmod(step * round(value / step), base)
+    return f"{whole} {unit}" + (f" {rest} {below}" if rest else "")
+
+
 def quoted(text: str) -> str:
     """Return a text from a file in quotes, in one line and cut where it is long."""
-    return repr(_cut(text))
+    return repr(cut(text))
 
 
 def shown(names: Sequence[str], most: int = 20) -> str:
     """Return the first names in one line, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(map(_cut, names[:most])) + more
+    return ", ".join(map(cut, names[:most])) + more
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return text that is no longer than a message or a table should have it."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
 import re
+import struct
 import sys
+import termios
 import time
 
 import pytest
@@ -43,8 +47,8 @@ def test_a_terminal_gets_a_bar_and_notes_are_lines_everywhere(monkeypatch, tmp_p
     shown = screen.getvalue()
     assert shown.startswith("before\n")
     if screen.isatty():
-        assert re.search(r"epoch 1/2: +25%.* 16/64 \[", shown)
-        assert re.search(r"\rtwo\\nlines\n\repoch 1/2: +75%.* 48/64 \[.* img/s, loss 0\.5000\]", shown)
+        assert re.search(r"epoch 1/2: +25%\|", shown)
+        assert re.search(r"\rtwo\\nlines\n\repoch 1/2: +75%\|.*\| \S+ img/s, \d+ s left, loss 0\.5000", shown)
     else:
         assert shown == "before\ntwo\\nlines\n"
     assert [entry[20:] for entry in log.read_text().splitlines()] == ["mxml train", "before", "two\\nlines"]
@@ -62,9 +66,74 @@ def test_without_a_terminal_a_line_says_how_far_it_is_within_seconds(monkeypatch
         progress.advance(50)
     assert screen.getvalue().splitlines() == [
         "epoch 1/2: 0 of 100,000 images",
-        "epoch 1/2: 2,000 of 100,000 images, loss 0.3",
-        "epoch 1/2: 4,000 of 100,000 images, loss 0.14",
+        "epoch 1/2: 4,000 of 100,000 images, 286 img/s, 5 min 40 s left, loss 0.14",
     ]
+
+
+def test_the_first_line_comes_soon_and_a_note_is_a_line_too(monkeypatch, clock):
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with ConsoleProgress() as progress:
+        progress.start(900, "epoch 1/2")
+        for seconds, note in ((1, ""), (3, ""), (12, "epoch 1 done"), (14, ""), (21, ""), (23, "")):
+            clock[0] = 1000.0 + seconds
+            progress.advance(30)
+            if note:
+                progress.note(note)
+    assert screen.getvalue().splitlines() == [
+        "epoch 1/2: 60 of 900 images, 20 img/s, 42 s left",
+        "epoch 1 done",
+        "epoch 1/2: 180 of 900 images, 7.8 img/s, 1 min 30 s left",
+    ]
+
+
+def test_a_log_of_ten_hours_is_no_longer_than_a_person_reads(monkeypatch, clock):
+    """And no step of it is a long silence."""
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    said = []
+    with ConsoleProgress() as progress:
+        for epoch in range(10):
+            progress.start(3600, f"epoch {epoch + 1}/10")
+            for _ in range(3600):
+                clock[0] += 1
+                before = screen.tell()
+                progress.advance(1, "loss 0.1")
+                if screen.tell() > before:
+                    said.append(clock[0] - 1000.0)
+    gaps = [after - before for before, after in zip([0.0, *said], said)]
+    assert gaps[:4] == [2, 10, 10, 10] and max(gaps) <= 301
+    assert 100 < len(said) < 250
+    assert "\r" not in screen.getvalue()
+
+
+def test_the_rate_is_that_of_the_last_seconds(monkeypatch, clock):
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with ConsoleProgress() as progress:
+        progress.start(10_000, "epoch 1/1", 400)
+        for seconds, images in ((100, 10), (120, 1000), (140, 1000), (151, 550)):
+            clock[0] = 1000.0 + seconds
+            progress.advance(images)
+    assert screen.getvalue().splitlines()[-1] == "epoch 1/1: 2,960 of 10,000 images, 50 img/s, 2 min 20 s left"
+
+
+def test_a_line_is_no_wider_than_its_terminal(monkeypatch):
+    """Else each update of it would begin a new one."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    with open(theirs, "w", encoding="utf-8") as screen:
+        monkeypatch.setattr(sys, "stderr", screen)
+        with ConsoleProgress() as progress:
+            progress.start(3000, "epoch 10/10")
+            progress.advance(1000, "run 6 min 10 s, loss 0.1234, lr 0.0002")
+            progress.note("which draws the line again")
+        screen.flush()
+        shown = os.read(ours, 1 << 16).decode("utf-8")
+    os.close(ours)
+    widths = [len(part) for part in re.split("[\r\n]+", shown)]
+    assert 55 < max(widths) <= 60
+    assert re.search(r"epoch 10/10: +33%\|.\| \S+ img/s, \d+ s left, run 6 min", shown) and shown.endswith("\r")
 
 
 def test_the_log_ends_with_the_error_of_a_run_that_began(tmp_path):

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("check", "Report what is wrong with lists and their images, and describe their labels."),
     "train": ("train", "Fine-tune a pretrained network on multi-hot lists."),
     "augment-preview": ("augment_preview", "Draw images of a list as training varies them."),
+    "runs": ("runs", "Compare training runs in a table: their settings, best metrics and state."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
 }

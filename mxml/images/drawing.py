@@ -104,9 +104,14 @@ def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
     """Return a font that has every character of ``text``, which some font must have."""
     from PIL import ImageFont
 
-    path = _font_file(frozenset(text))
+    path = font_file(text)
     assert path is not None
     return ImageFont.truetype(path, size)
+
+
+def font_file(text: str) -> str | None:
+    """Return the path of a font that has every character of ``text``; None where no font of this machine has."""
+    return _font_file(frozenset(text))
 
 
 @functools.lru_cache(maxsize=1024)

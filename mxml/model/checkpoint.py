@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mxml import atomic
-from mxml.errors import CheckpointError, ModelError, MxmlError, SettingError, StorageError
+from mxml.errors import CheckpointError, ModelError, SettingError, StorageError
 from mxml.model import params_file, symbol_file
 from mxml.model.graph import to_document
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
+from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp, read_sidecar
 from mxml.runtime.types import NDArray, Symbol
 from mxml.text import shown
 
-MOST_SIDECAR_BYTES = 64 << 20
 _SUGGESTED = 4
 # Of a BatchNorm: data, gamma, beta, moving mean, moving variance.
 _VARIANCE_INPUT = 4
@@ -38,28 +36,6 @@ class Checkpoint:
     arg_params: Mapping[str, NDArray]
     aux_params: Mapping[str, NDArray]
     sidecar: Sidecar | None = None
-
-
-def read_sidecar(prefix: str) -> Sidecar | None:
-    """Read ``PREFIX.json``; None where there is none. Raises CheckpointError naming the file and the field."""
-    path = RunFiles(prefix).sidecar
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{path}: is not a regular file")
-        if status.st_size > MOST_SIDECAR_BYTES:
-            raise CheckpointError(f"{path}: is larger than {MOST_SIDECAR_BYTES >> 20} MiB; not a sidecar of mxml")
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    try:
-        return Sidecar.from_json(text, os.path.dirname(prefix))
-    except MxmlError as error:
-        epochs = _numbers(RunFiles(prefix).epochs_on_disk())
-        hint = f"; move it away to use the checkpoint without it (epochs on disk: {epochs})"
-        raise CheckpointError(f"{path}: {error}{hint}") from error
 
 
 def load(prefix: str, epoch: int | None = None) -> Checkpoint:
@@ -171,8 +147,7 @@ def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, lis
 
 def pause_fault(prefix: str, pause: Pause) -> str:
     """Say what is wrong with the files of a pause; empty when they are whole."""
-    paths = {"params": RunFiles(prefix).paused_params, "states": RunFiles(prefix).paused_states}
-    return _first_of(paths, pause.files)
+    return _first_of(RunFiles(prefix).paused(pause.slot), pause.files)
 
 
 def _first_fault(prefix: str, record: Epoch, suffixes: tuple[str, ...]) -> str:
@@ -243,7 +218,7 @@ def save_arrays(
     aux_params: Mapping[str, NDArray],
     states: Mapping[str, NDArray] | None,
 ) -> dict[str, Stamp]:
-    """Write parameters and, unless they are None, optimizer states, and return their stamps."""
+    """Write parameters and, unless they are None, states, and return their stamps."""
     params_file.write_params(params_to, params_file.join_params(arg_params, aux_params))
     if states is None:
         return {"params": _stamp(params_to)}
@@ -263,10 +238,11 @@ def save_sidecar(prefix: str, sidecar: Sidecar) -> None:
     atomic.write_text(RunFiles(prefix).sidecar, sidecar.to_json(os.path.dirname(prefix)))
 
 
-def discard_pause(prefix: str) -> None:
+def discard_pause(prefix: str, slots: Sequence[int] = (0, 1)) -> None:
     """Remove the files of a pause that a later sidecar no longer names."""
-    for path in (RunFiles(prefix).paused_params, RunFiles(prefix).paused_states):
-        Path(path).unlink(missing_ok=True)
+    for slot in slots:
+        for path in RunFiles(prefix).paused(slot).values():
+            Path(path).unlink(missing_ok=True)
 
 
 def discard_run(prefix: str) -> None:

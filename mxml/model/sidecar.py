@@ -13,21 +13,26 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, NoReturn, Optional, Union
 
 import msgspec
 
 from mxml.data.label_names import label_name_faults
-from mxml.errors import CheckpointError
+from mxml.errors import CheckpointError, MxmlError
 from mxml.images.transforms import Preprocess
+from mxml.model.run_files import RunFiles
 
 FORMAT = "mxml-checkpoint"
 VERSION = 1
+MOST_BYTES = 64 << 20
+# How often a run that diverges goes on, at a lower rate.
+SURVIVED = 1
 
 # What a number may be. A file of a run is far smaller than the last, and no run has so many epochs or steps.
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=9_999_999)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Slot = Annotated[int, msgspec.Meta(ge=0, le=1)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\x00]+$")]
 
@@ -68,13 +73,30 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Pause:
-    """A run that a signal ended inside an epoch: ``batch`` batches of ``epoch`` are done, ``totals`` sums them."""
+    """A place inside an epoch: ``batch`` batches of ``epoch`` are done, ``totals`` sums them.
+
+    ``slot`` says which of the two sets of files holds it.
+    """
 
     epoch: EpochNumber
     batch: Number
     num_update: Number
     totals: Mapping[str, float]
     files: Mapping[str, Stamp]
+    slot: Slot = 0
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A loss that was not finite, or far above guessing, in ``epoch`` after ``step`` steps of the optimizer.
+
+    ``what`` says it in words; ``lr_factor`` multiplies the learning rate of all steps after it.
+    """
+
+    epoch: EpochNumber
+    step: Number
+    what: str
+    lr_factor: Share
 
 
 @dataclass(frozen=True)
@@ -91,8 +113,8 @@ class UsedList:
 class Sidecar:
     """All that later commands need to know about a run besides its symbol and parameters.
 
-    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder. ``diverged`` is
-    the epoch in which the loss was not finite.
+    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder. ``diverged`` has
+    one entry per time that the run diverged.
     """
 
     label_names: tuple[str, ...]
@@ -107,7 +129,12 @@ class Sidecar:
     epochs: tuple[Epoch, ...] = ()
     pause: Pause | None = None
     finished: bool = False
-    diverged: int | None = None
+    diverged: tuple[Divergence, ...] = ()
+
+    @property
+    def has_ended_diverged(self) -> bool:
+        """Say whether the run has diverged once more than it survives."""
+        return len(self.diverged) > SURVIVED
 
     def to_json(self, folder: str) -> str:
         """Return the sidecar's text; paths are written relative to ``folder``, the prefix's own."""
@@ -142,6 +169,7 @@ class Sidecar:
                 **{name: getattr(stored, name) for name in stored.__struct_fields__},
                 "preprocess": Preprocess.from_dict(stored.preprocess),
                 "data": {name: _joined(used, folder) for name, used in stored.data.items()},
+                "diverged": _divergences(stored.diverged),
             }
         )
 
@@ -150,6 +178,8 @@ class Sidecar:
 _StampOrNone = Optional[Stamp]
 _PauseOrNone = Optional[Pause]
 _EpochOrNone = Optional[EpochNumber]
+# A number is the epoch in the sidecar of an mxml that did not survive it.
+_Divergences = Union[tuple[Divergence, ...], EpochNumber, None]
 
 
 class _Stored(msgspec.Struct):
@@ -167,7 +197,7 @@ class _Stored(msgspec.Struct):
     epochs: tuple[Epoch, ...]
     pause: _PauseOrNone
     finished: bool
-    diverged: _EpochOrNone = None
+    diverged: _Divergences = None
 
     def check(self) -> None:
         """Raise CheckpointError where fields that are valid by themselves contradict each other."""
@@ -182,6 +212,12 @@ class _Stored(msgspec.Struct):
             raise CheckpointError("has epochs that are out of order or repeated")
 
 
+def _divergences(stored: _Divergences) -> tuple[Divergence, ...]:
+    if isinstance(stored, int):
+        return (Divergence(stored, 0, "the loss is not finite", 0.1),)
+    return stored or ()
+
+
 def _joined(used: UsedList, folder: str) -> UsedList:
     path, root = (os.path.normpath(os.path.join(folder, name)) for name in (used.path, used.root))
     return dataclasses.replace(used, path=path, root=root)
@@ -189,3 +225,29 @@ def _joined(used: UsedList, folder: str) -> UsedList:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
+
+
+def read_sidecar(prefix: str) -> Sidecar | None:
+    """Read ``PREFIX.json``; None where there is none. Raises CheckpointError naming the file and the field.
+
+    Loads no MXNet, so that many can be read at once.
+    """
+    path = RunFiles(prefix).sidecar
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path}: is not a regular file")
+        if status.st_size > MOST_BYTES:
+            raise CheckpointError(f"{path}: is larger than {MOST_BYTES >> 20} MiB; not a sidecar of mxml")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    try:
+        return Sidecar.from_json(text, os.path.dirname(prefix))
+    except MxmlError as error:
+        epochs = ", ".join(map(str, RunFiles(prefix).epochs_on_disk()))
+        hint = f"; move it away to use the checkpoint without it (epochs on disk: {epochs})"
+        raise CheckpointError(f"{path}: {error}{hint}") from error

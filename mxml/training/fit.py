@@ -19,7 +19,7 @@ from mxml.training.signals import StopRequest
 
 if TYPE_CHECKING:
     from mxml.model.sidecar import Sidecar
-    from mxml.training.record import Callback
+    from mxml.training.report import Callback
     from mxml.training.run import TrainResult
     from mxml.training.run_data import TrainData
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mxml.model.sidecar import Epoch
 from mxml.training.config import LOWER_IS_BETTER
+
+if TYPE_CHECKING:
+    from mxml.inference.metrics import Metrics
 
 COLUMNS = (
     "epoch",
@@ -25,6 +29,13 @@ COLUMNS = (
     "images_per_second",
 )
 
+# A label may be called as a column is.
+_AP = "AP "
+
+_DIGITS = 6
+_NOISY = ("mAP", "CF1", "OF1")
+_SAME_LOSS = 0.001
+
 _SHOWN = {
     "train_loss": "loss",
     "val_loss": "val loss",
@@ -37,33 +48,105 @@ _SHOWN = {
 
 
 def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
-    """Return the earliest epoch with the best validation metric; the last one where no epoch has the metric."""
-    if not epochs:
-        return None
-    sign = -1 if best_by in LOWER_IS_BETTER else 1
-    known = [(sign * entry.metrics["val"][best_by], -entry.epoch) for entry in epochs if _has(entry, best_by)]
-    return -max(known)[1] if known else epochs[-1].epoch
+    """Return the epoch to use: by its validation metric, where that tells epochs apart, else by its loss.
+
+    Each epoch in turn takes the place of the choice so far if ``takes_over`` says so. So the choice is always the
+    earlier one or the newest, and never falls on an epoch whose files are gone. Where no epoch has the metric, it is
+    the last one.
+    """
+    best: Epoch | None = None
+    top = -math.inf
+    for entry in epochs:
+        new = entry.metrics.get("val", {})
+        if new.get(best_by) is None:
+            continue
+        if best is None or takes_over(new, best.metrics["val"], best_by, top):
+            best = entry
+        top = max(top, _sign(best_by) * new[best_by])
+    if best is None:
+        return epochs[-1].epoch if epochs else None
+    return best.epoch
 
 
-def _has(entry: Epoch, metric: str) -> bool:
-    return entry.metrics.get("val", {}).get(metric) is not None
+def takes_over(new: Mapping[str, Any], held: Mapping[str, Any], best_by: str, top: float = -math.inf) -> bool:
+    """Say whether the validation metrics ``new`` are better than ``held``; ``top`` is the best value seen before.
+
+    mAP, CF1 and OF1 of N images that differ by 0.1 / sqrt(N) or less are equal: one draw of the images says no more.
+    Of those that equal the best value, the one with the lower loss is better, if it is lower by more than a thousandth.
+    """
+    if new[best_by] is None:
+        return False
+    sign = _sign(best_by)
+    value, held_value = sign * new[best_by], sign * held[best_by]
+    limit = max(top, value, held_value) - _noise(best_by, new.get("samples"))
+    if value < limit:
+        return False
+    if held_value < limit:
+        return True
+    return new["loss"] < (1 - _SAME_LOSS) * held["loss"]
 
 
-def history_rows(epochs: Sequence[Epoch]) -> list[dict[str, Any]]:
-    """Return one dictionary per epoch with the columns COLUMNS; a metric that is undefined is None."""
+def _sign(best_by: str) -> int:
+    return -1 if best_by in LOWER_IS_BETTER else 1
+
+
+def _noise(best_by: str, images: int | None) -> float:
+    return 0.1 / math.sqrt(images) if images and best_by in _NOISY else 0.0
+
+
+def stored_metrics(metrics: Metrics) -> dict[str, Any]:
+    """Return validation metrics as the sidecar holds them: those of each label rounded, as there are many of them."""
+    stored = metrics.to_dict()
+    stored["per_class"] = [
+        {name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in entry.items()}
+        for entry in stored["per_class"]
+    ]
+    return stored
+
+
+def history_rows(epochs: Sequence[Epoch], label_names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return one dictionary per epoch: the columns COLUMNS, then the AP of each label, called as ``ap_column`` says.
+
+    A metric that is undefined, or that the epoch does not have, is None.
+    """
     rows = []
     for entry in epochs:
         metrics = entry.metrics
         flat = {**metrics["val"], **metrics, "val_loss": metrics["val"]["loss"], "epoch": entry.epoch}
-        rows.append({name: flat[name] for name in COLUMNS})
+        APs = {found["index"]: found["AP"] for found in metrics["val"].get("per_class", ())}
+        row = {name: flat.get(name) for name in COLUMNS}
+        row.update({ap_column(name): APs.get(index) for index, name in enumerate(label_names)})
+        rows.append(row)
     return rows
 
 
-def epoch_line(row: Mapping[str, Any], last_epoch: int, best: bool) -> str:
-    """Return one row as the line that the user reads."""
-    shown = ", ".join(f"{label} {_number(row[name])}" for name, label in _SHOWN.items())
-    rate = f"{row['images_per_second']:.0f} img/s"
-    return f"epoch {row['epoch']}/{last_epoch}: {shown}, {rate}" + (", best so far" if best else "")
+def ap_column(label_name: str) -> str:
+    """Return the column with a label's AP."""
+    return f"{_AP}{label_name}"
+
+
+def label_columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns with the labels' AP, with the names of the labels."""
+    return {column: column[len(_AP) :] for column in row if column.startswith(_AP)}
+
+
+def is_head_fit(row: Mapping[str, Any]) -> bool:
+    """Say whether an epoch took no steps, but only fitted the head: it was validated, and has no training loss."""
+    missing = [row.get(name) in (None, "") for name in ("train_loss", "lr")]
+    return all(missing) and row.get("val_loss") not in (None, "")
+
+
+def epoch_line(row: Mapping[str, Any], last_epoch: int, best: bool, left: str = "") -> str:
+    """Return one row as the line that the user reads; ``left`` says how long the rest of the run takes."""
+    shown = [
+        f"{label} {_number(row[name])}"
+        for name, label in _SHOWN.items()
+        if row[name] is not None or not name.startswith("train_")
+    ]
+    if row["images_per_second"] is not None:
+        shown.append(f"{row['images_per_second']:.0f} img/s")
+    shown += [*(["best so far"] if best else []), *([left] if left else [])]
+    return f"epoch {row['epoch']}/{last_epoch}: " + ", ".join(shown)
 
 
 def _number(value: float | None) -> str:
@@ -73,7 +156,7 @@ def _number(value: float | None) -> str:
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as the text of a CSV file with a header; None becomes an empty cell."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -76,3 +76,20 @@ def _is_at(handle: int, path: str) -> bool:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def is_at_work(prefix: str) -> bool:
+    """Say whether a run holds the lock of the prefix now; no where the file system knows no locks."""
+    try:
+        handle = os.open(RunFiles(prefix).lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +13,19 @@ from mxml import atomic
 from mxml.errors import MxmlError, StorageError
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.model.sidecar import Divergence, Epoch, Pause, Sidecar
 from mxml.progress import Progress
 from mxml.runtime.types import NDArray
 from mxml.training import saving
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
-from mxml.training.history import best_epoch, epoch_line, history_rows, to_csv
+from mxml.training.history import best_epoch, history_rows, to_csv
 from mxml.training.prefix import make_room
+from mxml.training.report import RunReport
+from mxml.training.saving import SavedState
 from mxml.training.starting_point import StartingPoint
 
 SECONDS_BETWEEN_CURVES = 30
-
-Callback = Callable[[Mapping[str, Any]], None]
-"""Takes the metrics of an epoch that has been saved, as one row of PREFIX-history.csv."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +47,15 @@ class FinishedEpoch:
 class RunRecord:
     """Writes what a run has reached, so that the files on disk are a whole run at any time."""
 
-    def __init__(self, config: TrainConfig, sidecar: Sidecar, progress: Progress, callbacks: Sequence[Callback]):
+    def __init__(self, config: TrainConfig, sidecar: Sidecar, progress: Progress, report: RunReport):
         self.config = config
         self.sidecar = sidecar
         self._progress = progress
-        self._callbacks = callbacks
+        self._report = report
         self.files = RunFiles(config.prefix)
         self._drawn = time.monotonic()
+        # Where the sidecar on disk has a place inside an epoch.
+        self._slot = None if sidecar.pause is None else sidecar.pause.slot
 
     def begin(self, point: StartingPoint, is_new: bool) -> None:
         """Write that the run goes on from ``point``; ``is_new`` says that nothing at the prefix belongs to it."""
@@ -78,7 +79,8 @@ class RunRecord:
     def finish_epoch(self, finished: FinishedEpoch) -> None:
         """Save an epoch, and show it."""
         prefix = self.config.prefix
-        files = saving.save_epoch(prefix, finished.epoch, finished.arg_params, finished.aux_params, finished.states)
+        state = SavedState(finished.arg_params, finished.aux_params, finished.states)
+        files = saving.save_epoch(prefix, finished.epoch, state)
         epochs = (
             *self.sidecar.epochs,
             Epoch(finished.epoch, finished.num_update, finished.metrics, files),
@@ -92,26 +94,41 @@ class RunRecord:
         checkpoint.save_sidecar(prefix, self.sidecar)
         # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
         saving.discard_unkept(prefix, epochs)
-        checkpoint.discard_pause(prefix)
+        self._discard_pause()
         # Drawing takes longer than an epoch of a small network does.
         self._show_history(self.sidecar.finished or time.monotonic() - self._drawn > SECONDS_BETWEEN_CURVES)
-        rows = history_rows(epochs)
-        self._progress.note(epoch_line(rows[-1], self.config.last_epoch, best == finished.epoch))
-        for callback in self._callbacks:
-            callback(rows[-1])
+        self._report.finish_epoch(self.sidecar)
 
-    def pause(self, pause: Pause) -> None:
-        """Write that the run has stopped inside an epoch, whose files are saved."""
-        checkpoint.save_sidecar(self.config.prefix, dataclasses.replace(self.sidecar, pause=pause))
-        self._show_history(draw=True)
+    def save_inside(self, pause: Pause, state: SavedState) -> None:
+        """Save a place inside an epoch; until that is done the last such place stays. Raises StorageError."""
+        prefix = self.config.prefix
+        slot = 0 if self._slot is None else 1 - self._slot
+        try:
+            files = saving.save_pause(prefix, slot, state)
+            pause = dataclasses.replace(pause, files=files, slot=slot)
+            checkpoint.save_sidecar(prefix, dataclasses.replace(self.sidecar, pause=pause))
+        except StorageError:
+            # What is there of it takes the room that the next try needs.
+            checkpoint.discard_pause(prefix, (slot,))
+            raise
+        self._slot = slot
+        checkpoint.discard_pause(prefix, (1 - slot,))
 
-    def diverged(self, epoch: int) -> None:
-        """Write that the loss was not finite: resuming would repeat it."""
-        self.sidecar = dataclasses.replace(self.sidecar, diverged=epoch)
+    def diverged(self, entry: Divergence) -> None:
+        """Write that the run diverged; what was saved inside the epoch goes, since it may be on the way there."""
+        self.sidecar = dataclasses.replace(self.sidecar, diverged=(*self.sidecar.diverged, entry), pause=None)
         # A disk that is full must not hide the loss.
         with contextlib.suppress(MxmlError):
             checkpoint.save_sidecar(self.config.prefix, self.sidecar)
-            checkpoint.discard_pause(self.config.prefix)
+            self._discard_pause()
+
+    def show_history(self) -> None:
+        """Write the history and draw the curves of what has been finished."""
+        self._show_history(draw=True)
+
+    def _discard_pause(self) -> None:
+        checkpoint.discard_pause(self.config.prefix)
+        self._slot = None
 
     def out_of_patience(self) -> bool:
         """Say whether there has been no better epoch for as many epochs as ``patience`` says."""
@@ -122,11 +139,12 @@ class RunRecord:
         """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
         if not self.sidecar.epochs:
             return
-        rows = history_rows(self.sidecar.epochs)
+        rows = history_rows(self.sidecar.epochs, self.sidecar.label_names)
         try:
             atomic.write_text(self.files.history, to_csv(rows))
             if draw:
-                plot_history(rows, self.files.curves, self.sidecar.best_epoch)
+                diverged = [entry.epoch for entry in self.sidecar.diverged]
+                plot_history(rows, self.files.curves, self.sidecar.best_epoch, diverged)
                 self._drawn = time.monotonic()
         except StorageError as error:
             self._progress.note(f"{error}; the checkpoints are saved, and the next epoch writes it again")

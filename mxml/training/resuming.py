@@ -14,13 +14,12 @@ from mxml.errors import CheckpointError, MxmlError, SettingError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
-from mxml.model.trusted_paths import require_trusted, require_trusted_root
+from mxml.model.trusted_paths import lies_inside, require_trusted, require_trusted_root
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
-from mxml.training import source_lists
+from mxml.training import divergence, source_lists
 from mxml.training.config import TrainConfig, resumed
-from mxml.training.divergence import still_diverged
 from mxml.training.run_data import TrainData
 
 mx = load_mxnet()
@@ -51,8 +50,8 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
     _check_method(saved, config)
     config = _trusted(config, sidecar, given, progress)
-    if sidecar.diverged is not None:
-        raise still_diverged(config, sidecar)
+    if divergence.has_ended(sidecar):
+        raise divergence.still_ended(config, sidecar)
     now = {**versions(), "device": config.device}
     for name, before in {**sidecar.versions, "device": saved.device}.items():
         if name in ("mxnet", "threads", "device") and before != now[name]:
@@ -86,6 +85,8 @@ def to_be_named(config: TrainConfig, sidecar: Sidecar) -> dict[str, str]:
                 require_trusted_root(root, path, what, folder)
         except CheckpointError as error:
             reasons["data_root" if root == config.data_root else f"image_{name}"] = str(error)
+    if config.tensorboard is not None and not lies_inside(config.tensorboard, folder):
+        reasons["tensorboard"] = f"{config.tensorboard}: the run's TensorBoard folder lies outside of the run's folder"
     if config.allow_absolute:
         reasons["allow_absolute"] = "the run let its lists name images by absolute paths or outside of their root"
     return reasons

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import signal
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from mxml.data.batches import BadImage, Batches
-from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import SHOWN_FAULTS, Interrupted, NotFiniteError, TrainingError
-from mxml.inference import metrics
-from mxml.inference.scores import Scores, collect
+from mxml.errors import SHOWN_FAULTS, Interrupted, TrainingError
 from mxml.model import symbols
-from mxml.model.sidecar import Pause, Sidecar
+from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
-from mxml.training import divergence, saving, starting_point
+from mxml.training import divergence, starting_point
+from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
+from mxml.training.divergence import Diverged, LossLimit
 from mxml.training.epoch_totals import EpochTotals
 from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import fit_head
 from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
 from mxml.training.recipe import Recipe
-from mxml.training.record import Callback, FinishedEpoch, RunRecord
+from mxml.training.record import FinishedEpoch, RunRecord
+from mxml.training.report import Callback, RunReport
 from mxml.training.run_data import TrainData, augment_of, cache_bytes, mixing_of
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
+from mxml.training.stopping import StopHere, Stopping
+from mxml.training.trainer import Trainer
+from mxml.training.validation import Validated, Validation, validation_metrics
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class TrainResult:
         Its row of the history: ``epoch``, ``train_loss``, ``val_loss``, ``mAP`` and the other columns.
     epochs : int
         How many epochs the run has.
+    finished : bool
+        False where a time limit ended the run before its last epoch.
     bad : tuple of BadImage
         The images that could not be read and were skipped.
     """
@@ -59,15 +60,8 @@ class TrainResult:
     best_epoch: int
     best: Mapping[str, Any]
     epochs: int
+    finished: bool
     bad: tuple[BadImage, ...]
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """The batch that was trained on last: its number in the epoch, and its images' positions in the list."""
-
-    batch: int
-    positions: np.ndarray
 
 
 class Run:
@@ -92,8 +86,9 @@ class Run:
         self.data = data
         self.pretrained = pretrained
         self.progress = progress
-        self.record = RunRecord(config, sidecar, progress, callbacks)
-        self.stop = stop
+        self.report = RunReport(config, progress, callbacks)
+        self.record = RunRecord(config, sidecar, progress, self.report)
+        self.stopping = Stopping(stop, config.save_every, config.time_limit)
         self.bad: dict[str, BadImage] = {}
 
     def go(self) -> TrainResult:
@@ -111,8 +106,8 @@ class Run:
                 ImageFiles(self.data.train),
                 labels=self.data.train.labels,
                 augment=augment_of(config),
-                mixing=mixing_of(config),
                 shuffle=True,
+                mixing=mixing_of(config),
                 bad_images="skip",
                 max_bad_share=config.max_bad_share,
                 cache_bytes=train_cache,
@@ -125,86 +120,79 @@ class Run:
                 cache_bytes=val_cache,
                 **common,
             ) as val_batches,
+            self.report,
         ):
-            point = self._starting_point()
-            module = self._bind(point, train_batches) if config.method != "features" else None
-            # Not before: a run that is refused should leave everything as it was.
-            self.record.begin(point, self.pretrained is not None)
-            if isinstance(self.progress, ConsoleProgress):
-                self.progress.begin_log()
-            if config.fits_head and point.epoch == config.epoch:
-                point = self._fit_head(point)
-                if module is not None:
-                    module.set_parameters(point.arg_params, point.aux_params)
-            if module is None:
-                return self._result()
-            trained_with = symbols.loss_of(point.symbol)
-            epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, point.totals)
-            recipe = Recipe.of(config)
-            schedule = Schedule(
-                config.lr_schedule,
-                recipe.lr,
-                config.num_epoch - config.epoch - config.fits_head,
-                train_batches.num_batches,
-                config.lr_steps,
-                config.lr_factor,
-                recipe.warmup_epochs,
+            validation = Validation(
+                config, val_batches, self.data.val, len(self.data.train), self.stopping, self.progress, self.report
             )
-            while epoch < config.last_epoch and not self.record.out_of_patience():
-                epoch += 1
-                self._train_epoch(module, train_batches, schedule, epoch, first_batch, totals)
-                scores = self._validate(module, val_batches, epoch, train_batches.num_batches, totals)
-                self._finish_epoch(module, epoch, schedule, totals, scores)
-                first_batch, totals = 0, EpochTotals(*trained_with)
+            while not self._reaches_its_end(train_batches, validation):
+                # What is at the prefix now belongs to this run, and the next try begins there.
+                self.pretrained = None
         return self._result()
 
+    def _reaches_its_end(self, batches: Batches, validation: Validation) -> bool:
+        """Run what is left; False where that diverged, and has to be done again at a lower rate."""
+        sidecar = self.record.sidecar
+        try:
+            self._run(batches, validation)
+            return True
+        except Diverged as error:
+            factor = divergence.lr_factor(sidecar.diverged) * divergence.LR_FACTOR
+            entry = Divergence(error.epoch, error.step, error.what, factor)
+        self.record.diverged(entry)
+        sidecar = self.record.sidecar
+        if divergence.has_ended(sidecar):
+            raise divergence.ended(self.config, sidecar)
+        lr = Recipe.of(self.config).lr
+        self.progress.note(
+            f"training diverged in epoch {entry.epoch}: {entry.what}; it goes back to what was saved last, and on with "
+            f"`lr` {lr * entry.lr_factor:g} instead of {lr:g}"
+        )
+        return False
+
+    def _run(self, batches: Batches, validation: Validation) -> None:
+        config = self.config
+        point = self._starting_point()
+        module = None if config.method == "features" else self._bind(point, batches)
+        self._begin(point)
+        if config.fits_head and point.epoch == config.epoch:
+            try:
+                point = self._fit_head(point)
+            except StopHere:
+                self._stop("before the head was fitted; the feature vectors so far are kept")
+            if module is not None:
+                module.set_parameters(point.arg_params, point.aux_params)
+        if module is None:
+            return
+        trainer = self._trainer(module, point, batches)
+        trained_with = symbols.loss_of(point.symbol)
+        epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, point.totals)
+        while epoch < config.last_epoch and not self.record.out_of_patience():
+            epoch += 1
+            try:
+                trainer.train(batches, epoch, f"epoch {epoch}/{config.last_epoch}", first_batch, totals)
+                self._note_bad(batches.bad)
+                validated = validation.validate(trainer, epoch, batches.num_batches)
+            except StopHere as here:
+                trainer.save(epoch, here.batch, totals)
+                self.record.show_history()
+                self._stop(f"in epoch {epoch} after batch {here.batch}, and saved")
+                return
+            self._note_bad(validated.bad)
+            self._finish_epoch(trainer, epoch, totals, validated)
+            first_batch, totals = 0, EpochTotals(*trained_with)
+            if self.stopping.out_of_time and not self.record.sidecar.finished:
+                self._stop(f"after epoch {epoch}")
+                return
+
     def _starting_point(self) -> StartingPoint:
-        point = self.pretrained or starting_point.of_run(self.config, self.record.sidecar, self.progress)
+        point = self.pretrained
+        if point is None:
+            point = starting_point.of_run(self.config, self.record.sidecar, self.progress)
         if point is None:
             point = starting_point.of_pretrained(self.config, len(self.data.label_names))
         self.progress.note(point.message)
         return point
-
-    def _fit_head(self, point: StartingPoint) -> StartingPoint:
-        """Fit the head to feature vectors: the run's first epoch, from which the others fine-tune."""
-        config = self.config
-        with FeatureCache(self.record.files.features, self.progress) as cache:
-            fitted = fit_head(
-                point,
-                config,
-                self.record.sidecar.preprocess,
-                self.data,
-                self.devices,
-                cache,
-                self.progress,
-                self._stop_before_head,
-            )
-        self._note_bad((*fitted.bad, *fitted.scores.bad))
-        if fitted.cross_validated is not None:
-            self.progress.note(
-                f"head fitted to {fitted.size:,} features: mAP {fitted.cross_validated:.4f} cross-validated on the "
-                "training images"
-            )
-        epoch = config.epoch + 1
-        self.record.finish_epoch(
-            FinishedEpoch(
-                epoch,
-                0,
-                {"lr": None, **fitted.metrics, "val": validation_metrics(fitted.scores, self.data.val)},
-                fitted.point.arg_params,
-                fitted.point.aux_params,
-                None,
-            )
-        )
-        return dataclasses.replace(fitted.point, epoch=epoch)
-
-    def _stop_before_head(self) -> None:
-        if self.stop is not None and self.stop.number is not None:
-            raise Interrupted(
-                f"stopped by {signal.Signals(self.stop.number).name} before the head is fitted; the feature vectors so "
-                "far are kept; continue with `resume`",
-                self.stop.number,
-            )
 
     def _bind(self, point: StartingPoint, batches: Batches) -> BoundModule:
         config, recipe = self.config, Recipe.of(self.config)
@@ -231,107 +219,95 @@ class Run:
             module.restore(point.states, point.states_path)
         return module
 
-    def _train_epoch(
-        self,
-        module: BoundModule,
-        batches: Batches,
-        schedule: Schedule,
-        epoch: int,
-        first_batch: int,
-        totals: EpochTotals,
-    ) -> None:
-        batches.set_epoch(epoch, first_batch)
-        what = f"epoch {epoch}/{self.config.num_epoch}"
-        self.progress.start(len(self.data.train), what, int(totals.sums["images"]))
-        last: _Trained | None = None
-        clock = time.perf_counter()
-        for number, batch in enumerate(batches, start=first_batch + 1):
-            lr = schedule.lr(module.num_update)
-            logits = module.step(batch, lr)
-            images = len(batch.index) - batch.pad
-            trained = _Trained(number, batch.index[:images])
-            if not np.isfinite(logits).all():
-                # The logits are from before this step: the update before it made them so. Where there was none, the
-                # parameters were finite, so that it is this batch's own images.
-                raise self._diverged(epoch, last or trained)
-            last = trained
-            loss = totals.add(logits, batch.label[0].asnumpy(), images)
-            self.progress.advance(images, f"loss {loss:.4f}, lr {lr:.2g}")
-            now = time.perf_counter()
-            totals.sums["seconds"] += now - clock
-            clock = now
-            self._save_and_stop(module, epoch, number, totals, last)
-        module.sync()
-        if last is not None and module.not_finite():
-            raise self._diverged(epoch, last)
-        self._note_bad(batches.bad)
+    def _begin(self, point: StartingPoint) -> None:
+        """Write and say that the run begins: not before, since one that is refused should leave all as it was."""
+        self.record.begin(point, self.pretrained is not None)
+        images = int((point.totals or {}).get("images", 0))
+        self.report.begin(self.record.sidecar, point.epoch, images, point.num_update)
+        if isinstance(self.progress, ConsoleProgress):
+            self.progress.begin_log()
 
-    def _validate(
-        self, module: BoundModule, batches: Batches, epoch: int, num_batches: int, totals: EpochTotals
-    ) -> Scores:
-        batches.set_epoch(0)
-        size = len(self.data.val)
-        self.progress.start(size, "validation")
-
-        def advance(images: int) -> None:
-            self.progress.advance(images)
-            self._save_and_stop(module, epoch, num_batches, totals)
-
-        try:
-            scores = collect(module, batches, size, len(self.data.label_names), advance)
-        except NotFiniteError as error:
-            # The parameters are finite, and have grown too large.
-            raise self._diverged(epoch, None) from error
-        if len(scores.bad) > self.config.max_bad_share * size:
-            raise TrainingError(
-                _too_many_bad(scores.bad, size, self.data.sources["val"].path, self.config.max_bad_share)
+    def _fit_head(self, point: StartingPoint) -> StartingPoint:
+        """Fit the head to feature vectors: the run's first epoch, from which the others fine-tune."""
+        config, preprocess = self.config, self.record.sidecar.preprocess
+        with FeatureCache(self.record.files.features, self.progress) as cache:
+            fitted = fit_head(
+                point, config, preprocess, self.data, self.devices, cache, self.progress, self._stop_if_asked
             )
-        self._note_bad(scores.bad)
-        return scores
+        self._note_bad((*fitted.bad, *fitted.scores.bad))
+        if fitted.cross_validated is not None:
+            self.progress.note(
+                f"head fitted to {fitted.size:,} features: mAP {fitted.cross_validated:.4f} cross-validated on the "
+                "training images"
+            )
+        epoch = config.epoch + 1
+        found = validation_metrics(fitted.scores, self.data.val)
+        epoch_metrics = {"lr": None, **fitted.metrics, "val": found, "averaged": False, "val_other": None}
+        point = dataclasses.replace(fitted.point, epoch=epoch)
+        self.record.finish_epoch(FinishedEpoch(epoch, 0, epoch_metrics, point.arg_params, point.aux_params, None))
+        self.stopping.saved()
+        self.report.begin(self.record.sidecar, epoch, 0, 0)
+        return point
 
-    def _finish_epoch(
-        self, module: BoundModule, epoch: int, schedule: Schedule, totals: EpochTotals, scores: Scores
-    ) -> None:
-        validation = validation_metrics(scores, self.data.val)
-        arg_params, aux_params = module.parameters()
+    def _stop_if_asked(self) -> None:
+        if self.stopping.reason:
+            raise StopHere(0)
+
+    def _trainer(self, module: BoundModule, point: StartingPoint, batches: Batches) -> Trainer:
+        config, recipe = self.config, Recipe.of(self.config)
+        schedule = Schedule(
+            config.lr_schedule,
+            recipe.lr * divergence.lr_factor(self.record.sidecar.diverged),
+            config.num_epoch - config.epoch - config.fits_head,
+            batches.num_batches,
+            config.lr_steps,
+            config.lr_factor,
+            recipe.warmup_epochs,
+        )
+        return Trainer(
+            module,
+            WeightAverage(module, config.ema, point.average) if config.ema else None,
+            schedule,
+            LossLimit(*symbols.loss_of(point.symbol), self.data.train.labels),
+            self.data.train,
+            self.record,
+            self.stopping,
+            self.progress,
+            self.report,
+        )
+
+    def _finish_epoch(self, trainer: Trainer, epoch: int, totals: EpochTotals, validated: Validated) -> None:
+        module, limit = trainer.module, trainer.limit.limit
+        train = totals.metrics()
+        if min(train["train_loss"], validated.loss) > limit:
+            where = "of the training images, and as much of the validation images,"
+            raise Diverged(epoch, module.num_update, divergence.far_above(train["train_loss"], limit, where))
+        state = trainer.state(validated.averaged)
+        epoch_metrics = {
+            "lr": trainer.schedule.lr(module.num_update - 1),
+            **train,
+            "val": validated.metrics,
+            "averaged": validated.averaged,
+            "val_other": validated.other,
+        }
         self.record.finish_epoch(
-            FinishedEpoch(
-                epoch,
-                module.num_update,
-                {"lr": schedule.lr(module.num_update - 1), **totals.metrics(), "val": validation},
-                arg_params,
-                aux_params,
-                module.states(),
-            )
+            FinishedEpoch(epoch, module.num_update, epoch_metrics, state.arg_params, state.aux_params, state.states)
         )
+        self.stopping.saved()
 
-    def _save_and_stop(
-        self, module: BoundModule, epoch: int, batch: int, totals: EpochTotals, last: _Trained | None = None
-    ) -> None:
-        if self.stop is None or self.stop.number is None:
-            return
-        number = self.stop.number
-        if last is not None and module.not_finite():
-            raise self._diverged(epoch, last)
-        files = saving.save_pause(module, self.config.prefix)
-        self.record.pause(Pause(epoch, batch, module.num_update, dict(totals.sums), files))
-        raise Interrupted(
-            f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
-            "continue with `resume`",
-            number,
-        )
+    def _stop(self, where: str) -> None:
+        """Say that the run ends here; raise Interrupted for a signal, and for a time limit before the first epoch."""
+        message = f"stopped by {self.stopping.reason} {where}; continue with `resume`"
+        number = self.stopping.signal_number
+        if number is not None:
+            raise Interrupted(message, number)
+        if not self.record.sidecar.epochs:
+            raise TrainingError(message)
+        self.progress.note(message)
 
     def _note_bad(self, bad: Sequence[BadImage]) -> None:
         for image in bad:
             self.bad.setdefault(image.path, image)
-
-    def _diverged(self, epoch: int, trained: _Trained | None) -> TrainingError:
-        """Return the error for a loss that is not finite, once the sidecar says so: resuming would repeat it."""
-        self.record.diverged(epoch)
-        if trained is None:
-            return divergence.diverged(self.config, epoch)
-        images = [self.data.train.path(int(position)) for position in trained.positions]
-        return divergence.diverged(self.config, epoch, trained.batch, images)
 
     def _result(self) -> TrainResult:
         sidecar = self.record.sidecar
@@ -342,18 +318,6 @@ class Run:
             self.progress.note(f"skipped, cannot be read: {image.path}: {image.reason}")
         if bad:
             self.progress.note(f"images skipped because they cannot be read: {len(bad):,}")
-        rows = {row["epoch"]: row for row in history_rows(sidecar.epochs)}
-        return TrainResult(self.config.prefix, sidecar.best_epoch, rows[sidecar.best_epoch], len(sidecar.epochs), bad)
-
-
-def validation_metrics(scores: Scores, images: ImageList) -> dict[str, Any]:
-    """Return every metric of the scores of ``images``, by its name."""
-    readable = scores.readable
-    return metrics.multilabel_metrics(
-        scores.probabilities[readable], images.labels[readable], logits=scores.logits[readable]
-    ).to_dict()
-
-
-def _too_many_bad(bad: Sequence[BadImage], size: int, list_path: str, max_share: float) -> str:
-    first = f"{bad[0].path}: {bad[0].reason}"
-    return f"{list_path}: {len(bad):,} of {size:,} images cannot be read, more than {max_share:.0%}; the first: {first}"
+        rows = {row["epoch"]: row for row in history_rows(sidecar.epochs, sidecar.label_names)}
+        best = sidecar.best_epoch
+        return TrainResult(self.config.prefix, best, rows[best], len(sidecar.epochs), sidecar.finished, bad)

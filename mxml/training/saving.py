@@ -6,6 +6,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mxml.errors import CheckpointError, StorageError
@@ -13,28 +14,29 @@ from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Stamp
 from mxml.runtime.types import NDArray
-from mxml.training.bound_module import BoundModule
 
 _BLOCK = 1 << 20
 
 
-def save_epoch(
-    prefix: str,
-    epoch: int,
-    arg_params: Mapping[str, NDArray],
-    aux_params: Mapping[str, NDArray],
-    states: Mapping[str, NDArray] | None,
-) -> dict[str, Stamp]:
-    """Write an epoch's parameters, and states where there are any, and return their stamps. Raises StorageError."""
+@dataclass(frozen=True, eq=False)
+class SavedState:
+    """What training goes on from: parameters and states, as they are written. ``states`` None: a fresh optimizer."""
+
+    arg_params: Mapping[str, NDArray]
+    aux_params: Mapping[str, NDArray]
+    states: Mapping[str, NDArray] | None
+
+
+def save_epoch(prefix: str, epoch: int, state: SavedState) -> dict[str, Stamp]:
+    """Write an epoch's files, and return their stamps. Raises StorageError."""
     files = RunFiles(prefix)
-    return _save(files.params(epoch), files.states(epoch), arg_params, aux_params, states)
+    return _save(files.params(epoch), files.states(epoch), state)
 
 
-def save_pause(module: BoundModule, prefix: str) -> dict[str, Stamp]:
+def save_pause(prefix: str, slot: int, state: SavedState) -> dict[str, Stamp]:
     """Write what a run needs to go on inside an epoch, and return the files' stamps. Raises StorageError."""
-    files = RunFiles(prefix)
-    states = {**module.states(), **module.statistics()}
-    return _save(files.paused_params, files.paused_states, *module.parameters(), states)
+    paths = RunFiles(prefix).paused(slot)
+    return _save(paths["params"], paths["states"], state)
 
 
 def without_files(epochs: Sequence[Epoch], best_epoch: int | None, keep: str) -> tuple[Epoch, ...]:
@@ -53,17 +55,11 @@ def discard_unkept(prefix: str, epochs: Sequence[Epoch]) -> None:
                 Path(path).unlink(missing_ok=True)
 
 
-def _save(
-    params_to: str,
-    states_to: str,
-    arg_params: Mapping[str, NDArray],
-    aux_params: Mapping[str, NDArray],
-    states: Mapping[str, NDArray] | None,
-) -> dict[str, Stamp]:
+def _save(params_to: str, states_to: str, state: SavedState) -> dict[str, Stamp]:
     try:
-        return checkpoint.save_arrays(params_to, states_to, arg_params, aux_params, states)
+        return checkpoint.save_arrays(params_to, states_to, state.arg_params, state.aux_params, state.states)
     except (CheckpointError, StorageError) as error:
-        arrays = (*arg_params.values(), *aux_params.values(), *(states or {}).values())
+        arrays = (*state.arg_params.values(), *state.aux_params.values(), *(state.states or {}).values())
         size = sum(array.size * array.dtype().itemsize for array in arrays)
         reason = _why_not_written(os.path.dirname(params_to), size)
         if not reason:

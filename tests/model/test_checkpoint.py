@@ -13,7 +13,7 @@ from mxml.errors import CheckpointError, ModelError, SettingError
 from mxml.images.transforms import Preprocess
 from mxml.model import checkpoint, params_file
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp
+from mxml.model.sidecar import MOST_BYTES, Epoch, Pause, Sidecar, Stamp
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -155,7 +155,7 @@ def test_a_symbol_that_was_replaced_is_refused(run):
 
 
 def test_a_sidecar_larger_than_any_run_makes_is_not_read(run):
-    os.truncate("run.json", checkpoint.MOST_SIDECAR_BYTES + 1)
+    os.truncate("run.json", MOST_BYTES + 1)
     with pytest.raises(CheckpointError, match=r"run\.json: is larger than 64 MiB"):
         checkpoint.load("run")
 

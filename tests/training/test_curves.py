@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mxml.training.curves import draw_history, plot_history
+from mxml.training.history import ap_column
 
 TEAL, ORANGE, BEST = (15, 118, 110), (194, 65, 12), (202, 138, 4)
 
@@ -116,3 +117,103 @@ def test_no_window_system_is_touched(tmp_path):
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "x.png")], check=True)
+
+
+# ---- the AP of each label
+
+
+def with_labels(epochs, APs):
+    """A history in which each label's AP rises to its own value."""
+    rows = history(epochs)
+    return [
+        {**row, **{ap_column(name): AP * (number + 1) / epochs for name, AP in APs.items()}}
+        for number, row in enumerate(rows)
+    ]
+
+
+def label_axes(rows, **options):
+    *_, axes = draw_history(rows, **options).axes
+    assert axes.get_title() == "Validation AP of each label"
+    return axes
+
+
+def legend_texts(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_each_label_has_its_line_and_the_legend_its_ap_at_the_best_epoch(tmp_path):
+    rows = with_labels(4, {"sea": 0.4, "sunset": 0.8})
+    axes = label_axes(rows, best_epoch=2)
+    assert axes.get_legend().get_title().get_text() == "AP at epoch 2"
+    assert legend_texts(axes) == ["0.400  sunset", "0.200  sea"]
+    lines = {tuple(np.round(line.get_ydata(), 3)) for line in axes.lines}
+    assert {(0.1, 0.2, 0.3, 0.4), (0.2, 0.4, 0.6, 0.8)} <= lines
+    assert drawn(rows, tmp_path).shape == (800, 1000, 3)
+
+
+def test_of_many_labels_the_best_and_the_worst_are_in_colour():
+    APs = {f"label {number}": number / 100 for number in range(80)}
+    axes = label_axes(with_labels(10, APs))
+    best, worst = (79, 78, 77), (3, 2, 1, 0)
+    named = {number: f"{number / 100:.3f}  label {number}" for number in (*best, *worst)}
+    texts = [*(named[number] for number in best), "73 labels between", *(named[number] for number in worst)]
+    assert legend_texts(axes) == texts
+    colours = [line.get_color() for line in axes.get_lines() if len(line.get_xdata()) == 10]
+    assert len(colours) == 80 and colours.count("#9ca3af") == 73
+
+
+def test_a_label_without_ap_has_no_line_and_one_with_gaps_has(tmp_path):
+    rows = with_labels(3, {"a": 0.5, "b": 0.5, "c": 0.9})
+    for row in rows:
+        row[ap_column("a")] = None
+    rows[2][ap_column("c")] = ""
+    assert legend_texts(label_axes(rows, best_epoch=3)) == ["0.600  c", "0.500  b"]
+    for row in rows:
+        row.update({column: None for column in row if column.startswith("AP ")})
+    assert label_axes(rows).get_legend() is None
+    assert drawn(rows, tmp_path).shape == (800, 1000, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Düne", "Düne"),
+        ("Пустыня", "Пустыня"),
+        ("\U0001f9ff\ue000", "label 2"),  # no font has a letter for private use
+        ("$x^2$ and $\\frac$", "$x^2$ and $\\frac$"),
+        ("_hidden", "_hidden"),
+        ("x" * 300, "x" * 27 + "…"),
+        ("a\u202eb", "a\\u202eb"),
+    ],
+)
+def test_any_name_of_a_label_can_be_drawn(tmp_path, name, shown):
+    """Warnings are errors here: of a letter without a font, or of a formula that is none."""
+    rows = with_labels(2, {"first": 0.5, name: 0.9})
+    assert legend_texts(label_axes(rows))[0] == f"0.900  {shown}"
+    picture = drawn(rows, tmp_path)
+    legend = picture[400:, 700:]
+    assert (legend < 128).any()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 10, 100])
+@pytest.mark.parametrize("labels", [1, 5, 8, 80])
+def test_the_legend_stays_within_the_picture(epochs, labels):
+    figure = draw_history(with_labels(epochs, {f"label {'long ' * number}": 0.5 for number in range(labels)}))
+    figure.draw_without_rendering()
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
+    assert box.x1 <= 1000 and box.y0 >= 0 and box.y1 <= 400
+    assert figure.axes[-1].get_window_extent().width > 500
+
+
+def test_the_fit_of_the_head_and_recovered_divergences_are_marked():
+    rows = history(5)
+    rows[0].update(train_loss=None, lr="")
+    for axes in draw_history(rows, best_epoch=5, diverged=[2, 4]).axes[:2]:
+        texts = legend_texts(axes)
+        assert texts[-3:] == ["fit of the head", "diverged", "best: epoch 5"]
+        (band,) = axes.patches
+        assert band.get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(1.5)
+        assert {2, 4, 5} <= {np.asarray(line.get_xdata())[0] for line in axes.lines}
+    assert not draw_history(history(5)).axes[0].patches

@@ -1,0 +1,83 @@
+"""The history: its rows, its CSV with a column per label, and the line per epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mxml.inference.metrics import multilabel_metrics
+from mxml.model.sidecar import Epoch
+from mxml.training.history import (
+    COLUMNS,
+    ap_column,
+    epoch_line,
+    history_rows,
+    is_head_fit,
+    label_columns,
+    stored_metrics,
+    to_csv,
+)
+
+NAMES = ("red", "mAP", 'dark, "green"')
+
+
+def epoch(number=1, **changes):
+    """An epoch of three labels, of which the last never occurs."""
+    scores = np.array([[0.9, 0.2, 0.1], [0.8, 0.7, 0.1], [0.3, 0.6, 0.2]])
+    labels = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    metrics: dict[str, Any] = {
+        "lr": 0.1,
+        "train_loss": 0.5,
+        "train_accuracy": 0.75,
+        "seconds": 2.0,
+        "images_per_second": 40.0,
+    }
+    metrics["val"] = stored_metrics(multilabel_metrics(scores, labels))
+    return Epoch(number, 5, {**metrics, **changes}, {})
+
+
+def test_the_csv_has_a_column_for_each_labels_ap():
+    rows = list(csv.DictReader(io.StringIO(to_csv(history_rows([epoch(1), epoch(2)], NAMES)))))
+    assert list(rows[0]) == [*COLUMNS, "AP red", "AP mAP", 'AP dark, "green"']
+    # Red: right at ranks 1 and 3, (1 + 2/3) / 2. The second label is right at rank 1.
+    assert [float(rows[1][f"AP {name}"]) for name in NAMES[:2]] == [pytest.approx(5 / 6, abs=1e-6), 1.0]
+    assert rows[1]['AP dark, "green"'] == ""
+    assert float(rows[1]["mAP"]) == pytest.approx((5 / 6 + 1) / 2)
+    assert label_columns(rows[0]) == {ap_column(name): name for name in NAMES}
+
+
+def test_a_sidecar_of_before_has_no_ap_and_is_read():
+    old = epoch()
+    val = {name: value for name, value in old.metrics["val"].items() if name != "per_class"}
+    (row,) = history_rows([Epoch(1, 5, {**old.metrics, "val": val}, {})], NAMES)
+    assert [row[ap_column(name)] for name in NAMES] == [None] * 3
+    assert row["mAP"] == old.metrics["val"]["mAP"]
+    assert list(history_rows([old])[0]) == list(COLUMNS)
+
+
+def test_the_metrics_of_labels_are_stored_rounded_and_the_others_exactly():
+    val = epoch().metrics["val"]
+    assert val["per_class"][0]["AP"] == 0.833333
+    assert val["mAP"] == pytest.approx((5 / 6 + 1) / 2, rel=1e-12)
+    assert val["per_class"][2]["AP"] is None
+
+
+def test_an_epoch_that_only_fitted_the_head_has_no_training_loss():
+    whole = epoch()
+    fitted = Epoch(1, 0, {"val": whole.metrics["val"]}, {})
+    (row,) = history_rows([fitted], NAMES)
+    assert row["train_loss"] is row["lr"] is row["seconds"] is None
+    assert is_head_fit(row) and not is_head_fit(history_rows([whole])[0])
+    assert is_head_fit(next(csv.DictReader(io.StringIO(to_csv([row])))))
+    assert epoch_line(row, 10, True).startswith("epoch 1/10: val loss 0.")
+    assert epoch_line(row, 10, True).endswith(", acc 0.6667, best so far")
+
+
+def test_the_line_says_how_long_the_rest_takes():
+    (row,) = history_rows([epoch()])
+    assert epoch_line(row, 3, False, "2 min 10 s left").endswith(", 40 img/s, 2 min 10 s left")
+    assert epoch_line(row, 3, True).endswith(", 40 img/s, best so far")
