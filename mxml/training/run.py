@@ -218,11 +218,10 @@ class Run:
         return trainer, point
 
     def _finish_epoch(self, trainer: Trainer, epoch: int, totals: EpochTotals, validated: Validated) -> None:
-        module, limit = trainer.module, trainer.limit.limit
-        train = totals.metrics()
-        if min(train["train_loss"], validated.loss) > limit:
-            where = "of the training images, and as much of the validation images,"
-            raise Diverged(epoch, module.num_update, divergence.far_above(train["train_loss"], limit, where))
+        module, train = trainer.module, totals.metrics()
+        if trainer.limit.is_far_above(train["train_loss"], validated.loss):
+            losses = f"the loss is {train['train_loss']:.3g} in training and {validated.loss:.3g} in validation"
+            raise Diverged(epoch, module.num_update, divergence.far_above(losses, trainer.limit.limit))
         state = trainer.state(validated.averaged)
         epoch_metrics = {
             "lr": trainer.schedule.lr(module.num_update - 1),
