@@ -114,10 +114,10 @@ class RunRecord:
             checkpoint.save_sidecar(prefix, dataclasses.replace(self.sidecar, pause=pause))
         except StorageError:
             # What is there of it takes the room that the next try needs.
-            checkpoint.discard_pause(prefix, (slot,))
+            self._discard_slot(slot)
             raise
         self._slot = slot
-        checkpoint.discard_pause(prefix, (1 - slot,))
+        self._discard_slot(1 - slot)
 
     def diverged(self, entry: Divergence) -> None:
         """Write that the run diverged. What was saved on the way there goes, unless this ends the run."""
@@ -134,6 +134,11 @@ class RunRecord:
     def show_history(self) -> None:
         """Write the history and draw the curves of what has been finished."""
         self._show_history(draw=True)
+
+    def _discard_slot(self, slot: int) -> None:
+        # A file that nothing names does no harm.
+        with contextlib.suppress(OSError):
+            checkpoint.discard_pause(self.config.prefix, (slot,))
 
     def _discard_pause(self) -> None:
         checkpoint.discard_pause(self.config.prefix)

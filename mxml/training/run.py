@@ -8,12 +8,12 @@ from typing import Any
 
 from mxml.data.batches import BadImage, Batches
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import SHOWN_FAULTS, Interrupted, TrainingError
+from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
-from mxml.training import divergence, starting_point
+from mxml.training import divergence, saving, starting_point
 from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
@@ -152,7 +152,10 @@ class Run:
                 self._note_bad(batches.bad)
                 validated = validation.validate(trainer, epoch, batches.num_batches)
             except StopHere as here:
-                trainer.save(epoch, here.batch, totals)
+                try:
+                    trainer.save(epoch, here.batch, totals)
+                except StorageError as error:
+                    raise saving.nothing_lost(error) from error
                 self.record.show_history()
                 self._stop(f"in epoch {epoch} after batch {here.batch}, and saved")
                 return

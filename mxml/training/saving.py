@@ -30,7 +30,15 @@ class SavedState:
 def save_epoch(prefix: str, epoch: int, state: SavedState) -> dict[str, Stamp]:
     """Write an epoch's files, and return their stamps. Raises StorageError."""
     files = RunFiles(prefix)
-    return _save(files.params(epoch), files.states(epoch), state)
+    try:
+        return _save(files.params(epoch), files.states(epoch), state)
+    except StorageError as error:
+        raise nothing_lost(error) from error
+
+
+def nothing_lost(error: StorageError) -> StorageError:
+    """Return the error with what a person should do where the run cannot go on."""
+    return StorageError(f"{error}; everything saved before is kept: make room, then continue with `resume`")
 
 
 def save_pause(prefix: str, slot: int, state: SavedState) -> dict[str, Stamp]:
@@ -63,11 +71,8 @@ def _save(params_to: str, states_to: str, state: SavedState) -> dict[str, Stamp]
         size = sum(array.size * array.dtype().itemsize for array in arrays)
         reason = _why_not_written(os.path.dirname(params_to), size)
         if not reason:
-            raise
-        raise StorageError(
-            f"{params_to}: cannot be written: {reason}; everything saved before is kept: make room, then continue "
-            "with `resume`"
-        ) from error
+            raise StorageError(str(error)) from error
+        raise StorageError(f"{params_to}: cannot be written: {reason}") from error
 
 
 def _why_not_written(folder: str, size: int) -> str:

@@ -109,7 +109,7 @@ class Trainer:
             self.save(epoch, batch, totals)
         except StorageError as error:
             self._stopping.saved()
-            self._progress.note(f"not saved inside epoch {epoch}: {error}; the run goes on, and tries again later")
+            self._progress.note(f"not saved inside epoch {epoch}: {error}; the run goes on")
 
     def _check_recent(self, epoch: int, loss: float, totals: EpochTotals) -> None:
         recent = self.limit.recent(totals.sums.get("recent_loss", 0.0), loss)
