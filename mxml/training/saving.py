@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mxml.errors import CheckpointError, StorageError
+from mxml.errors import StorageError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Stamp
@@ -66,12 +66,12 @@ def discard_unkept(prefix: str, epochs: Sequence[Epoch]) -> None:
 def _save(params_to: str, states_to: str, state: SavedState) -> dict[str, Stamp]:
     try:
         return checkpoint.save_arrays(params_to, states_to, state.arg_params, state.aux_params, state.states)
-    except (CheckpointError, StorageError) as error:
+    except StorageError as error:
         arrays = (*state.arg_params.values(), *state.aux_params.values(), *(state.states or {}).values())
         size = sum(array.size * array.dtype().itemsize for array in arrays)
         reason = _why_not_written(os.path.dirname(params_to), size)
         if not reason:
-            raise StorageError(str(error)) from error
+            raise
         raise StorageError(f"{params_to}: cannot be written: {reason}") from error
 
 

@@ -114,7 +114,7 @@ def test_a_damaged_place_costs_the_epoch_so_far(folder):
 
 def test_a_time_limit_ends_a_run_as_a_signal_does(folder):
     train.fit(tiny.config(folder, "whole", num_epoch=2), SILENT)
-    limit = {"time_limit": AT_EVERY_STEP}
+    limit: dict[str, Any] = {"time_limit": AT_EVERY_STEP}
     stopped = (
         r"^stopped by its time limit of 1e-09 minutes in epoch 1 after batch 1, and saved; continue with `resume`$"
     )
