@@ -18,8 +18,8 @@ from mxml.training.bound_module import BoundModule
 
 mx = load_mxnet()
 
-# An average of the weights after every fourth step is as good, and costs a quarter.
-_STEPS = 4
+# Later on an average of the weights after every fourth step is as good, and costs a quarter.
+_FIRST_STEPS, _STEPS = 100, 4
 _AVERAGE, _CURRENT = "average:", "current:"
 _MARKS = tuple(f"{mark}{kind}:" for mark in (_AVERAGE, _CURRENT) for kind in ("arg", "aux"))
 
@@ -34,7 +34,7 @@ class WeightAverage:
     def __init__(self, module: BoundModule, decay: float, start: Mapping[str, NDArray] | None = None):
         self._module = module
         self._decay = decay
-        self._updated = module.num_update
+        self._updated = _last_update(module.num_update)
         self._arrays: dict[str, NDArray] = {
             name: copies[0].astype("float32") for name, copies in module.trained().items()
         }
@@ -44,11 +44,11 @@ class WeightAverage:
 
     def update(self) -> None:
         """Take in the module's weights; call it after each step."""
-        step = self._module.num_update
-        if step == self._updated or step % _STEPS:
+        step = _last_update(self._module.num_update)
+        if step == self._updated:
             return
+        keep = math.prod(min(self._decay, (1 + t) / (10 + t)) for t in range(self._updated + 1, step + 1))
         self._updated = step
-        keep = math.prod(min(self._decay, (1 + t) / (10 + t)) for t in range(step - _STEPS + 1, step + 1))
         for name, copies in self._module.trained().items():
             average = self._arrays[name]
             # Devices share the parameters, and have statistics of their own.
@@ -70,6 +70,10 @@ class WeightAverage:
             yield
         finally:
             self._module.set_parameters(*current)
+
+
+def _last_update(step: int) -> int:
+    return step if step < _FIRST_STEPS else step - step % _STEPS
 
 
 def _mean(copies: Sequence[NDArray]) -> NDArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mxml.errors import TrainingError
 from mxml.model.losses import Loss, Settings
-from mxml.model.sidecar import Divergence, Sidecar
+from mxml.model.sidecar import Divergence, Epoch, Sidecar
 from mxml.training.config import TrainConfig
 from mxml.training.recipe import Recipe
 
@@ -55,6 +55,13 @@ class LossLimit:
         total, known = self._loss.value(logits, labels, self._settings)
         return total / known if known else 0.0
 
+    def is_far_above(self, training: float, validation: float) -> bool:
+        """Say whether the losses of an epoch are: both are above the limit, or that of validation is ten times as high.
+
+        An epoch may be a single step, whose loss is from before it.
+        """
+        return validation > _LARGEST * self.limit or min(training, validation) > self.limit
+
     def recent(self, before: float, loss: float) -> float:
         """Return the recent loss, 0 at an epoch's beginning, after one more batch; a single batch cannot raise it far.
 
@@ -73,9 +80,18 @@ def not_finite(batch: int | None, images: Sequence[str] = ()) -> str:
     return f"the loss is not finite after batch {batch} (images {named})"
 
 
-def far_above(loss: float, limit: float, where: str) -> str:
-    """Say that a loss is above the limit."""
-    return f"the loss of {loss:.3g} {where} is far above guessing (more than {limit:.3g})"
+def far_above(losses: str, limit: float) -> str:
+    """Say that ``losses`` are above the limit."""
+    return f"{losses}: far above guessing, for which it would be below {limit:.3g}"
+
+
+def good_epochs(epochs: Sequence[Epoch], best: int | None) -> tuple[Epoch, ...]:
+    """Leave out the last epochs whose validation loss is over twice that of the best: they were on the way to it."""
+    losses = {entry.epoch: entry.metrics["val"]["loss"] or 0.0 for entry in epochs}
+    if best is None:
+        return ()
+    last = max(epoch for epoch, loss in losses.items() if loss <= 2 * losses[best])
+    return tuple(entry for entry in epochs if entry.epoch <= last)
 
 
 def lr_factor(diverged: Sequence[Divergence]) -> float:

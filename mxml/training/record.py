@@ -16,7 +16,7 @@ from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Divergence, Epoch, Pause, Sidecar
 from mxml.progress import Progress
 from mxml.runtime.types import NDArray
-from mxml.training import saving
+from mxml.training import divergence, saving
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
 from mxml.training.history import best_epoch, history_rows, to_csv
@@ -109,14 +109,18 @@ class RunRecord:
             checkpoint.save_sidecar(prefix, dataclasses.replace(self.sidecar, pause=pause))
         except StorageError:
             # What is there of it takes the room that the next try needs.
-            checkpoint.discard_pause(prefix, (slot,))
+            self._discard_slot(slot)
             raise
         self._slot = slot
-        checkpoint.discard_pause(prefix, (1 - slot,))
+        self._discard_slot(1 - slot)
 
     def diverged(self, entry: Divergence) -> None:
-        """Write that the run diverged; what was saved inside the epoch goes, since it may be on the way there."""
-        self.sidecar = dataclasses.replace(self.sidecar, diverged=(*self.sidecar.diverged, entry), pause=None)
+        """Write that the run diverged. What was saved on the way there goes, unless this ends the run."""
+        sidecar = dataclasses.replace(self.sidecar, diverged=(*self.sidecar.diverged, entry), pause=None)
+        if not divergence.has_ended(sidecar):
+            epochs = divergence.good_epochs(sidecar.epochs, sidecar.best_epoch)
+            sidecar = dataclasses.replace(sidecar, epochs=epochs)
+        self.sidecar = sidecar
         # A disk that is full must not hide the loss.
         with contextlib.suppress(MxmlError):
             checkpoint.save_sidecar(self.config.prefix, self.sidecar)
@@ -125,6 +129,11 @@ class RunRecord:
     def show_history(self) -> None:
         """Write the history and draw the curves of what has been finished."""
         self._show_history(draw=True)
+
+    def _discard_slot(self, slot: int) -> None:
+        # A file that nothing names does no harm.
+        with contextlib.suppress(OSError):
+            checkpoint.discard_pause(self.config.prefix, (slot,))
 
     def _discard_pause(self) -> None:
         checkpoint.discard_pause(self.config.prefix)

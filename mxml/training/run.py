@@ -10,12 +10,12 @@ from typing import Any
 
 from mxml.data.batches import BadImage, Batches
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import SHOWN_FAULTS, Interrupted, TrainingError
+from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
-from mxml.training import divergence, starting_point
+from mxml.training import divergence, saving, starting_point
 from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
@@ -174,7 +174,10 @@ class Run:
                 self._note_bad(batches.bad)
                 validated = validation.validate(trainer, epoch, batches.num_batches)
             except StopHere as here:
-                trainer.save(epoch, here.batch, totals)
+                try:
+                    trainer.save(epoch, here.batch, totals)
+                except StorageError as error:
+                    raise saving.nothing_lost(error) from error
                 self.record.show_history()
                 self._stop(f"in epoch {epoch} after batch {here.batch}, and saved")
                 return
@@ -277,11 +280,10 @@ class Run:
         )
 
     def _finish_epoch(self, trainer: Trainer, epoch: int, totals: EpochTotals, validated: Validated) -> None:
-        module, limit = trainer.module, trainer.limit.limit
-        train = totals.metrics()
-        if min(train["train_loss"], validated.loss) > limit:
-            where = "of the training images, and as much of the validation images,"
-            raise Diverged(epoch, module.num_update, divergence.far_above(train["train_loss"], limit, where))
+        module, train = trainer.module, totals.metrics()
+        if trainer.limit.is_far_above(train["train_loss"], validated.loss):
+            losses = f"the loss is {train['train_loss']:.3g} in training and {validated.loss:.3g} in validation"
+            raise Diverged(epoch, module.num_update, divergence.far_above(losses, trainer.limit.limit))
         state = trainer.state(validated.averaged)
         epoch_metrics = {
             "lr": trainer.schedule.lr(module.num_update - 1),

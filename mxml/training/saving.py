@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mxml.errors import CheckpointError, StorageError
+from mxml.errors import StorageError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Stamp
@@ -30,7 +30,15 @@ class SavedState:
 def save_epoch(prefix: str, epoch: int, state: SavedState) -> dict[str, Stamp]:
     """Write an epoch's files, and return their stamps. Raises StorageError."""
     files = RunFiles(prefix)
-    return _save(files.params(epoch), files.states(epoch), state)
+    try:
+        return _save(files.params(epoch), files.states(epoch), state)
+    except StorageError as error:
+        raise nothing_lost(error) from error
+
+
+def nothing_lost(error: StorageError) -> StorageError:
+    """Return the error with what a person should do where the run cannot go on."""
+    return StorageError(f"{error}; everything saved before is kept: make room, then continue with `resume`")
 
 
 def save_pause(prefix: str, slot: int, state: SavedState) -> dict[str, Stamp]:
@@ -58,16 +66,13 @@ def discard_unkept(prefix: str, epochs: Sequence[Epoch]) -> None:
 def _save(params_to: str, states_to: str, state: SavedState) -> dict[str, Stamp]:
     try:
         return checkpoint.save_arrays(params_to, states_to, state.arg_params, state.aux_params, state.states)
-    except (CheckpointError, StorageError) as error:
+    except StorageError as error:
         arrays = (*state.arg_params.values(), *state.aux_params.values(), *(state.states or {}).values())
         size = sum(array.size * array.dtype().itemsize for array in arrays)
         reason = _why_not_written(os.path.dirname(params_to), size)
         if not reason:
             raise
-        raise StorageError(
-            f"{params_to}: cannot be written: {reason}; everything saved before is kept: make room, then continue "
-            "with `resume`"
-        ) from error
+        raise StorageError(f"{params_to}: cannot be written: {reason}") from error
 
 
 def _why_not_written(folder: str, size: int) -> str:

@@ -112,13 +112,13 @@ class Trainer:
             self.save(epoch, batch, totals)
         except StorageError as error:
             self._stopping.saved()
-            self._progress.note(f"not saved inside epoch {epoch}: {error}; the run goes on, and tries again later")
+            self._progress.note(f"not saved inside epoch {epoch}: {error}; the run goes on")
 
     def _check_recent(self, epoch: int, loss: float, totals: EpochTotals) -> None:
         recent = self.limit.recent(totals.sums.get("recent_loss", 0.0), loss)
         totals.sums["recent_loss"] = recent
         if recent > self.limit.limit:
-            what = divergence.far_above(recent, self.limit.limit, "over the last batches")
+            what = divergence.far_above(f"the loss is {recent:.3g} over the last batches", self.limit.limit)
             raise Diverged(epoch, self.module.num_update, what)
 
     def _not_finite(self, epoch: int, trained: tuple[int, np.ndarray]) -> Diverged:

@@ -70,7 +70,7 @@ class Validation:
         with trainer.average.in_module():
             scores = self._scores(trainer, "validation", epoch, batch)
         averaged = validation_metrics(scores, self._images)
-        if not (self._both or epoch == self._config.num_epoch):
+        if not self._both:
             return Validated(averaged, True, None, self._loss(trainer, scores), scores.bad)
         scores = self._scores(trainer, "validation without averaging", epoch, batch)
         current = validation_metrics(scores, self._images)

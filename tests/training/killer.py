@@ -6,6 +6,8 @@ a number and a signal: the signal is sent at the number-th occurrence of the eve
 
 - ``update``: a step's gradients are there, its update is not
 - ``step``: a step has ended
+- ``average``: an array of the averaged weights is about to take in the current ones
+- ``parameters``: the averaged weights, or the current ones again, are about to be what the network computes with
 - ``validation``: a batch of the validation is computed
 - ``flush``: a file or folder is about to be flushed to disk
 - ``rename PATTERN``, ``remove PATTERN``: a file whose name fits is about to appear, or to go
@@ -59,6 +61,8 @@ class Events:
                 self.happen("validation")
 
         module.forward = watched_forward
+        module.set_params = self.before("parameters", module.set_params)
+        mx.nd.sgd_update = self.before("average", mx.nd.sgd_update)
         module.update = self.before("update", self.after("step", module.update))
         os.fsync = self.before("flush", os.fsync)
         sys.addaudithook(self.audit)

@@ -29,22 +29,43 @@ def current_weights(module):
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("decay", [0.5, 0.999])
-def test_the_average_is_that_of_every_fourth_step(devices, decay):
-    module = bind(*network(), "nag", devices)
-    average = WeightAverage(module, decay)
+@pytest.mark.parametrize(("first", "updates"), [(0, (1, 2, 3, 4, 5)), (97, (98, 99, 100, 104)), (5000, (5004, 5008))])
+def test_the_average_is_that_of_every_step_at_first_and_of_every_fourth_later(devices, first, updates):
+    module = bind(*network(), "nag", devices, num_update=first)
+    average = WeightAverage(module, 0.99)
     wanted = {name: value.astype(np.float64) for name, value in current_weights(module).items()}
-    for step, pair in enumerate(batches(13), start=1):
+    before = first
+    for step, pair in enumerate(batches(updates[-1] - first), start=first + 1):
         train(module, [pair])
         average.update()
-        if step % 4 == 0:
-            keep = np.prod([min(decay, (1 + t) / (10 + t)) for t in range(step - 3, step + 1)])
+        if step in updates:
+            keep = np.prod([min(0.99, (1 + t) / (10 + t)) for t in range(before + 1, step + 1)])
+            before = step
             for name, value in current_weights(module).items():
                 wanted[name] = keep * wanted[name] + (1 - keep) * value
     found = numpy_values(average.arrays())
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("stopped_at", [98, 99, 100, 101, 103])
+def test_an_average_goes_on_where_it_stopped(stopped_at):
+    symbol, args, aux = network()
+    whole = bind(symbol, args, aux, num_update=96)
+    average = WeightAverage(whole, 0.99)
+    pairs = list(batches(10))
+    for pair in pairs[: stopped_at - 96]:
+        train(whole, [pair])
+        average.update()
+    resumed = bind(symbol, *whole.parameters(), num_update=stopped_at)
+    resumed.restore({**whole.states(), **whole.statistics()}, "run-paused.states")
+    again = WeightAverage(resumed, 0.99, average.arrays())
+    for pair in pairs[stopped_at - 96 :]:
+        for module, its in ((whole, average), (resumed, again)):
+            train(module, [pair])
+            its.update()
+    assert content(again.arrays()) == content(average.arrays())
 
 
 def test_what_is_frozen_is_not_averaged_and_what_stays_the_same_is_the_same_to_the_last_bit():
@@ -115,7 +136,7 @@ def same(one, other):
 def test_an_epochs_metrics_are_those_of_the_weights_that_are_saved(folder):
     # The validation list is a quarter of the training list, so that both are validated.
     tiny.make_data(folder, train=40, val=10)
-    training.fit(tiny.config(folder, num_epoch=6, keep="all", ema=0.9, lr=0.6, lr_schedule="constant"), SILENT)
+    training.fit(tiny.config(folder, num_epoch=6, keep="all", ema=0.9, lr=0.2, lr_schedule="constant"), SILENT)
     images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
     for epoch in epochs(folder):
         metrics = epoch["metrics"]
@@ -136,7 +157,7 @@ def test_training_goes_on_from_the_current_weights_whatever_is_saved(folder):
     params = params_file.read_params(folder / "run-0003.params")
     states = params_file.read_params(folder / "run-0003.states")
     for name, array in plain.items():
-        found = states.get(f"current:{name}", params[name])
+        found = states[f"current:{name}"] if f"current:{name}" in states else params[name]
         assert np.array_equal(found.asnumpy(), array.asnumpy()), name
     assert [epoch["metrics"]["train_loss"] for epoch in epochs(folder)] == [
         epoch["metrics"]["train_loss"] for epoch in epochs(folder, "plain")

@@ -13,7 +13,10 @@ import pytest
 import tiny
 
 KILL, TERM = "SIGKILL", "SIGTERM"
-EPOCHS, STEPS = 8, 8
+STEPS = 8
+# So many epochs that a run killed so often, further each time, is not at its end before.
+KILLS = int(os.environ.get("MXML_TEST_KILLS", "25"))
+EPOCHS = max(4, KILLS)
 
 
 @pytest.fixture
@@ -39,32 +42,30 @@ def killer():
     assert process.returncode == 0
 
 
-def kills(seed):
-    """Return moments to kill a run at, in a random order; each leaves it less than an epoch further."""
+def moments(seed):
+    """Draw moments to kill a run at, in every phase of it, one after another, and whether it saves inside epochs."""
     chance = random.Random(seed)
-    stop = ("step", chance.randint(1, STEPS - 1), TERM)
-    moments = [
-        [("update", chance.randint(1, STEPS), KILL)],
-        [("step", chance.randint(1, STEPS), KILL)],
-        [("validation", 1, KILL)],
-        [("validation", 2, KILL)],
-        [("flush", chance.randint(1, 8), KILL)],
-        [("flush", chance.randint(1, 8), KILL)],
-        [("rename run-0*.params", 1, KILL)],
-        [("rename run-0*.states", 1, KILL)],
-        [("rename run-history.csv", 1, KILL)],
-        [("rename run.json", 1, KILL)],
-        # While a pause is written, or after it.
-        [stop, ("rename run-paused.params", 1, KILL)],
-        [stop, ("rename run-paused.states", 1, KILL)],
-        [stop, ("rename run.json", 1, KILL)],
-        [("validation", chance.randint(1, 2), TERM), ("rename run-paused.states", 1, KILL)],
-        [("validation", 1, TERM)],
-        [("update", chance.randint(1, STEPS), TERM)],
-    ]
-    chance.shuffle(moments)
-    # A pause's files go once the epoch after it is in the sidecar.
-    return [*moments, [stop], [("remove run-paused.params", 1, KILL)], [stop], [("remove run-paused.states", 1, KILL)]]
+    # What happens often is counted further.
+    events = {
+        "update": STEPS,
+        "step": STEPS,
+        "average": 5 * STEPS,
+        "parameters": 2,
+        "validation": 4,
+        "flush": 16,
+        "rename run-0*": 2,
+        "rename run-paused*": 4,
+        "rename run-history.csv": 1,
+        "rename run.json": 2,
+        "remove run-paused*": 4,
+    }
+    while True:
+        event = chance.choice(list(events))
+        kill = [(event, chance.randint(1, events[event]), KILL)]
+        # Some are stopped first, and killed while they save.
+        if chance.random() < 0.2:
+            kill.insert(0, (chance.choice(["step", "update", "validation"]), chance.randint(1, 3), TERM))
+        yield kill, "1e-9" if "paused" in event else chance.choice(["0", "1e-9"])
 
 
 EVERY_AUGMENTATION = {
@@ -112,12 +113,15 @@ def test_a_run_killed_again_and_again_ends_as_one_never_killed(folder, killer, s
     options = {"num_epoch": EPOCHS, **options}
     assert killer(folder, tiny.arguments(folder, "whole", **options)) == 0, (folder / "output").read_text()
     arguments = [*tiny.arguments(folder, "run", **options), "--resume"]
-    for moment in kills(seed):
-        code = killer(folder, arguments, *moment)
-        stopped = moment[-1][-1] == TERM
-        assert code == (128 + signal.SIGTERM if stopped else -signal.SIGKILL), (moment, (folder / "output").read_text())
+    killed = 0
+    for kill, save_every in moments(seed):
+        code = killer(folder, [*arguments, "--save-every", save_every], *kill)
+        assert code in (-signal.SIGKILL, 128 + signal.SIGTERM), (killed, kill, (folder / "output").read_text())
+        killed += code == -signal.SIGKILL
+        if killed == KILLS:
+            break
     assert killer(folder, ["--prefix", "run", "--resume"]) == 0, (folder / "output").read_text()
-    assert "resuming after epoch" in (folder / "output").read_text()
+    assert "resuming " in (folder / "output").read_text()
 
     whole, run = (json.loads((folder / f"{name}.json").read_text()) for name in ("whole", "run"))
     assert [epoch["epoch"] for epoch in run["epochs"]] == list(range(1, EPOCHS + 1))
