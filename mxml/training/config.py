@@ -18,6 +18,7 @@ SCHEDULES = ("constant", "step", "cosine")
 BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
 LOWER_IS_BETTER = frozenset({"hamming", "loss"})
 KEEP = ("best,last", "all")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def _known_preset(value: str) -> str:
@@ -96,8 +97,8 @@ class TrainConfig:
     model: str = setting(
         help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.", metavar="PREFIX", path=True
     )
-    data_train: str = setting(help="List of the training images.", metavar="LST", path=True)
-    data_val: str = setting(help="List of the validation images.", metavar="LST", path=True)
+    data_train: str = setting(help="List of the training images, or .rec file of them.", metavar="LST", path=True)
+    data_val: str = setting(help="List of the validation images, or .rec file of them.", metavar="LST", path=True)
     image_train: Optional[str] = setting(
         None,
         help="Image folder of the training list.",
@@ -208,6 +209,12 @@ class TrainConfig:
     seed: int = setting(0, help="Seed of everything random.", check=between(0, 2**31 - 1))
     device: Optional[str] = setting(
         None, help="cpu, gpu or gpu:0,1.", default_help="a usable GPU, else cpu", metavar="NAME", on_resume="free"
+    )
+    dtype: str = setting(
+        "float32",
+        help="What the network computes in while it trains: float32; bfloat16 on CPUs, which pays where they have AMX; "
+        "float16 on GPUs. Parameters, losses and all that is saved are float32.",
+        choices=DTYPES,
     )
     kv_store: str = setting(
         "device",

@@ -180,6 +180,7 @@ class Run:
             kv_store=config.kv_store,
             seed=config.seed,
             num_update=point.num_update,
+            dtype=config.dtype,
         )
         if point.states is not None:
             module.restore(point.states, point.states_path)
