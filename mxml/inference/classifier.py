@@ -11,11 +11,9 @@ import numpy as np
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
-from mxml.data.image_sources import ImageFiles
 from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
-from mxml.data.list_root import image_root
-from mxml.data.lst_file import read_lst
+from mxml.data.record_list import RecordList, image_source, images_folder, read_images
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend
@@ -266,7 +264,8 @@ class Classifier:
         Parameters
         ----------
         data : str or path-like, optional
-            A ``.lst`` file with as many labels per image as the model has. By default the run's validation list.
+            A ``.lst`` or ``.rec`` file with as many labels per image as the model has. By default the run's validation
+            list.
         root : str or path-like, optional
             The folder that its paths are under. By default the run's for the run's list, and for another list what
             ``lists.json`` beside it says, else ``images``.
@@ -306,9 +305,9 @@ class Classifier:
             wanted = "a list, with its images' folder as `root`"
             own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
             data, root = own.path, own.root
-        root = image_root(data, root)
+        root = images_folder(data, root)
         note_reading(progress, data)
-        images = read_lst(data, root, self.num_classes, allow_absolute=allow_absolute)
+        images = read_images(data, root, self.num_classes, allow_absolute=allow_absolute)
         scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
         readable = scores.readable
         if not readable.any():
@@ -321,7 +320,7 @@ class Classifier:
 
     def scores(
         self,
-        images: ImageList,
+        images: ImageList | RecordList,
         *,
         batch_size: int = BATCH_SIZE,
         skip_bad: bool = False,
@@ -359,7 +358,7 @@ class Classifier:
         with (
             memory_checked(batch_size),
             Batches(
-                ImageFiles(images),
+                image_source(images),
                 self.preprocess,
                 batch_size,
                 bad_images="report" if skip_bad else "error",
@@ -400,10 +399,10 @@ class Classifier:
                 )
             done += len(batch.items)
 
-    def _validation_images(self) -> ImageList:
+    def _validation_images(self) -> ImageList | RecordList:
         wanted = "images, folders or patterns"
         own = validation_list(self.checkpoint, "inputs", wanted, f"name {wanted}")
-        return read_lst(own.path, own.root, self.num_classes)
+        return read_images(own.path, own.root, self.num_classes)
 
     def _backend(self, count: int) -> Backend:
         """Return a backend for batches of ``count`` images: the bound one, unless it is far larger or smaller."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from mxml import atomic
 from mxml.data.batches import BadImage, Batches
-from mxml.data.image_sources import ImageFiles
+from mxml.data.record_list import image_source
 from mxml.errors import SHOWN_FAULTS, Interrupted, MxmlError, NotFiniteError, StorageError, TrainingError
 from mxml.inference import metrics
 from mxml.inference.scores import Scores, collect
@@ -115,7 +115,7 @@ class Run:
         train_cache, val_cache = cache_bytes(config, self.data)
         with (
             Batches(
-                ImageFiles(self.data.train),
+                image_source(self.data.train),
                 labels=self.data.train.labels,
                 augment=augment_of(config),
                 shuffle=True,
@@ -125,7 +125,7 @@ class Run:
                 **common,
             ) as train_batches,
             Batches(
-                ImageFiles(self.data.val),
+                image_source(self.data.val),
                 labels=self.data.val.labels,
                 bad_images="report",
                 cache_bytes=val_cache,
