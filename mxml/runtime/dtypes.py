@@ -24,13 +24,13 @@ def note_slowness(dtype: str, devices: Sequence[Context], progress: Progress) ->
         return
     if not on_cpu:
         raise DeviceError("`dtype` bfloat16 is for CPUs; on a GPU use float16 or float32")
-    if not _cpu_computes_bfloat16():
+    if not cpu_computes_bfloat16():
         raise DeviceError("`dtype` bfloat16 needs a processor with AVX-512; use float32")
     if not uses_amx():
         progress.note("`dtype` bfloat16 without AMX, as here, takes longer than float32")
 
 
-def _cpu_computes_bfloat16() -> bool:
+def cpu_computes_bfloat16() -> bool:
     """Try a convolution: oneDNN has none for older processors."""
     import numpy as np
 

@@ -56,8 +56,8 @@ def test_amx_computes_where_it_is_used(isa):
     """Without the kernel's permission its first instruction would end the process."""
     code = """
 from mxml.runtime.amx import uses_amx
-from mxml.runtime.dtypes import _cpu_computes_bfloat16
-computes = _cpu_computes_bfloat16()
+from mxml.runtime.dtypes import cpu_computes_bfloat16
+computes = cpu_computes_bfloat16()
 print(computes or not uses_amx())
 """
     assert run(code, **({"DNNL_MAX_CPU_ISA": isa} if isa else {})) == ["True"]

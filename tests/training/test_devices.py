@@ -1,5 +1,6 @@
 """Several devices train as one does with the same batches."""
 
+import needs
 import numpy as np
 import pytest
 from test_bound_module import NAMES, SHAPE, pretrained
@@ -78,6 +79,7 @@ def test_batch_norm_normalises_each_device_by_its_own_images():
     assert max(np.abs(one[name] - four[name]).max() for name in one) > 1e-4
 
 
+@needs.bfloat16
 @pytest.mark.parametrize("devices", [1, 4])
 def test_in_bfloat16_parameters_move_as_in_float32(devices):
     before, whole, _ = trained(without_batch_norm(), devices, 8)
@@ -89,6 +91,7 @@ def test_in_bfloat16_parameters_move_as_in_float32(devices):
         assert 0 < np.linalg.norm(low[name] - values) < 0.1 * moved, name
 
 
+@needs.bfloat16
 def test_the_head_of_a_bfloat16_network_computes_in_float32():
     """Its logits are more than bfloat16 can tell apart."""
     _, _, logits = trained(without_batch_norm(), 1, 8, dtype="bfloat16")
