@@ -121,3 +121,14 @@ def test_labels_that_are_none_and_other_numbers_of_them_are_refused(folder):
     damage(rec, 7, 36, np.array([0.5], "<f4").tobytes())
     with pytest.raises(ListError, match=r"record 8 at byte [\d,]+: label 2 is 0.5, should be 0, 1 or -1 \(unknown\)"):
         fit(from_records(folder), SILENT)
+
+
+def test_records_outside_of_the_runs_folder_are_trusted_by_their_sum(folder):
+    (folder / "runs").mkdir()
+    fit(from_records(folder, "runs/rec", num_epoch=1), SILENT)
+    classifier = Classifier.load(folder / "runs" / "rec")
+    assert classifier.evaluate().samples == 12
+    rec = folder / "records" / "val.rec"
+    damage(rec, 2, 32, np.array([1 - RecordList(rec).labels[2, 0]], "<f4").tobytes())
+    with pytest.raises(CheckpointError, match=r"val.rec: .* is not the file that the run read"):
+        classifier.evaluate()
