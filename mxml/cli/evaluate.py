@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @click.command(name="evaluate")
 @model_options
-@click.option("--data", metavar="LST", help="The list to evaluate on.  [default: the run's validation list]")
+@click.option(
+    "--data", metavar="LST", help="The list, or .rec file, to evaluate on.  [default: the run's validation list]"
+)
 @click.option(
     "--root",
     metavar="DIR",

@@ -81,6 +81,26 @@ class ImageFiles:
         return read_file(self._images.path(position), limits)
 
 
+class ChosenImages:
+    """Some images of a source, as a source of their own: those at ``positions``, (n,) int64."""
+
+    def __init__(self, source: ImageSource, positions: np.ndarray):
+        self._source = source
+        self._positions = positions
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self._positions)
+
+    def name(self, position: int) -> str:
+        """Return what messages call the image."""
+        return self._source.name(int(self._positions[position]))
+
+    def read(self, position: int, limits: Limits) -> ImageContent:
+        """Return the image as it is stored. Raises ImageError for one that cannot be read."""
+        return self._source.read(int(self._positions[position]), limits)
+
+
 def to_pixels(content: ImageContent, reduction_for: Callable[[int, int], int], limits: Limits, name: str) -> Pixels:
     """Decode bytes as ``decode_reduced`` does, or reduce pixels that are there already.
 

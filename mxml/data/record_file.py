@@ -34,6 +34,7 @@ _MAGIC_BYTES = struct.pack("<I", _MAGIC)
 _PART = struct.Struct("<II")
 _IMAGE_HEADER = struct.Struct("<IfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+_BLOCK_BYTES = 1 << 20  # a multiple of 4
 # An image holds the magic about once in 16 GiB; a file could say that it does so all the time.
 _MAX_PARTS = 1 << 16
 
@@ -91,24 +92,79 @@ class RecordFile:
         """Close the file."""
         self._file.close()
 
+    @property
+    def size(self) -> int:
+        """Return how many bytes the file holds."""
+        return self._size
+
     def __iter__(self) -> Iterator[Record]:
-        if not self._size:
-            raise ListError(f"{self.path}: is empty, should hold records")
+        self._require_content()
         number = end = 0
         while end < self._size:
             number += 1
-            start, kind, size = end, _FIRST, -len(_MAGIC_BYTES)
-            parts: list[tuple[int, int]] = []
-            while kind in (_FIRST, _MIDDLE):
-                kind, length = self._part(number, start, end, len(parts))
-                parts.append((end + _PART.size, length))
-                size += len(_MAGIC_BYTES) + length
-                end += _PART.size + (length + 3 & ~3)
-                if end > self._size:
-                    raise self.fault(
-                        number, start, f"ends {end - self._size:,} bytes beyond the file's end: the file is cut off"
-                    )
-            yield Record(number, start, size, tuple(parts))
+            record, end = self._record(number, end)
+            yield record
+
+    def with_damaged(self) -> Iterator[tuple[Record, str]]:
+        """Iterate over the records, each with what is wrong with it, or an empty text; a damaged one is without parts.
+
+        After a damaged one the next is looked for: the writer lets the magic of a record's beginning stand nowhere else
+        at a multiple of 4 bytes.
+        """
+        self._require_content()
+        number = end = 0
+        while end < self._size:
+            number += 1
+            start = end
+            try:
+                record, end = self._record(number, start)
+            except ListError as error:
+                yield Record(number, start, 0, ()), str(error)
+                end = self._next_beginning(start + len(_MAGIC_BYTES))
+                continue
+            if not self._begins_record(end):
+                following = self._next_beginning(start + len(_MAGIC_BYTES))
+                if following < end:
+                    fault = self.fault(number, start, "reaches into the next record")
+                    yield Record(number, start, 0, ()), str(fault)
+                    end = following
+                    continue
+            yield record, ""
+
+    def _require_content(self) -> None:
+        if not self._size:
+            raise ListError(f"{self.path}: is empty, should hold records")
+
+    def _begins_record(self, offset: int) -> bool:
+        return offset >= self._size or (
+            offset + _PART.size <= self._size and self._read_at(offset, len(_MAGIC_BYTES)) == _MAGIC_BYTES
+        )
+
+    def _next_beginning(self, offset: int) -> int:
+        """Return where a record begins at ``offset`` or after it; the file's size where none does."""
+        while offset < self._size:
+            block = self._read_at(offset, min(_BLOCK_BYTES, self._size - offset))
+            words = np.frombuffer(block, "<u4", len(block) // 4)
+            for place in np.flatnonzero(words[:-1] == _MAGIC).tolist():
+                if words[place + 1] >> 29 in (_WHOLE, _FIRST):
+                    return offset + 4 * place
+            offset += max(len(block) - 4, 4)
+        return self._size
+
+    def _record(self, number: int, start: int) -> tuple[Record, int]:
+        """Return the record that begins at ``start``, and where it ends."""
+        end, kind, size = start, _FIRST, -len(_MAGIC_BYTES)
+        parts: list[tuple[int, int]] = []
+        while kind in (_FIRST, _MIDDLE):
+            kind, length = self._part(number, start, end, len(parts))
+            parts.append((end + _PART.size, length))
+            size += len(_MAGIC_BYTES) + length
+            end += _PART.size + (length + 3 & ~3)
+            if end > self._size:
+                raise self.fault(
+                    number, start, f"ends {end - self._size:,} bytes beyond the file's end: the file is cut off"
+                )
+        return Record(number, start, size, tuple(parts)), end
 
     def _part(self, number: int, start: int, offset: int, before: int) -> tuple[int, int]:
         """Return the kind and the length of a part, of which ``before`` are before it in its record."""

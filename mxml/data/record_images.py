@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
 from array import array
@@ -29,6 +30,8 @@ class RecordImages:
     path_imgidx : str or os.PathLike, optional
         Its index file, with a line ``key<tab>first byte`` for each record that is wanted, in the order wanted. Without
         it, the images are all records in the file's order, and their keys are the ids in their headers.
+    keep_damaged : bool
+        Count a record that is damaged as an image that cannot be read, with labels of -1, and not as an error.
 
     Attributes
     ----------
@@ -36,6 +39,8 @@ class RecordImages:
         The labels in the records, (N, C) float32.
     keys : numpy.ndarray
         The keys of the records, (N,) int64; an id above the largest int64 is negative.
+    damaged : dict of int to str
+        What is wrong with damaged records, by position.
 
     Raises
     ------
@@ -44,12 +49,18 @@ class RecordImages:
         finite, and an index file that does not belong to the record file.
     """
 
-    def __init__(self, path_imgrec: str | os.PathLike[str], path_imgidx: str | os.PathLike[str] | None = None):
+    def __init__(
+        self,
+        path_imgrec: str | os.PathLike[str],
+        path_imgidx: str | os.PathLike[str] | None = None,
+        *,
+        keep_damaged: bool = False,
+    ):
         self._path = os.fspath(path_imgrec)
         self._file = RecordFile(path_imgrec)
         self._closing = weakref.finalize(self, self._file.close)
         try:
-            self._read_structure()
+            self._read_structure(keep_damaged)
             if path_imgidx is not None:
                 self._select(path_imgidx)
         except BaseException:
@@ -67,6 +78,14 @@ class RecordImages:
     ) -> None:
         self.close()
 
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 sum of the file's size, and of each record's place, size, key and labels."""
+        digest = hashlib.sha256(str(self._file.size).encode())
+        for column in (self._offsets, self._sizes, self.keys, self.labels):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
+
     def close(self) -> None:
         """Close the file; its images cannot be read afterwards."""
         self._closing()
@@ -77,6 +96,8 @@ class RecordImages:
 
     def read(self, position: int, limits: Limits) -> bytes:
         """Return the image file in a record."""
+        if position in self.damaged:
+            raise ImageError(self.damaged[position], self.name(position))
         start, size = int(self._image_starts[position]), int(self._sizes[position])
         if size - start > limits.max_bytes:
             raise ImageError(
@@ -91,38 +112,51 @@ class RecordImages:
         except ListError as error:
             raise ImageError(str(error), self.name(position)) from None
 
-    def _read_structure(self) -> None:
+    def _read_structure(self, keep_damaged: bool) -> None:
         """Note where each record is, in few bytes: there may be millions."""
         keys, offsets, sizes, image_starts = (array("q") for _ in range(4))
         self._parted: dict[int, tuple[tuple[int, int], ...]] = {}
+        self.damaged: dict[int, str] = {}
         labels = bytearray()
         faults = Faults()
         width = 0
-        for record in self._file:
+        for record, damage in self._file.with_damaged() if keep_damaged else ((record, "") for record in self._file):
+            header = ImageHeader(-1, b"", 0)
             try:
-                header = self._file.image_header(record)
+                if not damage:
+                    header = self._file.image_header(record)
             except ListError as error:
-                faults.extend(error)
-                continue
-            width = width or len(header.labels)
-            fault = _label_fault(header, width)
-            if fault:
-                faults.add(f"{record_place(self._path, record.number, record.offset)}: {fault}")
+                if not keep_damaged:
+                    faults.extend(error)
+                    continue
+                damage = str(error)
+            if damage:
+                self.damaged[len(keys)] = damage
+            else:
+                width = width or len(header.labels)
+                fault = _label_fault(header, width)
+                if fault:
+                    faults.add(f"{record_place(self._path, record.number, record.offset)}: {fault}")
+                labels += header.labels
             if faults:
                 continue
             keys.append(header.id if header.id < 1 << 63 else header.id - (1 << 64))
             offsets.append(record.offset)
             sizes.append(record.size)
             image_starts.append(header.image_start)
-            labels += header.labels
             if len(record.parts) > 1:
                 self._parted[record.number] = record.parts
         faults.raise_any()
+        if not width:
+            raise ListError(list(self.damaged.values()))
         self.keys, self._offsets, self._sizes, self._image_starts = (
             np.frombuffer(column, np.int64) for column in (keys, offsets, sizes, image_starts)
         )
         self._numbers = np.arange(1, len(keys) + 1)
-        self.labels = np.frombuffer(labels, "<f4").reshape(len(keys), -1).astype(np.float32, copy=False)
+        self.labels = np.full((len(keys), width // 4), -1, np.float32)
+        whole = np.ones(len(keys), bool)
+        whole[list(self.damaged)] = False
+        self.labels[whole] = np.frombuffer(labels, "<f4").reshape(-1, width // 4)
 
     def _select(self, path_imgidx: str | os.PathLike[str]) -> None:
         """Take the records that an index file names, in its order."""
@@ -145,6 +179,9 @@ class RecordImages:
         self._numbers, self._offsets = self._numbers[chosen], offsets
         self._sizes, self._image_starts = self._sizes[chosen], self._image_starts[chosen]
         self.labels = self.labels[chosen]
+        if self.damaged:
+            places = {record: place for place, record in enumerate(chosen.tolist())}
+            self.damaged = {places[at]: fault for at, fault in self.damaged.items() if at in places}
 
 
 def _label_fault(header: ImageHeader, width: int) -> str:

@@ -11,11 +11,9 @@ import numpy as np
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
-from mxml.data.image_sources import ImageFiles
 from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
-from mxml.data.list_root import image_root, under_found_root
-from mxml.data.lst_file import read_lst
+from mxml.data.record_list import RecordList, image_source, read_images
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend
@@ -263,7 +261,8 @@ class Classifier:
         Parameters
         ----------
         data : str or path-like, optional
-            A ``.lst`` file with as many labels per image as the model has. By default the run's validation list.
+            A ``.lst`` or ``.rec`` file with as many labels per image as the model has. By default the run's validation
+            list.
         root : str or path-like, optional
             The folder that its paths are under. By default the run's for the run's list, and for another list what
             ``lists.json`` beside it says, else ``images``.
@@ -304,8 +303,7 @@ class Classifier:
             own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
             data, root = own.path, own.root
         note_reading(progress, data)
-        images = read_lst(data, image_root(data, root), self.num_classes, allow_absolute=allow_absolute)
-        images, note = under_found_root(images, data, root)
+        images, note = read_images(data, root, self.num_classes, allow_absolute=allow_absolute)
         if note:
             progress.note(note)
         scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
@@ -320,7 +318,7 @@ class Classifier:
 
     def scores(
         self,
-        images: ImageList,
+        images: ImageList | RecordList,
         *,
         batch_size: int = BATCH_SIZE,
         skip_bad: bool = False,
@@ -358,7 +356,7 @@ class Classifier:
         with (
             memory_checked(batch_size),
             Batches(
-                ImageFiles(images),
+                image_source(images),
                 self.preprocess,
                 batch_size,
                 bad_images="report" if skip_bad else "error",
@@ -399,10 +397,10 @@ class Classifier:
                 )
             done += len(batch.items)
 
-    def _validation_images(self) -> ImageList:
+    def _validation_images(self) -> ImageList | RecordList:
         wanted = "images, folders or patterns"
         own = validation_list(self.checkpoint, "inputs", wanted, f"name {wanted}")
-        return read_lst(own.path, own.root, self.num_classes)
+        return read_images(own.path, own.root, self.num_classes)[0]
 
     def _backend(self, count: int) -> Backend:
         """Return a backend for batches of ``count`` images: the bound one, unless it is far larger or smaller."""

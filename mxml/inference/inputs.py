@@ -15,7 +15,9 @@ from mxml.data.formats.file_tree import IMAGE_SUFFIXES, look_for_images
 from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageContent
 from mxml.data.image_stream import StreamItem
+from mxml.data.record_list import RecordList
 from mxml.errors import ImageError, MxmlError
+from mxml.images.decode import Limits
 from mxml.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -43,23 +45,38 @@ class InputStream:
     gives no image and for lists that are nested too deep, and TypeError for what is no image.
     """
 
-    def __init__(self, inputs: Inputs, progress: Progress = SILENT):
+    def __init__(self, inputs: Inputs | RecordList, progress: Progress = SILENT):
         self.count: int | None = None
         self.faults: dict[int, ImageError] = {}
-        self._entries: Iterable[OneInput] = _flat(inputs, progress)
-        if isinstance(inputs, ImageList):
+        self._entries: Iterable[OneInput | StreamItem]
+        if isinstance(inputs, RecordList):
+            self._entries = self._record_items(inputs)
+        else:
+            self._entries = _flat(inputs, progress)
+        if isinstance(inputs, (ImageList, RecordList)):
             self.count = len(inputs)
         elif _is_one(inputs) or (isinstance(inputs, (list, tuple)) and all(map(_is_one, inputs))):
-            self._entries = list(self._entries)
-            self.count = len(self._entries)
+            entries = list(self._entries)
+            self._entries, self.count = entries, len(entries)
 
     def __iter__(self) -> Iterator[StreamItem]:
         for position, entry in enumerate(self._entries):
-            if isinstance(entry, (str, os.PathLike)):
+            if isinstance(entry, StreamItem):
+                yield entry
+            elif isinstance(entry, (str, os.PathLike)):
                 yield StreamItem(os.fspath(entry))
             else:
                 name = f"image {position}"
                 yield StreamItem(name, self._content(entry, position, name))
+
+    def _record_items(self, records: RecordList) -> Iterator[StreamItem]:
+        for position in range(len(records)):
+            content = b""
+            try:
+                content = records.read(position, Limits())
+            except ImageError as error:
+                self.faults[position] = error
+            yield StreamItem(records.name(position), content)
 
     def _content(self, entry: OneInput, position: int, name: str) -> ImageContent:
         if isinstance(entry, np.ndarray):

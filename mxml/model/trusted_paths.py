@@ -20,7 +20,9 @@ from __future__ import annotations
 import os
 import stat
 
-from mxml.errors import CheckpointError
+from mxml.data.record_images import RecordImages
+from mxml.data.record_list import index_beside, is_record_file
+from mxml.errors import CheckpointError, ListError
 from mxml.model.sidecar import Stamp, UsedList
 from mxml.text import can_be_path, printable
 
@@ -74,6 +76,9 @@ def require_trusted_root(root: str, list_path: str, what: str, folder: str) -> N
 
 def _has_content(path: str, sha256: str | None) -> bool:
     try:
+        if is_record_file(path):
+            with RecordImages(path, index_beside(path), keep_damaged=True) as images:
+                return images.digest == sha256
         return Stamp.of(path).sha256 == sha256
-    except OSError:
+    except (OSError, ListError):
         return False

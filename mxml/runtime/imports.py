@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mxml.errors import SetupError
+from mxml.runtime.amx import ask_for_amx
 from mxml.runtime.gpus import choose_extra
 from mxml.runtime.system_libraries import library_fault
 from mxml.runtime.threads import threads
@@ -85,7 +86,7 @@ def load_mxnet() -> Any:
 
 
 def prepare_for_mxnet() -> None:
-    """Set what mxnet reads while it is imported: the threads, quiet logs, NumPy's old name, the CUDA libraries."""
+    """Set what mxnet reads while it is imported: threads, quiet logs, AMX, repeatable GPUs, NumPy's old name, CUDA."""
     count, _ = threads()
     os.environ["OMP_NUM_THREADS"] = str(count)
     # libgomp's threads otherwise spin for long at every barrier, which slows training several times over where the
@@ -95,6 +96,10 @@ def prepare_for_mxnet() -> None:
     # Sparse fallbacks and subgraph passes would be logged at every bind.
     os.environ.setdefault("MXNET_STORAGE_FALLBACK_LOG_VERBOSE", "0")
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    # On GPUs only algorithms that sum in a fixed order; and none that is picked by its time, which differs.
+    os.environ.setdefault("MXNET_ENFORCE_DETERMINISM", "1")
+    os.environ.setdefault("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0")
+    ask_for_amx()
     _give_numpy_its_old_bool()
     _load_cuda_libraries()
 

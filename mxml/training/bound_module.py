@@ -15,9 +15,11 @@ import numpy as np
 from mxml.errors import MxmlError
 from mxml.inference.mxnet_backend import as_float32, fixed_batch
 from mxml.model import losses, symbols
-from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
+from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm, multi_label_end
 from mxml.model.layers import Network
+from mxml.model.precision import lower_precision
 from mxml.model.training_graph import training_graph
+from mxml.runtime.dtypes import FLOAT32
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.mxnet_errors import errors_named
 from mxml.runtime.types import Context, DataBatch, DataDesc, NDArray, Symbol
@@ -37,7 +39,8 @@ class BoundModule:
 
     ``provide_data`` and ``provide_label`` describe a batch of inputs (B, 3, H, W) and of labels (B, C). Parameters that
     a shell pattern in ``freeze`` names stay as they are. ``num_update`` counts the steps taken, those before a resume
-    included; with ``seed`` it decides what dropout draws. Use it from one thread.
+    included; with ``seed`` it decides what dropout draws. ``dtype`` is what the network computes in; parameters and
+    states are float32 with any. Use it from one thread.
 
     The module's outputs are the probabilities and, behind a BlockGrad, the logits, from which the loss is exact.
     """
@@ -56,6 +59,7 @@ class BoundModule:
         kv_store: str = "device",
         seed: int = 0,
         num_update: int = 0,
+        dtype: str = FLOAT32,
     ):
         inputs = {entry.name for entry in [*provide_data, *provide_label]}
         self._frozen = frozen_parameters([name for name in symbol.list_arguments() if name not in inputs], freeze)
@@ -65,7 +69,8 @@ class BoundModule:
         self._devices = tuple(devices)
         with errors_named(self.batch_size):
             data_shape = provide_data[0].shape[1:]
-            network = _outputs(_network(symbol, self._frozen, self._devices, data_shape, self.batch_size))
+            network = _network(symbol, self._frozen, self._devices, data_shape, self.batch_size)
+            network = _outputs(_in_precision(network, dtype))
             self._module = mx.mod.Module(
                 network,
                 data_names=[entry.name for entry in provide_data],
@@ -230,6 +235,14 @@ def _network(
     if not on_cpu:
         return network
     return training_graph(bound)
+
+
+def _in_precision(network: Symbol, dtype: str) -> Symbol:
+    if dtype == FLOAT32:
+        return network
+    graph = Graph.of(network)
+    # Logits decide by small differences, and the loss by large exponents.
+    return lower_precision(network, dtype, kept={graph.nodes[multi_label_end(graph).classifier].name})
 
 
 def _outputs(network: Symbol) -> Symbol:

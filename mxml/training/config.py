@@ -49,6 +49,7 @@ AUGMENT_SETTINGS = (
 )
 # What is not known before lists were made of `data`.
 _OF_LISTS = ("data_root", "data_train", "data_val", "image_train", "image_val")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def _known_preset(value: str) -> str:
@@ -174,10 +175,10 @@ class TrainConfig:
         path=True,
     )
     data_train: Optional[str] = setting(
-        None, help="List of the training images, in place of `data`.", metavar="LST", path=True
+        None, help="List of the training images, or .rec file of them, in place of `data`.", metavar="LST", path=True
     )
     data_val: Optional[str] = setting(
-        None, help="List of the validation images, in place of `data`.", metavar="LST", path=True
+        None, help="List of the validation images, or .rec file of them, in place of `data`.", metavar="LST", path=True
     )
     image_train: Optional[str] = setting(
         None,
@@ -432,6 +433,12 @@ class TrainConfig:
     seed: int = setting(0, help="Seed of everything random.", check=between(0, 2**31 - 1))
     device: Optional[str] = setting(
         None, help="cpu, gpu or gpu:0,1.", default_help="a usable GPU, else cpu", metavar="NAME", on_resume="free"
+    )
+    dtype: str = setting(
+        "float32",
+        help="What the network computes in while it trains: float32; bfloat16 on CPUs, which pays where they have AMX; "
+        "float16 on GPUs. Parameters, losses and all that is saved are float32.",
+        choices=DTYPES,
     )
     kv_store: str = setting(
         "device",

@@ -158,6 +158,7 @@ def _fit(
     # Whoever waits for MXNet to load has read the first line by now.
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
+    from mxml.runtime.dtypes import note_slowness
     from mxml.runtime.mxnet_errors import memory_checked
     from mxml.training import chosen_loss, resuming, source_lists, starting_point
     from mxml.training.features.cache import FeatureCache
@@ -178,6 +179,7 @@ def _fit(
         checkpoint.find_epoch(config.model, config.epoch)
         config = source_lists.with_lists(config, progress, force=force)
     devices = parse_devices(config.device or "cpu")
+    note_slowness(config.dtype, devices, progress)
     if config.batch_size < len(devices):
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.

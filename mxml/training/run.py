@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mxml.data.batches import BadImage, Batches
-from mxml.data.image_sources import ImageFiles
+from mxml.data.record_list import image_source
 from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
@@ -103,7 +103,7 @@ class Run:
         train_cache, val_cache = cache_bytes(config, self.data)
         with (
             Batches(
-                ImageFiles(self.data.train),
+                image_source(self.data.train),
                 labels=self.data.train.labels,
                 augment=augment_of(config),
                 shuffle=True,
@@ -114,7 +114,7 @@ class Run:
                 **common,
             ) as train_batches,
             Batches(
-                ImageFiles(self.data.val),
+                image_source(self.data.val),
                 labels=self.data.val.labels,
                 bad_images="report",
                 cache_bytes=val_cache,
@@ -217,6 +217,7 @@ class Run:
             kv_store=config.kv_store,
             seed=config.seed,
             num_update=point.num_update,
+            dtype=config.dtype,
         )
         if point.states is not None:
             module.restore(point.states, point.states_path)

@@ -13,8 +13,7 @@ from typing import Any
 from mxml.data.image_list import ImageList
 from mxml.data.label_mixing import Mixing
 from mxml.data.label_names import label_names_file, read_label_names, require_same_names
-from mxml.data.list_root import image_root, under_found_root
-from mxml.data.lst_file import read_lst
+from mxml.data.record_list import RecordList, read_images
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.model.sidecar import UsedList
@@ -30,8 +29,8 @@ _LOOKED_FOR = 1000
 class TrainData:
     """The two lists of a run, their label names, and where they came from."""
 
-    train: ImageList
-    val: ImageList
+    train: ImageList | RecordList
+    val: ImageList | RecordList
     label_names: tuple[str, ...]
     sources: Mapping[str, UsedList]
 
@@ -42,14 +41,15 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
     ``label_names`` are taken instead of reading a file of them.
     """
     data_train, data_val = config.lists
-    image_train = image_root(data_train, config.image_train, "image_train")
-    image_val = image_root(data_val, config.image_val, "image_val")
     for path in config.lists:
         note_reading(progress, path)
-    train = read_lst(data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
-    val = read_lst(data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
-    train, note_train = under_found_root(train, data_train, config.image_train)
-    val, note_val = under_found_root(val, data_val, config.image_val)
+    absolute = config.allow_absolute
+    train, note_train = read_images(
+        data_train, config.image_train, config.num_classes, allow_absolute=absolute, setting="image_train"
+    )
+    val, note_val = read_images(
+        data_val, config.image_val, train.num_classes, allow_absolute=absolute, setting="image_val"
+    )
     for note in filter(None, (note_train, note_val)):
         progress.note(note)
     label_names = label_names or tuple(_label_names(config, train.num_classes))
@@ -122,9 +122,10 @@ def cache_bytes(config: TrainConfig, data: TrainData) -> tuple[int, int]:
     return train, total - train
 
 
-def _used_list(list_path: str, images: ImageList) -> UsedList:
-    digest = hashlib.sha256(Path(list_path).read_bytes()).hexdigest()
-    return UsedList(list_path, images.root, len(images), digest)
+def _used_list(list_path: str, images: ImageList | RecordList) -> UsedList:
+    if isinstance(images, RecordList):
+        return UsedList(list_path, os.path.dirname(list_path) or ".", len(images), images.digest)
+    return UsedList(list_path, images.root, len(images), hashlib.sha256(Path(list_path).read_bytes()).hexdigest())
 
 
 def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
@@ -139,7 +140,12 @@ def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
     return [f"class_{index}" for index in range(num_classes)]
 
 
-def _check_images_are_there(images: ImageList, list_path: str, max_bad_share: float, progress: Progress) -> None:
+def _check_images_are_there(
+    images: ImageList | RecordList, list_path: str, max_bad_share: float, progress: Progress
+) -> None:
+    if isinstance(images, RecordList):
+        _check_records(images, list_path, max_bad_share, progress)
+        return
     missing: list[int] = []
     progress.start(len(images), "looking for the images")
     for start in range(0, len(images), _LOOKED_FOR):
@@ -156,3 +162,13 @@ def _check_images_are_there(images: ImageList, list_path: str, max_bad_share: fl
             + ("check the image root" if wrong_root else "mxml check finds them, `max_bad_share` allows more")
         )
     progress.note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")
+
+
+def _check_records(images: RecordList, list_path: str, max_bad_share: float, progress: Progress) -> None:
+    if not images.damaged:
+        return
+    damaged = f"{len(images.damaged):,} of {len(images):,} records are damaged"
+    first = min(images.damaged.items())[1]
+    if len(images.damaged) > max_bad_share * len(images):
+        raise ListError(f"{list_path}: {damaged}, more than `max_bad_share` allows; the first: {first}")
+    progress.note(f"{list_path}: {damaged}; the first: {first}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
+from mxml.data.record_list import RecordList
 from mxml.errors import StorageError
 from mxml.model import params_file
 from mxml.model.sidecar import Pause
@@ -33,7 +34,7 @@ class Trainer:
         average: WeightAverage | None,
         schedule: Schedule,
         limit: LossLimit,
-        images: ImageList,
+        images: ImageList | RecordList,
         record: RunRecord,
         stopping: Stopping,
         progress: Progress,

@@ -8,6 +8,7 @@ from typing import Any
 
 from mxml.data.batches import BadImage, Batches
 from mxml.data.image_list import ImageList
+from mxml.data.record_list import RecordList
 from mxml.errors import NotFiniteError, TrainingError
 from mxml.inference import metrics
 from mxml.inference.scores import Scores, collect
@@ -46,7 +47,7 @@ class Validation:
         self,
         config: TrainConfig,
         batches: Batches,
-        images: ImageList,
+        images: ImageList | RecordList,
         train_images: int,
         stopping: Stopping,
         progress: Progress,
@@ -103,7 +104,7 @@ class Validation:
         return trainer.limit.mean(scores.logits[readable], self._images.labels[readable])
 
 
-def validation_metrics(scores: Scores, images: ImageList) -> dict[str, Any]:
+def validation_metrics(scores: Scores, images: ImageList | RecordList) -> dict[str, Any]:
     """Return every metric of the scores of ``images``, by its name."""
     readable = scores.readable
     return stored_metrics(

@@ -36,6 +36,13 @@ def test_mxnet_can_be_imported_by_itself_after_mxml():
     assert int(threads) >= 1
 
 
+@pytest.mark.parametrize("asked", [None, "0"])
+def test_gpus_are_asked_to_be_repeatable_unless_the_user_chose(asked):
+    names = ("MXNET_ENFORCE_DETERMINISM", "MXNET_CUDNN_AUTOTUNE_DEFAULT")
+    code = f"import mxml, mxnet, os; print(*(os.environ[name] for name in {names}))"
+    assert run_python(code, **dict.fromkeys(names, asked)).split() == ([asked] * 2 if asked else ["1", "0"])
+
+
 @pytest.mark.parametrize("library", ["libgomp.so.1", "libquadmath.so.0"])
 def test_a_missing_system_library_is_named_with_its_package_before_mxnet_is_imported(tmp_path, library):
     code = (

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import needs
 import numpy as np
 import pytest
 from float64_optimizers import Float64Optimizer
@@ -162,9 +163,20 @@ def test_steps_around_a_validation_are_those_of_a_loop_in_numpy(optimizer, devic
 @pytest.mark.parametrize("devices", [1, 2, 3])
 @pytest.mark.parametrize("optimizer", NAMES)
 def test_a_module_restored_after_a_validation_goes_on_bit_for_bit(optimizer, devices):
+    check_that_it_goes_on_bit_for_bit(optimizer, devices, "float32")
+
+
+@needs.bfloat16
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_module_in_bfloat16_is_restored_bit_for_bit_too(optimizer, devices):
+    check_that_it_goes_on_bit_for_bit(optimizer, devices, "bfloat16")
+
+
+def check_that_it_goes_on_bit_for_bit(optimizer, devices, dtype):
     symbol, args, aux = network(dropout=0.3)
     pairs = list(batches(7))
-    whole = bind(symbol, args, aux, optimizer, devices, seed=4)
+    whole = bind(symbol, args, aux, optimizer, devices, seed=4, dtype=dtype)
     train(whole, pairs[:3])
     validate(whole)
     saved, states = whole.parameters(), whole.states()
@@ -173,7 +185,7 @@ def test_a_module_restored_after_a_validation_goes_on_bit_for_bit(optimizer, dev
     train(whole, pairs[5:])
 
     for done, parameters, kept in ((3, saved, states), (5, paused, paused_states)):
-        resumed = bind(symbol, parameters[0], parameters[1], optimizer, devices, seed=4, num_update=done)
+        resumed = bind(symbol, parameters[0], parameters[1], optimizer, devices, seed=4, num_update=done, dtype=dtype)
         resumed.restore(kept, "run-0001.states")
         train(resumed, pairs[done:])
         assert resumed.num_update == whole.num_update == 7
@@ -312,19 +324,20 @@ import test_bound_module as tests
 from mxml.errors import DeviceError
 
 # Starts all of MXNet's threads while there is memory for them.
-module = tests.bind(*tests.network())
+module = tests.bind(*tests.network(), devices=int(sys.argv[2]))
 tests.train(module, tests.batches(1))
 tests.validate(module)
 
 tests.BATCH, tests.SHAPE = 512, (3, 64, 64)
 ((data, labels),) = tests.batches(1)
 batch = tests.mx.io.DataBatch([tests.mx.nd.array(data)], [tests.mx.nd.array(labels)])
-large = None if sys.argv[1] == "bind" else tests.bind(*tests.network())
+devices = int(sys.argv[2])
+large = None if sys.argv[1] == "bind" else tests.bind(*tests.network(), devices=devices)
 pages = int(open("/proc/self/statm").read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (16 << 20),) * 2)
 try:
     if large is None:
-        tests.bind(*tests.network())
+        tests.bind(*tests.network(), devices=devices)
     elif sys.argv[1] == "step":
         large.step(batch, 0.01)
         large.sync()
@@ -338,11 +351,12 @@ os._exit(0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and measures memory as Linux does")
+@pytest.mark.parametrize("devices", ["1", "2"])
 @pytest.mark.parametrize("stage", ["bind", "step", "logits"])
-def test_a_lack_of_memory_names_the_batch_size(stage):
+def test_a_lack_of_memory_names_the_batch_size(stage, devices):
     path = os.pathsep.join(filter(None, [os.path.dirname(__file__), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-c", STARVED, stage],
+        [sys.executable, "-c", STARVED, stage, devices],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,

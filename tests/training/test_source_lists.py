@@ -18,6 +18,7 @@ import tiny
 from mxml.data.formats import FORMATS
 from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
+from mxml.data.image_list import ImageList
 from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, ListError, MxmlError, SettingError, StorageError
@@ -129,6 +130,7 @@ def test_every_format_gives_the_same_lists(folder, name):
     expected = {path: tuple(row) for path, row in zip(*_read("photos/labels.csv"))}
     got: dict[str, tuple[int, ...]] = {}
     for images in (data.train, data.val):
+        assert isinstance(images, ImageList)
         assert all(os.path.isfile(images.path(position)) for position in range(len(images)))
         rows = [tuple(row[data.label_names.index(label)] for label in tiny.LABELS) for row in images.labels.tolist()]
         got.update(zip(map(os.path.basename, images.names()), rows))

@@ -11,6 +11,7 @@ import numpy as np
 
 from mxml.data.batches import BadImage
 from mxml.data.image_list import ImageList
+from mxml.data.record_list import RecordList, image_source
 from mxml.errors import TrainingError
 from mxml.images.transforms import Preprocess
 from mxml.inference.metrics import multilabel_metrics
@@ -79,8 +80,8 @@ def fit_head(
         views=("plain", *config.feature_copies),
         after_batch=after_batch,
     )
-    train = extractor.vectors(data.train, "features of the training images")
-    val = extractor.vectors(data.val, "features of the validation images")
+    train = extractor.vectors(image_source(data.train), "features of the training images")
+    val = extractor.vectors(image_source(data.val), "features of the validation images")
     for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
         _check(vectors, images, path, config.max_bad_share)
     labels = data.train.labels[train.readable]
@@ -145,7 +146,7 @@ def mean_average_precision(found: CrossValidated, labels: np.ndarray) -> float |
     return None if np.isnan(mAP) else mAP
 
 
-def _check(vectors: Vectors, images: ImageList, path: str, max_bad_share: float) -> None:
+def _check(vectors: Vectors, images: ImageList | RecordList, path: str, max_bad_share: float) -> None:
     if not np.isfinite(vectors.views).all():
         raise TrainingError(
             f"{path}: the network's features are not finite; its parameters or the preprocessing are wrong"

@@ -17,7 +17,8 @@ import numpy as np
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
-from mxml.data.image_sources import ImageFiles
+from mxml.data.image_sources import ChosenImages
+from mxml.data.record_list import RecordList, image_source
 from mxml.images.transforms import PRESETS, Preprocess, preset
 from mxml.inference.mxnet_backend import BoundNetwork
 from mxml.model import checkpoint, symbols
@@ -55,7 +56,7 @@ class _Guess:
 def with_preset(
     config: TrainConfig,
     point: StartingPoint,
-    images: ImageList,
+    images: ImageList | RecordList,
     devices: Sequence[Context],
     cache: FeatureCache,
     progress: Progress,
@@ -100,7 +101,7 @@ def _same_values(one: Preprocess, other: Preprocess) -> bool:
 
 
 def _of_statistics(
-    config: TrainConfig, point: StartingPoint, images: ImageList, devices: Sequence[Context]
+    config: TrainConfig, point: StartingPoint, images: ImageList | RecordList, devices: Sequence[Context]
 ) -> _Guess | None:
     """Guess by the mean and the variance of each channel that the first BatchNorm remembers."""
     graph = Graph.of(point.symbol)
@@ -126,13 +127,18 @@ def _of_statistics(
 
 
 def _mean_output(
-    symbol: Symbol, config: TrainConfig, point: StartingPoint, name: str, images: ImageList, devices: Sequence[Context]
+    symbol: Symbol,
+    config: TrainConfig,
+    point: StartingPoint,
+    name: str,
+    images: ImageList | RecordList,
+    devices: Sequence[Context],
 ) -> np.ndarray:
     preprocess = preset(name, config.image_shape[1:], config.fit)
-    some = images.select(np.linspace(0, len(images) - 1, min(len(images), _STATISTICS_IMAGES)).astype(np.int64))
+    some = ChosenImages(image_source(images), _spread(len(images), _STATISTICS_IMAGES))
     bound = BoundNetwork(symbol, point.arg_params, point.aux_params, devices, preprocess.data_shape, config.batch_size)
     rows = []
-    with Batches(ImageFiles(some), preprocess, config.batch_size, bad_images="report") as batches:
+    with Batches(some, preprocess, config.batch_size, bad_images="report") as batches:
         for batch in batches:
             rows.append(bound.output(batch.data[0])[: len(batch.index) - batch.pad])
     mean: np.ndarray = np.concatenate(rows).mean(axis=0, dtype=np.float64)
@@ -154,11 +160,15 @@ def _of_names(point: StartingPoint) -> _Guess | None:
 
 
 def _of_trial(
-    config: TrainConfig, point: StartingPoint, images: ImageList, devices: Sequence[Context], cache: FeatureCache
+    config: TrainConfig,
+    point: StartingPoint,
+    images: ImageList | RecordList,
+    devices: Sequence[Context],
+    cache: FeatureCache,
 ) -> _Guess:
     """Guess by how well a head that is fitted with each preset does on images that it has not seen."""
-    positions = np.linspace(0, len(images) - 1, min(len(images), _TRIAL_IMAGES)).astype(np.int64)
-    some = images.select(positions)
+    positions = _spread(len(images), _TRIAL_IMAGES)
+    some, known_labels = ChosenImages(image_source(images), positions), images.labels[positions]
     losses: dict[str, float] = {}
     for name in _BY_TRIAL:
         extractor = FeatureExtractor(
@@ -171,7 +181,7 @@ def _of_trial(
             progress=SILENT,
         )
         found = extractor.vectors(some, f"trying {name}")
-        vectors, labels = found.plain[found.readable], some.labels[found.readable]
+        vectors, labels = found.plain[found.readable], known_labels[found.readable]
         if len(labels) < 2 or not np.isfinite(vectors).all():
             losses[name] = np.inf
             continue
@@ -185,3 +195,8 @@ def _of_trial(
     return _Guess(
         {"preset": best}, f"{best}, which fits {len(some)} training images best (cross-validated loss: {tried})"
     )
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Return up to ``most`` positions, spread over all."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mxml.data.batches import BadImage, Batches
-from mxml.data.image_list import ImageList
-from mxml.data.image_sources import ImageFiles
+from mxml.data.image_sources import ChosenImages, ImageSource
 from mxml.errors import ImageError
 from mxml.images.decode import Limits
 from mxml.images.transforms import Preprocess
@@ -113,7 +112,7 @@ class FeatureExtractor:
         self.size: int = shape[1]
         self._digest = network.digest()
 
-    def vectors(self, images: ImageList, what: str) -> Vectors:
+    def vectors(self, images: ImageSource, what: str) -> Vectors:
         """Return the vectors of the images of a list; ``what`` is what the progress calls them."""
         names, bad = _digests(images, self._threads)
         found = np.zeros((len(self._views), len(images), self.size), np.float32)
@@ -144,7 +143,7 @@ class FeatureExtractor:
 
     def _compute(
         self,
-        images: ImageList,
+        images: ImageSource,
         first: int,
         positions: np.ndarray,
         names: Sequence[bytes | None],
@@ -154,7 +153,7 @@ class FeatureExtractor:
         if not len(positions):
             return
         preprocess = self._shown(self._views[first])
-        source = _Chosen(images, positions)
+        source = ChosenImages(images, positions)
         bound = self._bind(preprocess)
         with Batches(source, preprocess, self._batch_size, bad_images="report", threads=self._threads) as batches:
             for batch in batches:
@@ -204,31 +203,15 @@ class FeatureExtractor:
         return hashlib.sha256(self._digest + f"{preprocess} {view == 'mirror'}".encode()).digest()
 
 
-class _Chosen:
-    """Some images of a list, as a source of their own."""
-
-    def __init__(self, images: ImageList, positions: np.ndarray):
-        self._files = ImageFiles(images)
-        self._positions = positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def name(self, position: int) -> str:
-        return self._files.name(int(self._positions[position]))
-
-    def read(self, position: int, limits: Limits) -> bytes:
-        return self._files.read(int(self._positions[position]), limits)
-
-
-def _digests(images: ImageList, threads: int | None) -> tuple[list[bytes | None], dict[int, BadImage]]:
+def _digests(images: ImageSource, threads: int | None) -> tuple[list[bytes | None], dict[int, BadImage]]:
     """Return a digest of each file's content, None for those that cannot be read."""
-    files, limits = ImageFiles(images), Limits()
+    limits = Limits()
     bad: dict[int, BadImage] = {}
 
     def digest(position: int) -> bytes | None:
         try:
-            return hashlib.sha256(files.read(position, limits)).digest()
+            content = images.read(position, limits)
+            return hashlib.sha256(content.tobytes() if isinstance(content, np.ndarray) else content).digest()
         except ImageError as error:
             bad[position] = BadImage(position, error.path, error.reason)
             return None

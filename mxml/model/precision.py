@@ -1,0 +1,92 @@
+"""The same network computed in bfloat16 or float16 where that pays, with casts in its graph.
+
+Convolutions and fully connected layers, in which nearly all the work is, get their inputs cast. What only passes
+numbers on, picks or adds them stays in the lower precision between two of these. BatchNorm takes it too, with its
+parameters and statistics in float32. All else, and every output, is float32.
+
+Parameters stay float32, and so does the gradient of each: a layer reads a cast of its own. So an optimizer has float32
+weights to add small steps to, and what is saved is what it has. The casts cost nothing that can be measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from mxml.model.graph import Graph, Node, to_document
+from mxml.runtime.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import Symbol
+
+mx = load_mxnet()
+
+# MXNet's numbers for them in graphs.
+_TYPE_NUMBERS = {FLOAT32: "0", FLOAT16: "2", BFLOAT16: "12"}
+_LOWERED = frozenset(["Convolution", "FullyConnected"])
+# Computed in the lower precision where all that they read is in it.
+_FOLLOWING = frozenset(["BatchNorm", "Pooling", "Concat", "Activation", "relu", "elemwise_add", "_copy", "identity"])
+
+
+def lower_precision(symbol: Symbol, dtype: str, kept: Collection[str] = ()) -> Symbol:
+    """Return the network with casts to ``dtype``; its parameters, inputs and outputs are float32.
+
+    The nodes in ``kept`` compute in float32.
+    """
+    return mx.sym.load_json(_Lowering(symbol, dtype, kept).text())
+
+
+class _Lowering:
+    """Writes a symbol's JSON again, node by node, with a cast wherever an output is read in another precision."""
+
+    def __init__(self, symbol: Symbol, dtype: str, kept: Collection[str]):
+        self.dtype = dtype
+        self.kept = kept
+        self.document = to_document(symbol)
+        self.graph = Graph.of(symbol)
+        self.nodes: list[dict[str, Any]] = []
+        self.positions: list[int] = []
+        self.low: set[tuple[int, int]] = set()
+        self.casts: dict[tuple[tuple[int, int], bool], list[int]] = {}
+        for position, node in enumerate(self.graph.nodes):
+            self._add(position, node)
+        self.heads = [self._entry(entry, low=False) for entry in self.graph.heads]
+
+    def text(self) -> str:
+        """Return the new symbol as JSON."""
+        variables = [position for position, node in enumerate(self.nodes) if node["op"] == "null"]
+        return json.dumps(
+            {"nodes": self.nodes, "arg_nodes": variables, "heads": self.heads, "attrs": self.document["attrs"]}
+        )
+
+    def _add(self, position: int, node: Node) -> None:
+        written = dict(self.document["nodes"][position])
+        if node.op == "null":
+            # MXNet does not infer a variable's type through a cast.
+            written["attrs"] = {**written.get("attrs", {}), "__dtype__": _TYPE_NUMBERS[FLOAT32]}
+        data = node.inputs[:1] if node.op == "BatchNorm" else node.inputs
+        low = self._is_lowered(node, data)
+        written["inputs"] = [self._entry(entry, low and at < len(data)) for at, entry in enumerate(node.inputs)]
+        self.positions.append(len(self.nodes))
+        self.nodes.append(written)
+        if low:
+            # A BatchNorm's other outputs, its statistics, are float32.
+            self.low.add((position, 0))
+
+    def _is_lowered(self, node: Node, data: tuple[tuple[int, int], ...]) -> bool:
+        if node.name in self.kept:
+            return False
+        return node.op in _LOWERED or (node.op in _FOLLOWING and all(entry in self.low for entry in data))
+
+    def _entry(self, entry: tuple[int, int], low: bool) -> list[int]:
+        """Return where an output is found in the wanted precision, behind a cast that all its readers share."""
+        position, output = entry
+        here = [self.positions[position], output, 0]
+        if (entry in self.low) == low:
+            return here
+        if (entry, low) not in self.casts:
+            dtype = self.dtype if low else FLOAT32
+            name = f"{self.graph.nodes[position].name}_output{output}_{dtype}"
+            self.nodes.append({"op": "amp_cast", "name": name, "attrs": {"dtype": dtype}, "inputs": [here]})
+            self.casts[(entry, low)] = [len(self.nodes) - 1, 0, 0]
+        return self.casts[(entry, low)]

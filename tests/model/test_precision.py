@@ -1,0 +1,90 @@
+"""Networks with casts: close to float32, with float32 outputs, parameters and gradients, whatever the layers."""
+
+import json
+
+import needs
+import numpy as np
+import pytest
+
+from mxml.model.graph import Graph
+from mxml.model.precision import lower_precision
+from mxml.runtime.imports import load_mxnet
+
+mx = load_mxnet()
+
+SHAPE = (4, 3, 20, 20)
+
+
+def branching():
+    """A network with each kind of node that the casts have to get right."""
+    data = mx.sym.Variable("data")
+    stem = mx.sym.Convolution(data, num_filter=32, kernel=(3, 3), pad=(1, 1), name="stem")
+    stem = mx.sym.Activation(mx.sym.BatchNorm(stem, fix_gamma=False, name="bn"), act_type="relu", name="relu")
+    left = mx.sym.Convolution(stem, num_filter=32, kernel=(3, 3), pad=(1, 1), no_bias=True, name="left")
+    right = mx.sym.LeakyReLU(mx.sym.Convolution(stem, num_filter=32, kernel=(1, 1), name="right"), name="leaky")
+    joined = mx.sym.Concat(mx.sym.elemwise_add(left, stem, name="sum"), right, stem, name="joined")
+    joined = mx.sym.Pooling(joined, kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool")
+    joined = mx.sym.Dropout(joined, p=0.0, name="drop")
+    features = mx.sym.Flatten(mx.sym.Pooling(joined, global_pool=True, kernel=(1, 1), pool_type="avg", name="global"))
+    return mx.sym.FullyConnected(features, num_hidden=5, name="fc")
+
+
+def bound(symbol, grad_req="write"):
+    executor = symbol.simple_bind(mx.cpu(), data=SHAPE, grad_req=grad_req)
+    generator = np.random.default_rng(4)
+    for _, array in sorted(executor.arg_dict.items()):
+        array[:] = generator.normal(0, 0.3, array.shape)
+    for name, array in executor.aux_dict.items():
+        array[:] = 1.0 if "var" in name else 0.1
+    return executor
+
+
+def results(symbol):
+    executor = bound(symbol)
+    out = executor.forward(is_train=True)[0]
+    executor.backward(mx.nd.array(np.random.default_rng(6).normal(0, 1, out.shape)))
+    arrays = {"out": out, **executor.grad_dict, **executor.aux_dict}
+    assert {array.dtype for array in arrays.values()} == {np.float32}
+    assert {array.dtype for array in executor.arg_dict.values()} == {np.float32}
+    return {name: array.asnumpy() for name, array in arrays.items()}
+
+
+@needs.bfloat16
+def test_outputs_gradients_and_statistics_are_those_of_float32_but_for_rounding():
+    whole, low = results(branching()), results(lower_precision(branching(), "bfloat16"))
+    assert whole.keys() == low.keys()
+    differences = {
+        name: np.linalg.norm(low[name] - values) / np.linalg.norm(values)
+        for name, values in whole.items()
+        if np.linalg.norm(values) > 1e-3
+    }
+    assert max(differences.values()) < 0.15, differences
+    assert differences["out"] > 0
+
+
+@pytest.mark.parametrize(("dtype", "found"), [("bfloat16", np.dtype([("bfloat16", "u2")])), ("float16", np.float16)])
+def test_the_network_computes_in_the_lower_precision_and_not_only_at_its_layers(dtype, found):
+    symbol = lower_precision(branching(), dtype)
+    casts = [node.name for node in Graph.of(symbol).nodes if node.op == "amp_cast"]
+    assert {name for name in casts if name.endswith("float32")} == {
+        "right_output0_float32",  # for LeakyReLU
+        "relu_output0_float32",  # for the Concat, one of whose parts is float32
+        "sum_output0_float32",
+        "fc_output0_float32",
+    }
+    inferred = dict(zip(symbol.get_internals().list_outputs(), symbol.get_internals().infer_type(data=np.float32)[1]))
+    assert inferred["stem_output"] == inferred["bn_output"] == inferred["relu_output"] == found
+    assert inferred["bn_gamma"] == inferred["bn_moving_var"] == inferred["stem_weight"] == np.float32
+
+
+def test_what_is_kept_computes_as_before():
+    names = {node.name for node in Graph.of(branching()).nodes}
+    kept = results(lower_precision(branching(), "bfloat16", kept=names))
+    assert all((kept[name] == values).all() for name, values in results(branching()).items())
+
+
+def test_the_symbol_that_is_given_stays_as_it_is():
+    symbol = branching()
+    before = json.loads(symbol.tojson())
+    lower_precision(symbol, "bfloat16")
+    assert json.loads(symbol.tojson()) == before

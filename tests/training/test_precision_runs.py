@@ -1,0 +1,61 @@
+"""Whole runs in a lower precision: what they save is float32 and plain, and they go on exactly."""
+
+import json
+
+import needs
+import numpy as np
+import pytest
+import tiny
+
+from mxml.errors import DeviceError, MxmlError
+from mxml.inference.classifier import Classifier
+from mxml.model import params_file
+from mxml.progress import SILENT
+from mxml.training.fit import fit, resume
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.make_data(tmp_path)
+    return tmp_path
+
+
+def arrays(folder, prefix, epoch, suffix="params"):
+    return params_file.read_params(str(folder / f"{prefix}-{epoch:04d}.{suffix}"))
+
+
+def content(*files):
+    return [{name: array.asnumpy().tobytes() for name, array in file.items()} for file in files]
+
+
+@needs.bfloat16
+def test_a_run_in_bfloat16_saves_float32_and_resumes_bit_for_bit(folder):
+    changes = {"dtype": "bfloat16", "optimizer": "adamw", "lr": 0.01, "lr_schedule": "constant"}
+    fit(tiny.config(folder, "whole", num_epoch=2, **changes), SILENT)
+    fit(tiny.config(folder, "parts", num_epoch=1, **changes), SILENT)
+    resume(folder / "parts", {"num_epoch": 2}, SILENT)
+    saved = [(arrays(folder, name, 2), arrays(folder, name, 2, "states")) for name in ("whole", "parts")]
+    assert content(*saved[0]) == content(*saved[1])
+    assert {array.dtype for file in saved[0] for array in file.values()} == {np.float32}
+    assert "cast" not in (folder / "whole-symbol.json").read_text()
+
+    fit(tiny.config(folder, "float32", num_epoch=2, **{**changes, "dtype": "float32"}), SILENT)
+    assert content(arrays(folder, "float32", 2)) != content(saved[0][0])
+    # Evaluation is in float32, with what bfloat16 found.
+    best = json.loads((folder / "whole.json").read_text())
+    validated = best["epochs"][best["best_epoch"] - 1]["metrics"]["val"]
+    evaluated = Classifier.load(folder / "whole").evaluate().metrics.to_dict()
+    assert evaluated["loss"] == pytest.approx(validated["loss"], rel=0.02)
+
+
+@needs.bfloat16
+def test_a_run_continues_in_its_own_precision_alone(folder):
+    fit(tiny.config(folder, num_epoch=1), SILENT)
+    with pytest.raises(MxmlError, match="`dtype` bfloat16: the run to resume has float32"):
+        resume(folder / "run", {"num_epoch": 2, "dtype": "bfloat16"}, SILENT)
+
+
+def test_float16_on_the_cpu_is_refused_before_anything_is_written(folder):
+    with pytest.raises(DeviceError, match=r"`dtype` float16 needs a GPU that MXNet can use.*use float32 or bfloat16"):
+        fit(tiny.config(folder, dtype="float16"), SILENT)
+    assert not (folder / "run.json").exists()
