@@ -19,7 +19,7 @@ from mxml.training import chosen_loss
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
 
 METHODS = ("lp-ft", "features", "finetune")
-OPTIMIZERS = ("sgd", "nag", "adam", "adamw")
+OPTIMIZERS = ("sgd", "nag", "adam", "adamw", "scaled-adamw")
 SCHEDULES = ("constant", "step", "cosine")
 BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
 LOWER_IS_BETTER = frozenset({"hamming", "loss"})
@@ -47,6 +47,8 @@ AUGMENT_SETTINGS = (
     "cutmix",
     "seed",
 )
+# What the machine, the recipe or the pretrained network decide where it is not given.
+_DECIDED = ("device", "method", "preset", "optimizer", "lr", "head_lr_mult", "warmup_epochs", "mom", "wd")
 # What is not known before lists were made of `data`.
 _OF_LISTS = ("data_root", "data_train", "data_val", "image_train", "image_val")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -363,7 +365,10 @@ class TrainConfig:
         check=chosen_loss.as_in_files("alpha"),
     )
     optimizer: Optional[str] = setting(
-        None, help="Optimizer.", choices=OPTIMIZERS, default_help="adamw; sgd with finetune and `lr` or `mom`"
+        None,
+        help="Optimizer; scaled-adamw takes steps in proportion to the size of each parameter.",
+        choices=OPTIMIZERS,
+        default_help="scaled-adamw; sgd with finetune and `lr` or `mom`",
     )
     lr: Optional[float] = setting(
         None, help="Learning rate.", check=positive, default_help="0.0002; 0.01 for sgd and nag"
@@ -523,10 +528,10 @@ class TrainConfig:
         Returns
         -------
         dict
-            Without ``device`` where it is None, and without what will be known once lists are made of ``data``.
+            Without what is None and will be decided: by the machine, the recipe, or once lists are made of ``data``.
         """
         values = {name: getattr(self, name) for name in train_settings()}
-        open_settings = ("device", *(_OF_LISTS if self.data else ()))
+        open_settings = (*_DECIDED, *(_OF_LISTS if self.data else ()))
         return {name: value for name, value in values.items() if value is not None or name not in open_settings}
 
     def to_dict(self) -> dict[str, Any]:
