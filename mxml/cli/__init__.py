@@ -23,7 +23,8 @@ COMMANDS = {
     "make-lst": ("make_lst", "Turn labelled images into train and validation lists."),
     "convert": ("convert", "Write labels in another format, and refuse what it cannot hold."),
     "check": ("check", "Report what is wrong with lists and their images, and describe their labels."),
-    "train": ("train", "Fine-tune a pretrained network on multi-hot lists."),
+    "networks": ("networks", "List the networks that can be trained from scratch."),
+    "train": ("train", "Fine-tune a pretrained network on multi-hot lists, or train one from scratch."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
 }

@@ -38,7 +38,7 @@ def _with_settings(command: Command) -> Command:
 
 def _option(known: Setting) -> Callable[[Command], Command]:
     option = _option_name(known.name)
-    text = re.sub(r"`(\w+)`", lambda match: _option_name(match.group(1)), known.help) + _shown_default(known)
+    text = re.sub(r"`(\w+)`", lambda match: _option_name(match.group(1)), known.help + _shown_default(known))
     if known.kind is bool:
         declaration = f"{option}/--no-{option[2:]}" if known.default else option
         return click.option(declaration, known.name, default=None, is_flag=True, help=text)
@@ -50,7 +50,13 @@ def _option(known: Setting) -> Callable[[Command], Command]:
     elif kind is str:
         kind = Text(known.metavar or "TEXT")
     return click.option(
-        option, known.name, default=None, type=kind, multiple=known.several and known.kind is str, help=text
+        option,
+        known.name,
+        default=None,
+        type=kind,
+        multiple=known.several and known.kind is str,
+        help=text,
+        metavar=known.metavar if known.choices else None,
     )
 
 
@@ -96,10 +102,11 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Fine-tune a pretrained network on multi-hot lists.
+    """Fine-tune a pretrained network on multi-hot lists, or train one from scratch.
 
-    Replaces its classifier by a sigmoid head with one output per label, trains, validates after each epoch, and writes
-    checkpoints, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; continue with --resume.
+    Begins at --model, whose classifier it replaces by a sigmoid head with one output per label, or with --network at
+    random weights. Trains, validates after each epoch, and writes checkpoints, a sidecar PREFIX.json, a history and
+    curves. Ctrl-C saves before it stops; continue with --resume.
     """
     from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles

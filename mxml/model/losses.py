@@ -73,6 +73,9 @@ class Loss:
         The attributes that a node may have beside ``with_logits``. Both functions are given those that it has.
     from_probabilities : bool
         Whether the form without logits exists.
+    single_label : bool
+        Whether an image has exactly one label: the probabilities are then the softmax of the logits, ``values`` takes
+        whole rows and returns one loss for each, and a row with a negative label is unknown.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Loss:
     gradient: Gradient
     settings: Mapping[str, Kind] = field(default_factory=dict)
     from_probabilities: bool = False
+    single_label: bool = False
 
     @property
     def attributes(self) -> Mapping[str, Kind]:
@@ -118,9 +122,11 @@ class Loss:
         total : float
             The sum over the known entries.
         known : int
-            How many there are.
+            How many there are; for a loss of single labels, how many rows.
         """
         known = labels >= 0
+        if self.single_label:
+            known = known.all(axis=1)
         values = self.values(logits[known].astype(np.float64), labels[known].astype(np.float64), **(settings or {}))
         return float(values.sum()), int(known.sum())
 
@@ -262,6 +268,11 @@ def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return values
 
 
+def _softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    values: np.ndarray = np.logaddexp.reduce(logits, axis=1) - (labels * logits).sum(axis=1)
+    return values
+
+
 def _cross_entropy_gradient(probabilities: NDArray, labels: NDArray, logits: NDArray | None) -> NDArray:
     return probabilities - labels
 
@@ -273,4 +284,13 @@ BINARY_CROSS_ENTROPY = register(
 
 Its gradient is p - y (Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.2), which does not vanish
 where p is 1; its value is softplus(z) - y z, exact for any logit.
+"""
+
+SOFTMAX_CROSS_ENTROPY = register(
+    Loss("softmax", "SoftmaxCrossEntropyLoss", _softmax_cross_entropy, _cross_entropy_gradient, single_label=True)
+)
+"""The sum over images of -log p of their one label, for p the softmax of the logits.
+
+Labels are the row of a one among zeros, or shares that add up to 1. Its gradient at the logits is p - y too (Bishop,
+2006, section 4.3.4), and its value is logsumexp(z) - sum(y z).
 """

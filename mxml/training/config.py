@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
+from mxml.model.networks.catalogue import NETWORKS
 from mxml.text import can_be_path, printable
 from mxml.training.settings import Setting, at_least, below_one, between, positive, setting, settings_of, share
 
 OPTIMIZERS = ("sgd", "nag", "adam", "adamw")
-SCHEDULES = ("constant", "step", "cosine")
-BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
+SCHEDULES = ("constant", "step", "cosine", "inverse")
+BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss", "accuracy")
 LOWER_IS_BETTER = frozenset({"hamming", "loss"})
 KEEP = ("best,last", "all")
 
@@ -67,11 +68,15 @@ class TrainConfig:
         Path prefix of the run's files: ``PREFIX-0001.params`` and so on.
     model, epoch : str, int
         Prefix and epoch of the pretrained network. Epochs ``epoch + 1`` to ``num_epoch`` are run.
+    network : str
+        In place of ``model``, the name of a network to train from random weights; ``mxml networks`` lists them.
+    single_label : bool
+        Train a softmax classifier on lists in which every image has exactly one label.
     data_train, data_val, image_train, image_val : str
         Training and validation list, and the folders that their paths are under: by default what ``lists.json``
         beside the list says, else ``images``.
-    image_shape : tuple of int
-        (channels, height, width) of the network's input.
+    image_shape : tuple of int, optional
+        (channels, height, width) of the network's input: for a ``network`` by default what it was designed for.
     fit : {"crop", "letterbox", "stretch"}
         How images of another shape fill the input; see ``Preprocess``, and ``Augment`` for what ``rand_crop`` and
         ``min_area`` (its ``rand_resized_crop``) then do.
@@ -93,11 +98,23 @@ class TrainConfig:
     prefix: str = setting(
         help="Path prefix of the run's files: PREFIX-0001.params and so on.", metavar="PREFIX", path=True
     )
-    model: str = setting(
-        help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.", metavar="PREFIX", path=True
-    )
     data_train: str = setting(help="List of the training images.", metavar="LST", path=True)
     data_val: str = setting(help="List of the validation images.", metavar="LST", path=True)
+    model: Optional[str] = setting(
+        None,
+        help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.",
+        metavar="PREFIX",
+        path=True,
+    )
+    network: Optional[str] = setting(
+        None,
+        help="In place of `model`, a network to train from random weights; mxml networks lists them.",
+        choices=tuple(NETWORKS),
+        metavar="NAME",
+    )
+    single_label: bool = setting(
+        False, help="Train a softmax classifier: every image has exactly one label, chosen from all."
+    )
     image_train: Optional[str] = setting(
         None,
         help="Image folder of the training list.",
@@ -131,7 +148,10 @@ class TrainConfig:
     )
     batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, 65536))
     image_shape: tuple[int, int, int] = setting(
-        (3, 224, 224), help="Channels, height and width of the network's input.", check=_network_input
+        None,
+        help="Channels, height and width of the network's input.",
+        default_help="3,224,224; with `network` what it was designed for",
+        check=_network_input,
     )
     fit: str = setting(
         "crop",
@@ -184,6 +204,9 @@ class TrainConfig:
     )
     lr_factor: float = setting(
         0.1, help="Factor by which the step schedule multiplies the learning rate.", check=positive
+    )
+    lr_decay: float = setting(
+        0.0001, help="Decay d of the inverse schedule: after n steps the rate is `lr` / (1 + d n).", check=at_least(0)
     )
     warmup_epochs: float = setting(0.0, help="Epochs over which the learning rate rises to `lr`.", check=at_least(0))
     mom: float = setting(0.9, help="Momentum of sgd and nag.", check=below_one)
@@ -245,9 +268,28 @@ class TrainConfig:
         for name, known in train_settings().items():
             object.__setattr__(self, name, known.checked(getattr(self, name)))
         _check_paths(self.given())
+        self._check_start()
+        if self.image_shape is None:
+            shape = NETWORKS[self.network].image_shape if self.network is not None else (3, 224, 224)
+            object.__setattr__(self, "image_shape", shape)
+        if self.best_by == "accuracy" and not self.single_label:
+            raise SettingError("best_by", self.best_by, "another metric: only `single_label` has an accuracy")
         if self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
+
+    def _check_start(self) -> None:
+        """Raise SettingError unless the network to begin with is either pretrained or to be made."""
+        if self.model is None and self.network is None:
+            raise MissingSettings(["model"])
+        if self.network is None:
+            return
+        if self.model is not None:
+            raise SettingError("network", self.network, "left out: training begins at `model`; give only one of them")
+        if self.epoch != 0:
+            raise SettingError("epoch", self.epoch, "left out: it is a pretrained network's, and `network` begins anew")
+        if self.layer is not None:
+            raise SettingError("layer", self.layer, "left out: `network` knows where its head belongs")
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "TrainConfig":
@@ -268,6 +310,8 @@ class TrainConfig:
             For a wrong value, and for missing settings, all of which the message names.
         """
         missing = [name for name, known in train_settings().items() if known.required and name not in given]
+        if given.get("model") is None and given.get("network") is None:
+            missing.insert(0, "model")
         if missing:
             raise MissingSettings(missing)
         return cls(**given)
@@ -339,7 +383,9 @@ class MissingSettings(SettingError):
     def __init__(self, names: list[str], hint: str = ""):
         super().__init__(names[0], None, "given")
         self.names = names
-        self.args = ("missing " + ", ".join(f"`{name}`" for name in names) + hint,)
+        # Only one way to begin is needed.
+        texts = ["`model` or `network`" if name == "model" else f"`{name}`" for name in names]
+        self.args = ("missing " + ", ".join(texts) + hint,)
 
 
 @functools.cache

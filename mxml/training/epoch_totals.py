@@ -11,7 +11,7 @@ from mxml.model.losses import Loss, Settings
 
 
 class EpochTotals:
-    """Loss, right answers, known labels, seconds and images of an epoch so far.
+    """Loss, right answers, known labels (or images with a known single label), seconds and images of an epoch so far.
 
     ``loss`` is what the network is trained with, under ``settings``. ``sums`` is what a pause stores; ``start`` gives
     one back.
@@ -23,13 +23,21 @@ class EpochTotals:
         self.sums = {"loss": 0.0, "right": 0.0, "known": 0.0, "seconds": 0.0, "images": 0.0, **(start or {})}
 
     def add(self, logits: np.ndarray, labels: np.ndarray, images: int) -> float:
-        """Add one batch and return its mean loss per known label."""
+        """Add one batch and return its mean loss per known label, or per image with a single one."""
         loss, known = self._loss.value(logits, labels, self._settings)
         self.sums["loss"] += loss
-        self.sums["right"] += float((((logits >= 0) == (labels > 0.5)) & (labels >= 0)).sum())
+        self.sums["right"] += float(self._right(logits, labels).sum())
         self.sums["known"] += known
         self.sums["images"] += images
         return loss / known if known else 0.0
+
+    def _right(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        known = labels >= 0
+        if self._loss.single_label:
+            right: np.ndarray = (logits.argmax(axis=1) == labels.argmax(axis=1)) & known.all(axis=1)
+        else:
+            right = ((logits >= 0) == (labels > 0.5)) & known
+        return right
 
     def metrics(self) -> dict[str, Any]:
         """Return the training metrics of the epoch."""

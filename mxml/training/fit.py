@@ -157,7 +157,8 @@ def _fit(
         config = config or TrainConfig.of(given)
         config = dataclasses.replace(config, device=config.device or default_device())
         check_room(config, progress, force=force, resume=resume)
-        checkpoint.find_epoch(config.model, config.epoch)
+        if config.model is not None:
+            checkpoint.find_epoch(config.model, config.epoch)
     devices = parse_devices(config.device or "cpu")
     if config.batch_size < len(devices):
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")

@@ -146,6 +146,7 @@ class Run:
                 config.lr_steps,
                 config.lr_factor,
                 config.warmup_epochs,
+                config.lr_decay,
             )
             while epoch < config.num_epoch and not self._out_of_patience():
                 epoch += 1
@@ -156,11 +157,11 @@ class Run:
         return self._result()
 
     def _start(self, batches: Batches) -> tuple[BoundModule, StartingPoint]:
-        """Return a module, and where it goes on; what begins at the pretrained network leaves symbol and sidecar."""
+        """Return a module, and where it goes on; what begins anew leaves symbol and sidecar."""
         config = self.config
         point = None if self.is_new else starting_point.of_run(config, self.sidecar, self.progress)
         if point is None:
-            point = starting_point.of_pretrained(config, len(self.data.label_names))
+            point = starting_point.of_new_run(config, len(self.data.label_names))
         self.progress.note(point.message)
         module = BoundModule(
             point.symbol,
@@ -247,7 +248,9 @@ class Run:
             self._save_and_stop(module, epoch, num_batches, totals)
 
         try:
-            scores = collect(module, batches, size, len(self.data.label_names), advance)
+            scores = collect(
+                module, batches, size, len(self.data.label_names), advance, single_label=self.config.single_label
+            )
         except NotFiniteError as error:
             # The parameters are finite, and have grown too large.
             raise self._diverged(epoch, None) from error
@@ -261,7 +264,10 @@ class Run:
     ) -> None:
         readable = scores.readable
         validation = metrics.multilabel_metrics(
-            scores.probabilities[readable], self.data.val.labels[readable], logits=scores.logits[readable]
+            scores.probabilities[readable],
+            self.data.val.labels[readable],
+            logits=scores.logits[readable],
+            single_label=self.config.single_label,
         ).to_dict()
         epoch_metrics = {"lr": schedule.lr(module.num_update - 1), **totals.metrics(), "val": validation}
         prefix = self.config.prefix

@@ -14,6 +14,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.label_names import label_names_file, read_label_names, require_same_names
 from mxml.data.list_root import image_root
 from mxml.data.lst_file import read_lst
+from mxml.data.single_label import require_single_labels
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.model.sidecar import UsedList
@@ -46,6 +47,9 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
         note_reading(progress, path)
     train = read_lst(config.data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
     val = read_lst(config.data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
+    if config.single_label:
+        require_single_labels(config.data_train, train)
+        require_single_labels(config.data_val, val)
     label_names = label_names or tuple(_label_names(config, train.num_classes))
     labels = counted(train.num_classes, "label")
     progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")

@@ -126,6 +126,8 @@ def _setting_of(field: Any) -> Setting:
     if get_origin(kind) is Union:
         (kind,) = (part for part in get_args(kind) if part is not type(None))
         optional = True
+    # A type that is not optional, with None as its default: the configuration fills it in.
+    optional = optional or field.default is None
     several = get_origin(kind) is tuple
     count: int | None = 1
     if several:

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 
 from mxml.model import checkpoint, params_file, symbols
 from mxml.model.layers import Network
-from mxml.model.losses import BINARY_CROSS_ENTROPY
+from mxml.model.losses import BINARY_CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, Loss
+from mxml.model.networks.from_scratch import scratch_model
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
 from mxml.progress import Progress
 from mxml.runtime.types import NDArray, Symbol
 from mxml.training.config import TrainConfig
 
-# What a run minimises, whether it begins or goes on: the symbol that it saves ends in the sigmoid, and names no loss.
-_LOSS = BINARY_CROSS_ENTROPY
+
+def _loss(config: TrainConfig) -> Loss:
+    """Return what a run minimises, whether it begins or goes on: the symbol that it saves names no loss."""
+    return SOFTMAX_CROSS_ENTROPY if config.single_label else BINARY_CROSS_ENTROPY
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +44,25 @@ class StartingPoint:
     states_path: str = ""
 
 
+def of_new_run(config: TrainConfig, num_classes: int) -> StartingPoint:
+    """Return where a new run of ``config`` begins: at its pretrained network, or at one with random parameters."""
+    return of_network(config, num_classes) if config.model is None else of_pretrained(config, num_classes)
+
+
+def of_network(config: TrainConfig, num_classes: int) -> StartingPoint:
+    """Return the named network of ``config`` with random parameters, all of which will be trained."""
+    assert config.network is not None
+    model = scratch_model(config.network, num_classes, config.image_shape, config.seed, _loss(config))
+    count = sum(value.size for value in model.arg_params.values())
+    message = f"starting from scratch: {config.network}, {count:,} random parameters; features: {model.layer}"
+    return StartingPoint(message, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
+
+
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     """Return the pretrained network of ``config`` under a new head."""
+    assert config.model is not None
     model = symbols.fine_tune_model(
-        config.model, config.epoch, num_classes, config.image_shape, layer=config.layer, loss=_LOSS
+        config.model, config.epoch, num_classes, config.image_shape, layer=config.layer, loss=_loss(config)
     )
     message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
     return StartingPoint(message, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
@@ -73,7 +91,7 @@ def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> Startin
 
 
 def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: Pause | Epoch) -> StartingPoint:
-    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar), _LOSS)
+    symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar), _loss(config))
     arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
     symbols.check_params(Network(symbol, config.image_shape), arg_params, aux_params)
     point = StartingPoint(

@@ -110,7 +110,7 @@ RESUME = ("train", "--prefix", "saved/multi", "--resume")
 
 USAGE = [
     (("train",), "say where the run's files go: --prefix PREFIX"),
-    (("train", "--prefix", "x"), "missing --model, --data-train, --data-val"),
+    (("train", "--prefix", "x"), "missing --model or --network, --data-train, --data-val"),
     (("train", "--prefix", "x", "--resume"), "there is no run at x to resume"),
     (train("--nonsense"), "No such option:? '?--nonsense"),
     (train("more"), r"unexpected extra argument \(more\)"),

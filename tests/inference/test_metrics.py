@@ -127,7 +127,7 @@ def by_definition(scores, labels, thresholds):
         "samples": len(samples), "known": len(losses), "mAP": mean([one["AP"] for one in defined]),
         "CP": CP, "CR": CR, "CF1": harmonic(CP, CR), "OP": OP, "OR": OR, "OF1": harmonic(OP, OR),
         "hamming": hamming, "element_accuracy": 1 - hamming,
-        "subset_accuracy": mean([one["wrong"] == 0 for one in samples]), "loss": mean(losses),
+        "subset_accuracy": mean([one["wrong"] == 0 for one in samples]), "accuracy": math.nan, "loss": mean(losses),
     }  # fmt: skip
     values |= {name: mean([one[name] for one in samples]) for name in ("ranking_loss", "coverage", "lrap")}
     for index, one in enumerate(classes):
@@ -281,7 +281,7 @@ def test_what_is_undefined_is_null_in_json():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("given_as", ["scores", "logits"])
 def test_a_metric_that_is_not_finite_stops_with_its_place(bad, given_as):
-    values = {"scores": np.full((3, 2), 0.5), "logits": np.zeros((3, 2))}
+    values: dict[str, Any] = {"scores": np.full((3, 2), 0.5), "logits": np.zeros((3, 2))}
     values[given_as][1, 1] = bad
     with pytest.raises(ModelError, match=r"of sample 1, class 1 is (nan|inf), and 1 of 6"):
         multilabel_metrics(labels=np.ones((3, 2), int), **values)

@@ -86,7 +86,9 @@ def test_cross_entropy_by_hand():
     assert total == pytest.approx(np.log(2) - 0.25 * np.log(0.8) - 0.75 * np.log(0.2), rel=1e-7)
 
 
-@pytest.mark.parametrize("loss", losses.all_losses(), ids=lambda loss: loss.name)
+@pytest.mark.parametrize(
+    "loss", [one for one in losses.all_losses() if not one.single_label], ids=lambda loss: loss.name
+)
 def test_every_losss_gradient_is_that_of_its_value(loss):
     """By central differences in float64, for hard, soft and unknown labels."""
     step = 1e-5
