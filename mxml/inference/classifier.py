@@ -248,9 +248,9 @@ class Classifier:
             If there is not enough memory; a smaller ``batch_size`` needs less.
         """
         _check_counts(batch_size, top_k, threads)
-        if self.single_label and threshold is None:
-            top_k = top_k or 1
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
+        if self.single_label and threshold is None:
+            top_k, thresholds = top_k or 1, np.zeros_like(thresholds)
         stream = InputStream(self._validation_images() if inputs is None else inputs, progress)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
         return self._predictions(

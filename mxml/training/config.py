@@ -214,7 +214,12 @@ class TrainConfig:
     clip_gradient: Optional[float] = setting(
         None, help="Clip each gradient element to this absolute value.", default_help="no clipping", check=positive
     )
-    best_by: str = setting("mAP", help="Validation metric that picks the best epoch.", choices=BEST_BY)
+    best_by: str = setting(
+        None,
+        help="Validation metric that picks the best epoch.",
+        default_help="mAP; with `single_label` accuracy",
+        choices=BEST_BY,
+    )
     patience: Optional[int] = setting(
         None,
         help="Stop after this many epochs without a better one.",
@@ -269,14 +274,20 @@ class TrainConfig:
             object.__setattr__(self, name, known.checked(getattr(self, name)))
         _check_paths(self.given())
         self._check_start()
-        if self.image_shape is None:
-            shape = NETWORKS[self.network].image_shape if self.network is not None else (3, 224, 224)
-            object.__setattr__(self, "image_shape", shape)
+        self._fill_in()
         if self.best_by == "accuracy" and not self.single_label:
             raise SettingError("best_by", self.best_by, "another metric: only `single_label` has an accuracy")
         if self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
+
+    def _fill_in(self) -> None:
+        """Set what follows from other settings where it was not given."""
+        if self.image_shape is None:
+            shape = NETWORKS[self.network].image_shape if self.network is not None else (3, 224, 224)
+            object.__setattr__(self, "image_shape", shape)
+        if self.best_by is None:
+            object.__setattr__(self, "best_by", "accuracy" if self.single_label else "mAP")
 
     def _check_start(self) -> None:
         """Raise SettingError unless the network to begin with is either pretrained or to be made."""

@@ -294,3 +294,21 @@ def test_logits_given_as_scores_and_soft_labels_are_refused():
         multilabel_metrics(np.array([[0.5, 0.5]]), np.array([[0.5, 0]]))
     with pytest.raises(ValueError, match="two dimensions"):
         multilabel_metrics(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+def test_of_single_labels_the_highest_score_is_predicted_and_the_loss_is_the_samples():
+    """Right with 0.4 over 0.35 and 0.25, wrong with 0.3 under 0.6, right with 0.5: no threshold has a say."""
+    scores = np.array([[0.4, 0.35, 0.25], [0.6, 0.3, 0.1], [0.2, 0.3, 0.5]])
+    labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    found = multilabel_metrics(scores, labels, 0.99, single_label=True)
+    assert found.accuracy == found.subset_accuracy == pytest.approx(2 / 3)
+    assert [entry.predicted for entry in found.per_class] == [2, 0, 1]
+    # The second class's only sample shares its place with another, below a third.
+    assert found.mAP == pytest.approx((1 / 2 + 1 / 3 + 1) / 3)
+    assert found.loss == pytest.approx(-np.log([0.4, 0.3, 0.5]).mean())
+    exact = multilabel_metrics(scores, labels, logits=np.log(scores) + 300, single_label=True)
+    assert exact.loss == pytest.approx(found.loss)
+    with pytest.raises(MxmlError, match="not exactly one label"):
+        multilabel_metrics(scores, np.array([[1, 0, 0], [0, 1, 1], [0, 0, 1]]), single_label=True)
+    with pytest.raises(MxmlError, match="unknown labels"):
+        multilabel_metrics(scores, np.array([[1, 0, -1], [0, 1, 0], [0, 0, 1]]), single_label=True)
