@@ -14,10 +14,15 @@ from mxml.data.image_list import ImageList
 from mxml.data.lst_file import read_lst, write_lst
 from mxml.errors import ListError, MxmlError, SettingError
 from mxml.model import params_file, symbols
+from mxml.model.networks.from_scratch import scratch_model
 from mxml.model.symbol_file import load_symbol
 from mxml.progress import SILENT
+from mxml.runtime.imports import load_mxnet
+from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
-from mxml.training.optimizers import Schedule
+from mxml.training.optimizers import OptimizerSettings, Schedule
+
+mx = load_mxnet()
 
 FROM_SCRATCH: dict[str, Any] = {
     "model": None,
@@ -154,3 +159,33 @@ def test_the_inverse_schedule_is_keras_decay():
     ]
     warmed = Schedule("inverse", 0.1, 10, 5, warmup_epochs=2, decay=0.5)
     assert (warmed.lr(9), warmed.lr(10), warmed.lr(12)) == (pytest.approx(0.1 * 10 / 11), 0.1, 0.05)
+
+
+@pytest.mark.parametrize("network", ["squeezenet1.1", "mobilenetv2", "resnet18_v2", "densenet121"])
+def test_two_steps_change_every_parameter_of_a_network(network):
+    """The head is zero, so that the first step moves it alone."""
+    shape = (3, 64, 64)
+    model = scratch_model(network, 3, shape, 0)
+    module = BoundModule(
+        model.symbol,
+        model.arg_params,
+        model.aux_params,
+        devices=[mx.cpu()],
+        provide_data=[mx.io.DataDesc("data", (4, *shape))],
+        provide_label=[mx.io.DataDesc("softmax_label", (4, 3))],
+        optimizer=OptimizerSettings("adam"),
+    )
+    generator = np.random.default_rng(0)
+    data = mx.nd.array(generator.normal(0, 1, (4, *shape)))
+    batch = mx.io.DataBatch([data], [mx.nd.array(np.eye(4, 3))], pad=0)
+    for _ in range(2):
+        assert np.isfinite(module.step(batch, 0.001)).all()
+    arguments, states = module.parameters()
+    still = [
+        name
+        for found, begun in ((arguments, model.arg_params), (states, model.aux_params))
+        for name, value in found.items()
+        if (value.asnumpy() == begun[name].asnumpy()).all()
+    ]
+    # The BatchNorm on the images of version 2 has a fixed gamma.
+    assert still == (["resnet18_v2_batchnorm0_gamma"] if network == "resnet18_v2" else [])
