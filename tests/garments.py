@@ -35,7 +35,8 @@ def make_folders(dataset: Path, each: int, examples: Path, seed: int = 0) -> Non
     generator = np.random.default_rng(seed)
     examples.mkdir()
     for folder in FOLDERS:
+        colour, garment = folder.split("_")
         (dataset / folder).mkdir(parents=True)
         paths = [dataset / folder / f"{number:08}.png" for number in range(each)]
         for path in (*paths, examples / f"{folder}.png"):
-            assert cv2.imwrite(str(path), draw(*folder.split("_"), generator)[..., ::-1])
+            assert cv2.imwrite(str(path), draw(colour, garment, generator)[..., ::-1])
