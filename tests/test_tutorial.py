@@ -23,15 +23,13 @@ def shell_blocks(checkout):
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory):
+def followed(checkout, tmp_path_factory):
     """A folder in which all commands of the page have run, in their order; and what each block printed."""
-    from conftest import CHECKOUT
-
     folder = tmp_path_factory.mktemp("tutorial")
     garments.make_folders(folder / "dataset", 12, folder / "examples")
     mxml = f'set -eu\nmxml() {{ {shlex.quote(sys.executable)} -m mxml "$@"; }}\n'
     printed = []
-    for block in shell_blocks(CHECKOUT):
+    for block in shell_blocks(checkout):
         block, changed = re.subn(r"--num-epoch \d+", f"--num-epoch {EPOCHS}", block)
         assert changed == block.count("mxml train")
         run = subprocess.run(
@@ -39,7 +37,7 @@ def followed(tmp_path_factory):
             capture_output=True,
             text=True,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+            env={**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         )
         assert run.returncode == 0, f"{block}\n{run.stdout}{run.stderr}"
         printed.append(run.stdout)
