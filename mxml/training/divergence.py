@@ -33,5 +33,5 @@ def still_diverged(config: TrainConfig, sidecar: Sidecar) -> TrainingError:
 
 
 def _remedy(config: TrainConfig) -> str:
-    lr = Recipe.of(config).lr / 10
-    return f"start a new run from the pretrained network with `force` and a lower `lr`, such as {lr:g}"
+    begin = "from scratch" if config.model is None else "from the pretrained network"
+    return f"start a new run {begin} with `force` and a lower `lr`, such as {Recipe.of(config).lr / 10:g}"

@@ -175,7 +175,8 @@ def _fit(
         config = config or TrainConfig.of(given)
         config = with_recipe(dataclasses.replace(config, device=config.device or default_device()))
         check_room(config, progress, force=force, resume=resume)
-        checkpoint.find_epoch(config.model, config.epoch)
+        if config.model is not None:
+            checkpoint.find_epoch(config.model, config.epoch)
         config = source_lists.with_lists(config, progress, force=force)
     devices = parse_devices(config.device or "cpu")
     if config.batch_size < len(devices):
@@ -191,7 +192,7 @@ def _fit(
             sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
             return Run(config, devices, data, sidecar, None, progress, callbacks, stop).go()
         config = chosen_loss.with_weights(config, data.train.labels, progress)
-        pretrained = starting_point.of_pretrained(config, len(data.label_names))
+        pretrained = starting_point.of_new_run(config, len(data.label_names))
         with FeatureCache(RunFiles(prefix).features, progress) as cache:
             config = with_preset(config, pretrained, data.train, devices, cache, progress)
         return Run(config, devices, data, _new_sidecar(config, data), pretrained, progress, callbacks, stop).go()

@@ -21,6 +21,7 @@ COLUMNS = (
     "OF1",
     "hamming",
     "element_accuracy",
+    "accuracy",
     "seconds",
     "images_per_second",
 )
@@ -34,6 +35,8 @@ _SHOWN = {
     "hamming": "Hamming",
     "element_accuracy": "acc",
 }
+# Of a network of single labels.
+_SHOWN_SINGLE = {"train_loss": "loss", "val_loss": "val loss", "mAP": "mAP", "accuracy": "accuracy"}
 
 
 def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
@@ -55,13 +58,15 @@ def history_rows(epochs: Sequence[Epoch]) -> list[dict[str, Any]]:
     for entry in epochs:
         metrics = entry.metrics
         flat = {**metrics["val"], **metrics, "val_loss": metrics["val"]["loss"], "epoch": entry.epoch}
-        rows.append({name: flat[name] for name in COLUMNS})
+        # What a run of an earlier version does not have stays empty.
+        rows.append({name: flat.get(name) for name in COLUMNS})
     return rows
 
 
 def epoch_line(row: Mapping[str, Any], last_epoch: int, best: bool) -> str:
     """Return one row as the line that the user reads."""
-    shown = ", ".join(f"{label} {_number(row[name])}" for name, label in _SHOWN.items())
+    names = _SHOWN if row["accuracy"] is None else _SHOWN_SINGLE
+    shown = ", ".join(f"{label} {_number(row[name])}" for name, label in names.items())
     rate = f"{row['images_per_second']:.0f} img/s"
     return f"epoch {row['epoch']}/{last_epoch}: {shown}, {rate}" + (", best so far" if best else "")
 

@@ -149,6 +149,7 @@ class Run:
                 config.lr_steps,
                 config.lr_factor,
                 recipe.warmup_epochs,
+                config.lr_decay,
             )
             while epoch < config.last_epoch and not self.record.out_of_patience():
                 epoch += 1
@@ -161,7 +162,7 @@ class Run:
     def _starting_point(self) -> StartingPoint:
         point = self.pretrained or starting_point.of_run(self.config, self.record.sidecar, self.progress)
         if point is None:
-            point = starting_point.of_pretrained(self.config, len(self.data.label_names))
+            point = starting_point.of_new_run(self.config, len(self.data.label_names))
         self.progress.note(point.message)
         return point
 
@@ -278,7 +279,9 @@ class Run:
             self._save_and_stop(module, epoch, num_batches, totals)
 
         try:
-            scores = collect(module, batches, size, len(self.data.label_names), advance)
+            scores = collect(
+                module, batches, size, len(self.data.label_names), advance, single_label=self.config.single_label
+            )
         except NotFiniteError as error:
             # The parameters are finite, and have grown too large.
             raise self._diverged(epoch, None) from error
@@ -292,7 +295,7 @@ class Run:
     def _finish_epoch(
         self, module: BoundModule, epoch: int, schedule: Schedule, totals: EpochTotals, scores: Scores
     ) -> None:
-        validation = validation_metrics(scores, self.data.val)
+        validation = validation_metrics(scores, self.data.val, single_label=self.config.single_label)
         arg_params, aux_params = module.parameters()
         self.record.finish_epoch(
             FinishedEpoch(
@@ -346,11 +349,14 @@ class Run:
         return TrainResult(self.config.prefix, sidecar.best_epoch, rows[sidecar.best_epoch], len(sidecar.epochs), bad)
 
 
-def validation_metrics(scores: Scores, images: ImageList) -> dict[str, Any]:
+def validation_metrics(scores: Scores, images: ImageList, *, single_label: bool = False) -> dict[str, Any]:
     """Return every metric of the scores of ``images``, by its name."""
     readable = scores.readable
     return metrics.multilabel_metrics(
-        scores.probabilities[readable], images.labels[readable], logits=scores.logits[readable]
+        scores.probabilities[readable],
+        images.labels[readable],
+        logits=scores.logits[readable],
+        single_label=single_label,
     ).to_dict()
 
 

@@ -15,6 +15,7 @@ from mxml.data.label_mixing import Mixing
 from mxml.data.label_names import label_names_file, read_label_names, require_same_names
 from mxml.data.list_root import image_root, under_found_root
 from mxml.data.lst_file import read_lst
+from mxml.data.single_label import require_single_labels
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.model.sidecar import UsedList
@@ -48,6 +49,9 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
         note_reading(progress, path)
     train = read_lst(data_train, image_train, config.num_classes, allow_absolute=config.allow_absolute)
     val = read_lst(data_val, image_val, train.num_classes, allow_absolute=config.allow_absolute)
+    if config.single_label:
+        require_single_labels(data_train, train)
+        require_single_labels(data_val, val)
     train, note_train = under_found_root(train, data_train, config.image_train)
     val, note_val = under_found_root(val, data_val, config.image_val)
     for note in filter(None, (note_train, note_val)):
