@@ -36,6 +36,7 @@ def test_the_gradient_is_that_of_the_value():
     labels = np.eye(4)[[0, 3, 1, 2, 2]]
     labels[1] = [0.5, 0.1, 0.1, 0.3]
     labels[2] = -1
+    labels[4] = [0, -1, 0, 1]
     step = 1e-5
     numeric = np.zeros_like(logits)
     for at in np.ndindex(*logits.shape):
@@ -50,7 +51,7 @@ def test_the_gradient_is_that_of_the_value():
     executor.backward()
     losses.raise_failure()
     np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), numeric, atol=1e-6)
-    assert not executor.grad_dict["data"].asnumpy()[2].any()
+    assert not executor.grad_dict["data"].asnumpy()[[2, 4]].any()
     np.testing.assert_allclose(found.asnumpy().sum(axis=1), 1, rtol=1e-6)
 
 

@@ -14,13 +14,16 @@ from mxml.data.image_list import ImageList
 from mxml.data.lst_file import read_lst, write_lst
 from mxml.errors import ListError, MxmlError, SettingError
 from mxml.model import params_file, symbols
+from mxml.model.losses import SOFTMAX_CROSS_ENTROPY
 from mxml.model.networks.from_scratch import scratch_model
 from mxml.model.symbol_file import load_symbol
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
+from mxml.training.epoch_totals import EpochTotals
 from mxml.training.optimizers import OptimizerSettings, Schedule
+from mxml.training.recipe import with_recipe
 
 mx = load_mxnet()
 
@@ -130,12 +133,60 @@ def test_images_that_are_too_small_for_a_network_are_refused(folder):
         ({"epoch": 2}, "`epoch` 2: should be left out: it is a pretrained network's"),
         ({"layer": "pool0"}, "`layer` pool0: should be left out: `network` knows"),
         ({"network": "resnet19"}, "`network` resnet19: should be one of smallervgg, "),
+        ({"single_label": True, "loss": "bce"}, "`loss` bce: should be left out with `single_label`"),
+        ({"single_label": True, "label_smoothing": 0.1}, "`label_smoothing` 0.1: should be left out with `single_"),
+        ({"single_label": True, "pos_weight": "auto"}, "`pos_weight` auto: should be left out with `single_label`"),
+        ({"single_label": True, "margin": 0.0}, "`margin` 0: should be left out with `single_label`"),
         ({"best_by": "accuracy"}, "`best_by` accuracy: should be another metric: only `single_label` has an accuracy"),
     ],
 )
 def test_senseless_settings_are_refused(tmp_path, changes, message):
     with pytest.raises(SettingError, match=message):
         settings(tmp_path, "run", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("finetune", "adamw", 0.001, 0.01, 1.0, 1.0, "imagenet")),
+        ({"lr": 0.002}, ("finetune", "adamw", 0.002, 0.01, 1.0, 1.0, "imagenet")),
+        ({"mom": 0.8}, ("finetune", "sgd", 0.01, 0.0001, 0.0, 1.0, "imagenet")),
+        ({"optimizer": "nag", "preset": "caffe"}, ("finetune", "nag", 0.01, 0.0001, 0.0, 1.0, "caffe")),
+        ({"head_lr_mult": 3.0}, ("finetune", "adamw", 0.001, 0.01, 1.0, 3.0, "imagenet")),
+        ({"network": None, "model": "net", "single_label": True}, ("finetune", "adamw", 0.0002, 0.01, 1.0, 10.0, None)),
+    ],
+    ids=str,
+)
+def test_the_recipe_of_a_network_from_scratch_and_of_single_labels(tmp_path, changes, expected):
+    config = with_recipe(settings(tmp_path, "run", **changes))
+    names = ("method", "optimizer", "lr", "wd", "warmup_epochs", "head_lr_mult", "preset")
+    assert tuple(getattr(config, name) for name in names) == expected
+
+
+@pytest.mark.parametrize("method", ["lp-ft", "features"])
+def test_a_head_is_fitted_neither_to_random_weights_nor_for_a_softmax(tmp_path, method):
+    with pytest.raises(SettingError, match=f"`method` {method}: should be finetune or left out: `network` has no feat"):
+        with_recipe(settings(tmp_path, "run", method=method))
+    pretrained = tiny.config(tmp_path, "run", method=method, optimizer=None, single_label=True)
+    with pytest.raises(SettingError, match=f"`method` {method}: should be finetune or left out with `single_label`"):
+        with_recipe(pretrained)
+
+
+def test_mixed_single_labels_cost_and_count_as_their_parts():
+    """Probabilities 1/2, 1/4, 1/4: -0.75 log(1/2) - 0.25 log(1/4); the label of the highest has three quarters."""
+    totals = EpochTotals(SOFTMAX_CROSS_ENTROPY, {})
+    logits = np.log(np.array([[2, 1, 1], [1, 5, 1], [9, 1, 1]], np.float32))
+    labels = np.array([[0.75, 0.25, 0], [1, 0, 0], [-1, -1, -1]], np.float32)
+    totals.add(logits, labels, 3)
+    metrics = totals.metrics()
+    assert metrics["train_accuracy"] == pytest.approx((0.75 + 0) / 2)
+    assert metrics["train_loss"] == pytest.approx((1.25 * np.log(2) + np.log(7)) / 2, rel=1e-6)
+
+
+def test_single_labels_are_mixed_in_training(folder):
+    run = tiny.config(folder, "mixed", num_epoch=1, mixup=1.0, cutmix=1.0, **make_single(folder))
+    metrics = fit(run, SILENT).best
+    assert 0 < metrics["train_accuracy"] < 1 and metrics["accuracy"] is not None
 
 
 @pytest.mark.parametrize(("network", "side"), [("smallervgg", 96), ("resnet18", 224), ("inceptionv3", 299)])
