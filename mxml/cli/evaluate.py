@@ -46,7 +46,10 @@ def command(
     decode_threads: int | None,
     **model: Any,
 ) -> None:
-    """Evaluate a checkpoint on a list: mAP, F1, Hamming loss, ranking metrics and metrics per label."""
+    """Evaluate a checkpoint on a list: mAP, F1, Hamming loss, ranking metrics and metrics per label.
+
+    Of a checkpoint of single labels the accuracy is shown.
+    """
     with ConsoleProgress(wording=with_options) as progress:
         evaluation = load_classifier(progress, **model).evaluate(
             data,
@@ -82,12 +85,15 @@ _SHOWN = (
     ("lrap", "label ranking AP"),
     ("loss", "cross-entropy"),
 )
+# The others are about labels that are decided one by one.
+_SHOWN_SINGLE = (("accuracy", "accuracy"), ("mAP", "mAP"), ("CF1", "CF1"), ("lrap", "label ranking AP"), _SHOWN[-1])
 
 
 def _print(evaluation: Evaluation) -> None:
     metrics = evaluation.to_dict()
     click.echo(f"{metrics['samples']:,} images")
-    overall = [(text, _number(metrics[name])) for name, text in _SHOWN]
+    shown = _SHOWN if metrics["accuracy"] is None else _SHOWN_SINGLE
+    overall = [(text, _number(metrics[name])) for name, text in shown]
     rows = [("label", "present", "predicted", "AP", "precision", "recall", "F1")]
     for entry in metrics["per_class"]:
         shares = (_number(entry[name]) for name in ("AP", "precision", "recall", "F1"))

@@ -35,7 +35,7 @@ def setting_option(known: Setting) -> Callable[[Command], Command]:
         type=kind,
         multiple=known.several and known.kind is str,
         # By itself click would show the words in capitals, which are not taken.
-        metavar=kind.name if known.words else None,
+        metavar=kind.name if known.words else known.metavar if known.choices else None,
         help=text,
     )
 

@@ -60,10 +60,11 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Fine-tune a pretrained network on multi-hot lists.
+    """Fine-tune a pretrained network on multi-hot lists, or train one from scratch.
 
-    Replaces its classifier by a sigmoid head with one output per label, trains, validates after each epoch, and writes
-    checkpoints, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; continue with --resume.
+    Begins at --model, whose classifier it replaces by a sigmoid head with one output per label, or with --network at
+    random weights. Trains, validates after each epoch, and writes checkpoints, a sidecar PREFIX.json, a history and
+    curves. Ctrl-C saves before it stops; continue with --resume.
     """
     from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles

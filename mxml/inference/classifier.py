@@ -14,6 +14,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
 from mxml.data.record_list import RecordList, image_source, read_images
+from mxml.data.single_label import require_single_labels
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend
@@ -38,7 +39,7 @@ Binder = Callable[[Preprocess, int], Backend]
 
 
 class Classifier:
-    """A multi-label model ready to tag images and to be evaluated.
+    """A multi-label model, or one of single labels, ready to tag images and to be evaluated.
 
     ``Classifier.load`` makes one from a prefix. It is used from one thread at a time.
 
@@ -61,6 +62,8 @@ class Classifier:
         The C names, in the model's order.
     num_classes : int
         C.
+    single_label : bool
+        Whether the network ends in a softmax: an image has exactly one label, and its scores add up to 1.
     preprocess : Preprocess
         What is done to an image before the network sees it.
     thresholds : ndarray of shape (C,)
@@ -71,7 +74,7 @@ class Classifier:
     Raises
     ------
     ModelError
-        If the symbol is not a multi-label network.
+        If the symbol is not a network that ends in a sigmoid or a softmax.
     CheckpointError
         If the names are not as many as the network's labels.
     DeviceError
@@ -89,9 +92,11 @@ class Classifier:
     ):
         self.checkpoint = model
         try:
-            self.num_classes: int = symbols.describe_head(model.symbol, model.arg_params).num_classes
+            head = symbols.describe_head(model.symbol, model.arg_params)
         except ModelError as error:
             raise ModelError(f"{RunFiles(model.prefix).symbol}: {error}") from error
+        self.num_classes: int = head.num_classes
+        self.single_label: bool = head.single_label
         self.preprocess: Preprocess = preprocess or own_preprocess(model)
         sidecar = model.sidecar
         names = label_names or (
@@ -210,7 +215,8 @@ class Classifier:
             named keep the checkpoint's. By default the checkpoint's.
         top_k : int, default 0
             The largest number of labels per image, the best ones; 0 gives all that reach their threshold. If
-            ``threshold`` is given, only labels that reach it count; otherwise scores do not matter.
+            ``threshold`` is given, only labels that reach it count; otherwise scores do not matter. A network of single
+            labels gives the best one where neither is given.
         batch_size : int, default 32
             Images that the network computes at a time, from 1 to 65536.
         threads : int, optional
@@ -238,6 +244,8 @@ class Classifier:
         """
         _check_counts(batch_size, top_k, threads)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
+        if self.single_label and threshold is None:
+            top_k, thresholds = top_k or 1, np.zeros_like(thresholds)
         stream = InputStream(self._validation_images() if inputs is None else inputs, progress)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
         return self._predictions(
@@ -267,7 +275,7 @@ class Classifier:
             The folder that its paths are under. By default the run's for the run's list, and for another list what
             ``lists.json`` beside it says, else ``images``.
         threshold : float, sequence of float, or mapping of str to float, optional
-            As for ``predict``.
+            As for ``predict``. A network of single labels has none: the label of the highest score is predicted.
         batch_size : int, default 32
             Images that the network computes at a time.
         threads : int, optional
@@ -286,7 +294,7 @@ class Classifier:
         Raises
         ------
         ListError
-            If the list is wrong; it names every line.
+            If the list is wrong; it names every line. A network of single labels takes lists with one label per image.
         ImageError
             If an image cannot be read, unless ``skip_bad``.
         SettingError
@@ -297,6 +305,9 @@ class Classifier:
             As for ``predict``.
         """
         _check_counts(batch_size, 0, threads)
+        if self.single_label and threshold is not None:
+            wanted = "left out: of single labels the one with the highest score is predicted"
+            raise SettingError("threshold", threshold, wanted)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         if data is None:
             wanted = "a list, with its images' folder as `root`"
@@ -304,6 +315,8 @@ class Classifier:
             data, root = own.path, own.root
         note_reading(progress, data)
         images, note = read_images(data, root, self.num_classes, allow_absolute=allow_absolute)
+        if self.single_label:
+            require_single_labels(data, images)
         if note:
             progress.note(note)
         scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
@@ -311,7 +324,11 @@ class Classifier:
         if not readable.any():
             raise MxmlError(f"{os.fspath(data)}: none of its images can be read")
         metrics = multilabel_metrics(
-            scores.probabilities[readable], images.labels[readable], thresholds, logits=scores.logits[readable]
+            scores.probabilities[readable],
+            images.labels[readable],
+            thresholds,
+            logits=scores.logits[readable],
+            single_label=self.single_label,
         )
         model = self.checkpoint
         return Evaluation(model.prefix, model.epoch, os.fspath(data), self.label_names, metrics, scores.bad)
@@ -364,7 +381,14 @@ class Classifier:
             ) as batches,
         ):
             try:
-                return collect(backend, batches, len(images), self.num_classes, progress.advance)
+                return collect(
+                    backend,
+                    batches,
+                    len(images),
+                    self.num_classes,
+                    progress.advance,
+                    single_label=self.single_label,
+                )
             except ImageError as error:
                 raise ImageError(f"{error.reason}; `skip_bad` skips such images", error.path, error.kind) from error
 
@@ -386,7 +410,7 @@ class Classifier:
             backend = backend or self._backend(len(batch.items))
             logits = backend.logits(batch.data)
             require_finite(logits)
-            scores = probabilities(logits)
+            scores = probabilities(logits, self.single_label)
             progress.advance(len(batch.items))
             for row, (item, fault, pixels) in enumerate(zip(batch.items, batch.faults, batch.pixels)):
                 error = stream.faults.get(done + row, fault)

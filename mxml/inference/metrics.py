@@ -17,6 +17,9 @@ Names and definitions are the field's; ``y`` is a known label, ``s`` its score, 
   (ranking loss 0, lrap 1; coverage 0 if none is present).
 - **loss**: mean binary cross-entropy of a label, in nats, whatever loss the model was trained with, so that the
   losses of models can be compared.
+- **accuracy**: of a model of single labels, the share of samples whose label scores highest; others have none. The
+  label that scores highest is then the one that is predicted, whatever the thresholds, and **loss** is the mean
+  cross-entropy of a sample, ``-log s`` of its label.
 
 A label of -1 is unknown and takes part in nothing: it is no decision, holds no rank, and counts in no denominator; a
 sample without known labels is no sample. A class without a known positive has no AP, precision, recall or F1 (NaN,
@@ -71,8 +74,10 @@ class Metrics:
         How many labels are known, over all images.
     per_class : tuple of ClassMetrics
         The metrics of each class, in the order of the columns.
-    mAP, CP, CR, CF1, OP, OR, OF1, hamming, element_accuracy, subset_accuracy, ranking_loss, coverage, lrap, loss
+    mAP, CP, CR, CF1, OP, OR, OF1, hamming, element_accuracy, subset_accuracy, accuracy
         Floats; the module's docstring defines each of them.
+    ranking_loss, coverage, lrap, loss
+        Floats as well.
     """
 
     samples: int
@@ -87,6 +92,7 @@ class Metrics:
     hamming: float = math.nan
     element_accuracy: float = math.nan
     subset_accuracy: float = math.nan
+    accuracy: float = math.nan
     ranking_loss: float = math.nan
     coverage: float = math.nan
     lrap: float = math.nan
@@ -105,13 +111,17 @@ def multilabel_metrics(
     labels: np.ndarray,
     thresholds: float | np.ndarray = 0.5,
     logits: np.ndarray | None = None,
+    *,
+    single_label: bool = False,
 ) -> Metrics:
     """Compare probabilities with labels.
 
     ``scores`` (N, C) float in [0, 1]; ``labels`` (N, C) of 1, 0 and -1 (unknown); ``thresholds`` one number or (C,).
     A label is predicted when its score is at least its class's threshold, compared in float64. With ``logits`` (N, C)
     the loss is exact however sure the model is; without, it is taken from scores clipped to [1e-7, 1 - 1e-7].
-    Raises ModelError for a score or logit that is not finite, MxmlError for a label other than those three.
+    With ``single_label`` every sample has exactly one label, and that of the highest score is predicted.
+    Raises ModelError for a score or logit that is not finite, MxmlError for a label other than those three, and for
+    a sample without exactly one label where it should have one.
     """
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     logits = None if logits is None else np.asarray(logits, dtype=np.float64)
@@ -130,7 +140,12 @@ def multilabel_metrics(
     if not known.any():
         return Metrics(0, 0, per_class=tuple(ClassMetrics(i, 0, 0, 0, float(t)) for i, t in enumerate(thresholds)))
 
-    predicted = known & (scores >= thresholds)
+    if single_label:
+        if not (known.all() and (present.sum(axis=1) == 1).all()):
+            raise MxmlError("a sample has unknown labels, or not exactly one label")
+        predicted = np.arange(labels.shape[1]) == scores.argmax(axis=1)[:, np.newaxis]
+    else:
+        predicted = known & (scores >= thresholds)
     counted = known.any(axis=1)
     per_class = _class_metrics(scores, present, known, predicted, thresholds)
     return Metrics(
@@ -139,8 +154,11 @@ def multilabel_metrics(
         **_class_averages(per_class),
         **_micro_averages(present, predicted),
         **_mistakes(present, known, predicted, counted),
+        accuracy=float(present[predicted].mean()) if single_label else math.nan,
         **_rankings(scores[counted], present[counted], known[counted]),
-        loss=_loss(scores[known], present[known], None if logits is None else logits[known]),
+        loss=_softmax_loss(scores, present, logits)
+        if single_label
+        else _loss(scores[known], present[known], None if logits is None else logits[known]),
         per_class=per_class,
     )
 
@@ -219,6 +237,12 @@ def _loss(scores: np.ndarray, present: np.ndarray, logits: np.ndarray | None) ->
         return float(log_loss(present, np.clip(scores, SCORE_CLIP, 1 - SCORE_CLIP), labels=[False, True]))
     # log_loss takes probabilities only; log(1 + exp(-z)) of a present label, log(1 + exp(z)) of an absent one.
     return float(np.logaddexp(0.0, np.where(present, -logits, logits)).mean())
+
+
+def _softmax_loss(scores: np.ndarray, present: np.ndarray, logits: np.ndarray | None) -> float:
+    if logits is None:
+        return float(-np.log(np.clip(scores[present], SCORE_CLIP, 1)).mean())
+    return float((np.logaddexp.reduce(logits, axis=1) - logits[present]).mean())
 
 
 def _require(sound: np.ndarray, kind: str, values: np.ndarray, demand: str, error: type[MxmlError] = MxmlError) -> None:

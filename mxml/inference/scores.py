@@ -32,8 +32,15 @@ class Scores:
         return readable
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the sigmoid of logits in their own precision, without overflow for any of them."""
+def probabilities(logits: np.ndarray, single_label: bool = False) -> np.ndarray:
+    """Return the sigmoid of logits (N, C), or for single labels their softmax, in their own precision.
+
+    No logits overflow.
+    """
+    if single_label:
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+        return shares
     small = np.exp(-np.abs(logits))
     return np.where(logits >= 0, logits.dtype.type(1), small) / (1 + small)
 
@@ -47,11 +54,19 @@ def require_finite(logits: np.ndarray) -> None:
         )
 
 
-def collect(backend: Backend, batches: Batches, size: int, num_classes: int, advance: Callable[[int], None]) -> Scores:
+def collect(
+    backend: Backend,
+    batches: Batches,
+    size: int,
+    num_classes: int,
+    advance: Callable[[int], None],
+    *,
+    single_label: bool = False,
+) -> Scores:
     """Run a network over one epoch of ``batches``, of a list of ``size`` images.
 
-    Padding is dropped; ``advance`` is called with the images of each batch. Raises NotFiniteError where a score is not
-    finite.
+    Padding is dropped; ``advance`` is called with the images of each batch. With ``single_label`` the probabilities of
+    an image add up to 1. Raises NotFiniteError where a score is not finite.
     """
     logits = np.full((size, num_classes), np.nan, dtype=np.float32)
     for batch in batches:
@@ -62,4 +77,4 @@ def collect(backend: Backend, batches: Batches, size: int, num_classes: int, adv
         advance(count)
     bad = tuple(batches.bad)
     logits[[image.position for image in bad]] = np.nan
-    return Scores(probabilities(logits), logits, bad)
+    return Scores(probabilities(logits, single_label), logits, bad)

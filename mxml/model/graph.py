@@ -137,6 +137,8 @@ def find_bottlenecks(graph: Graph, source: int, sink: int) -> list[int]:
 class MultiLabelEnd:
     """The last nodes of a multi-label graph: where the logits are, the probabilities if they are a node's output, the
     node that computes the logits, the label, and the loss.
+
+    With ``single_label`` it is a softmax that gives the probabilities: exactly one label belongs to an image.
     """
 
     logits: tuple[int, int]
@@ -144,10 +146,15 @@ class MultiLabelEnd:
     classifier: int
     label_name: str | None
     loss: Loss | None
+    single_label: bool
 
 
 def multi_label_end(graph: Graph) -> MultiLabelEnd:
-    """Find a multi-label network's last nodes. Raises ModelError for a graph that ends in anything but a sigmoid."""
+    """Find the last nodes of a network that mxml trained, or could have.
+
+    It ends in a sigmoid, or for single labels in the operator ``softmax``. Raises ModelError for any other, such as a
+    classifier with a SoftmaxOutput: what its outputs mean is not known here.
+    """
     if len(graph.heads) != 1:
         raise ModelError(f"a multi-label network has one output, this one has {len(graph.heads)}")
     head = graph.heads[0]
@@ -156,20 +163,35 @@ def multi_label_end(graph: Graph) -> MultiLabelEnd:
     probabilities: tuple[int, int] | None = None
     if end.op == "LogisticRegressionOutput":
         # Its gradient is that of the cross-entropy, divided by the number of labels.
-        loss, logits = BINARY_CROSS_ENTROPY, end.inputs[0]
+        loss, logits, single_label = BINARY_CROSS_ENTROPY, end.inputs[0], False
     else:
         probabilities = end.inputs[0] if loss else head
-        logits = end.inputs[2] if loss and len(end.inputs) == 3 else _before_sigmoid(graph, probabilities)
+        source = graph.nodes[probabilities[0]]
+        single_label = loss.single_label if loss else _is_softmax(source)
+        if loss and len(end.inputs) == 3:
+            logits = end.inputs[2]
+        elif single_label:
+            logits = source.inputs[0]
+        else:
+            logits = _before_sigmoid(source)
     if loss is not None:
         label_name = graph.nodes[end.inputs[1][0]].name
     classifier = find_classifier(graph, logits[0])
     if classifier is None:
         raise ModelError(f"no fully connected layer or 1x1 convolution leads to {graph.nodes[logits[0]].name!r}")
-    return MultiLabelEnd(logits, probabilities, classifier, label_name, loss)
+    return MultiLabelEnd(logits, probabilities, classifier, label_name, loss, single_label)
 
 
-def _before_sigmoid(graph: Graph, entry: tuple[int, int]) -> tuple[int, int]:
-    node = graph.nodes[entry[0]]
+def _is_softmax(node: Node) -> bool:
+    # Over the labels, and of the logits as they are.
+    return (
+        node.op == "softmax"
+        and node.attrs.get("axis", "-1") in ("-1", "1")
+        and node.attrs.get("temperature", "None") in ("None", "1.0")
+    )
+
+
+def _before_sigmoid(node: Node) -> tuple[int, int]:
     if node.op == "sigmoid" or (node.op == "Activation" and node.attrs.get("act_type") == "sigmoid"):
         return node.inputs[0]
     raise ModelError(

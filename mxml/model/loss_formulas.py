@@ -15,6 +15,9 @@ An absent setting changes nothing: weights w and a and 1 - a are then 1, exponen
 
 - bce: its gradient is p - y (Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.2). w is PyTorch's
   ``pos_weight``.
+- softmax, of single labels, has one value for a row of logits: logsumexp(z) - sum(y z), which is -log p of the one
+  label for p = softmax(z). Labels may be shares that add up to 1. Its gradient is p - y too (Bishop, 2006, section
+  4.3.4).
 - focal: Lin et al., Focal Loss for Dense Object Detection, 2017, section 3.
 - asymmetric: Ridnik et al., Asymmetric Loss for Multi-Label Classification, 2021. The gradient is that of the whole
   loss, as the paper analyses it; the authors' program can also take the powers for constants. With a margin it fades
@@ -54,6 +57,17 @@ def cross_entropy_gradient(
         return probabilities - labels
     present = mx.nd.broadcast_mul(labels * (1 - probabilities), pos_weight)
     return (1 - labels) * probabilities - present
+
+
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the value of softmax for each row (N,)."""
+    values: np.ndarray = np.logaddexp.reduce(logits, axis=1) - (labels * logits).sum(axis=1)
+    return values
+
+
+def softmax_cross_entropy_gradient(probabilities: NDArray, labels: NDArray, logits: NDArray | None) -> NDArray:
+    """Return the gradient of softmax."""
+    return probabilities - labels
 
 
 def focal(logits: np.ndarray, labels: np.ndarray, gamma: float = 0.0, alpha: float | None = None) -> np.ndarray:

@@ -12,6 +12,9 @@ for probabilities p = sigmoid(z), logits z and labels y of one shape (N, C),
   are read or mixed: those keep the values that accuracy and the mask of unknown labels need. Mixed labels lose nothing,
   since smoothing is the same before and after a weighted mean.
 
+A loss with ``single_label`` is over whole rows: p = softmax(z), labels of a row are 0 but for one 1, or shares that add
+up to 1, a row with a negative label adds nothing, and there is no smoothing.
+
 ``Custom(data=p, label=y, logits=z, with_logits=True)`` is the form that mxml builds. The gradient is passed to z
 directly, while p receives zero. Nothing is divided, so it stays exact to float32's rounding at any logit.
 
@@ -81,6 +84,9 @@ class Loss:
         those that it has; a tuple, one number per class, arrives at ``gradient`` as an NDArray (1, C).
     from_probabilities : bool
         Whether the form without logits exists.
+    single_label : bool
+        Whether an image has exactly one label: the probabilities are then the softmax of the logits, ``values`` takes
+        whole rows and returns one loss for each, and a row with a negative label is unknown.
     """
 
     name: str
@@ -89,6 +95,7 @@ class Loss:
     gradient: Gradient
     settings: Mapping[str, Kind] = field(default_factory=dict)
     from_probabilities: bool = False
+    single_label: bool = False
 
     @property
     def attributes(self) -> Mapping[str, Kind]:
@@ -97,7 +104,8 @@ class Loss:
 
     @property
     def _kinds(self) -> dict[str, Kind]:
-        return {_SMOOTHING: LABEL_SMOOTHING, **self.settings}
+        # Smoothing towards 1/2 is for labels that are decided one by one.
+        return {**self.settings} if self.single_label else {_SMOOTHING: LABEL_SMOOTHING, **self.settings}
 
     def inputs(self, attributes: Mapping[str, str]) -> int:
         """Return how many inputs a node with these attributes has."""
@@ -133,11 +141,16 @@ class Loss:
         total : float
             The sum over the known entries.
         known : int
-            How many there are.
+            How many there are; for a loss of single labels, how many rows.
         """
         own = dict(settings or {})
         smoothing = own.pop(_SMOOTHING, 0)
         known = labels >= 0
+        if self.single_label:
+            known = known.all(axis=1)
+            logits, labels = logits[known], labels[known]
+            values = self.values(logits.astype(np.float64), labels.astype(np.float64), **own)
+            return float(values.sum()), int(known.sum())
         labels = _smoothed(np.where(known, labels, 0).astype(np.float64), smoothing)
         values = self.values(np.where(known, logits, 0).astype(np.float64), labels, **own)
         return float(values[known].sum()), int(known.sum())
@@ -245,6 +258,8 @@ class _LossOperator(_CustomOp):
                 self.settings[name] = value.as_in_context(labels.context).astype(labels.dtype, copy=False)
         gradient = self.loss.gradient(probabilities, _smoothed(labels, self.smoothing), logits, **self.settings)
         known = labels >= 0
+        if self.loss.single_label:
+            known = mx.nd.broadcast_like(mx.nd.min(known, axis=1, keepdims=True), labels)
         # Not a product: what an unknown entry gives may be NaN or infinite.
         gradient = mx.nd.where(known, gradient, mx.nd.zeros_like(labels))
         if self.with_logits:
@@ -322,3 +337,14 @@ register(
     )
 )
 register(Loss("focal", "FocalLoss", loss_formulas.focal, loss_formulas.focal_gradient, KINDS["focal"]))
+
+SOFTMAX_CROSS_ENTROPY = register(
+    Loss(
+        "softmax",
+        "SoftmaxCrossEntropyLoss",
+        loss_formulas.softmax_cross_entropy,
+        loss_formulas.softmax_cross_entropy_gradient,
+        single_label=True,
+    )
+)
+"""The sum over images of -log p of their one label, for p the softmax of the logits."""

@@ -5,6 +5,11 @@ The head that mxml builds, on a feature layer of shape (N, C) or, averaged over 
     feature layer ── fc (FullyConnected) ──┬── sig (sigmoid) ── softmax (Custom, CrossEntropyLoss, with_logits=True)
                                            └───────── logits ──────┘          └── label: softmax_label
 
+A network of single labels has a softmax in place of the sigmoid::
+
+    feature layer ── fc (FullyConnected) ──┬── softmax ── loss (Custom, SoftmaxCrossEntropyLoss, with_logits=True)
+                                           └── logits ──────┘      └── label: softmax_label
+
 The names are the original multilabel-MXNet script's. Where the backbone itself keeps a node of such a name, the head's
 node is called ``head_fc`` and so on. Nothing here depends on names, only on the graph.
 """
@@ -39,12 +44,13 @@ _SHOWN_NAMES = 5
 class Head:
     """What a multi-label symbol ends in: how many classes, its label's name and its loss.
 
-    The last two are None where it ends in a sigmoid.
+    The last two are None where it ends in a sigmoid, or with ``single_label`` in a softmax.
     """
 
     num_classes: int
     label_name: str | None
     loss: Loss | None
+    single_label: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +78,9 @@ def attach_head(
     *,
     standardise: bool = False,
 ) -> Symbol:
-    """Cut a network at its feature layer, or at ``layers``, and put a multi-label head of ``num_classes`` there.
+    """Cut a network at its feature layer, or at ``layers``, and put a head of ``num_classes`` there.
+
+    The head is multi-label, or of single labels if the loss is.
 
     With ``standardise`` the head begins with a BatchNorm of fixed statistics, so that an optimizer's step on its
     weights means the same for features of any scale. Raises ModelError as ``find_layers`` does, and for a layer that no
@@ -96,8 +104,11 @@ def attach_head(
     if standardise:
         features = standardised(features, free("head_norm"))
     logits = mx.sym.FullyConnected(features, num_hidden=num_classes, name=free("fc"))
-    probabilities = mx.sym.sigmoid(logits, name=free("sig"))
-    return loss.attach(probabilities, logits, mx.sym.Variable(LABEL_NAME), free("softmax"), settings)
+    if loss.single_label:
+        probabilities, name = mx.sym.softmax(logits, name=free("softmax")), free("loss")
+    else:
+        probabilities, name = mx.sym.sigmoid(logits, name=free("sig")), free("softmax")
+    return loss.attach(probabilities, logits, mx.sym.Variable(LABEL_NAME), name, settings)
 
 
 def merge_params(
@@ -182,13 +193,13 @@ def fine_tune_model(
 
 
 def describe_head(symbol: Symbol, arg_params: Mapping[str, NDArray]) -> Head:
-    """Say what a multi-label symbol ends in. Raises ModelError for one that is not multi-label, a softmax above all."""
+    """Say what a multi-label symbol ends in. Raises ModelError for one that is not, as ``multi_label_end`` does."""
     graph = Graph.of(symbol)
     end = multi_label_end(graph)
     weight = graph.nodes[graph.source(end.classifier, 1)].name
     if weight not in arg_params or not arg_params[weight].shape:
         raise ModelError(f"the parameters lack {weight!r}, the head's weights")
-    return Head(arg_params[weight].shape[0], end.label_name, end.loss)
+    return Head(arg_params[weight].shape[0], end.label_name, end.loss, end.single_label)
 
 
 def head_parameters(symbol: Symbol) -> tuple[str, ...]:
@@ -205,13 +216,13 @@ def features_output(symbol: Symbol) -> Symbol:
 
 
 def logits_output(symbol: Symbol) -> Symbol:
-    """Return the output that feeds a multi-label symbol's sigmoid, (N, C)."""
+    """Return the output that feeds a multi-label symbol's sigmoid or softmax, (N, C)."""
     graph = Graph.of(symbol)
     return graph.output(symbol, multi_label_end(graph).logits)
 
 
 def plain_symbol(symbol: Symbol) -> Symbol:
-    """Cut a multi-label symbol at its sigmoid: probabilities (N, C), no label, no custom operator.
+    """Cut a multi-label symbol at its sigmoid or softmax: probabilities (N, C), no label, no custom operator.
 
     Any program with MXNet can load it, with the parameters of the whole symbol.
     """
@@ -235,16 +246,23 @@ def loss_of(symbol: Symbol) -> tuple[Loss, Settings]:
 
 
 def training_symbol(symbol: Symbol, loss: Loss = BINARY_CROSS_ENTROPY, settings: Settings | None = None) -> Symbol:
-    """Put ``loss`` with its settings behind a symbol that ends in its sigmoid: the inverse of ``plain_symbol``.
+    """Put ``loss`` with its settings behind a symbol that ends in its sigmoid or softmax.
 
-    One that ends in a loss is returned as it is.
+    It is the inverse of ``plain_symbol``. One that ends in a loss is returned as it is. Raises ModelError where
+    the loss is for the other kind of labels.
     """
     graph = Graph.of(symbol)
     end = multi_label_end(graph)
     if end.loss is not None:
         return symbol
+    if end.single_label != loss.single_label:
+        raise ModelError(
+            f"the network ends in its {'softmax' if end.single_label else 'sigmoid'}, which the loss "
+            f"{loss.name!r} is not for"
+        )
     names = {node.name for node in graph.nodes}
-    name = "softmax" if "softmax" not in names else "head_softmax"
+    wanted = "loss" if loss.single_label else "softmax"
+    name = wanted if wanted not in names else f"head_{wanted}"
     return loss.attach(symbol, graph.output(symbol, end.logits), mx.sym.Variable(LABEL_NAME), name, settings)
 
 

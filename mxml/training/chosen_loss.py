@@ -38,11 +38,18 @@ def as_in_files(name: str) -> Check:
     return check
 
 
-def completed(loss: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the loss's own settings that were left out, with their published values.
+def completed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the own settings of the ``loss`` that were left out, with their published values.
 
-    Raises SettingError for a setting of another loss.
+    Raises SettingError for a setting of another loss, and with ``single_label``, which is a loss, for any.
     """
+    loss = given["loss"]
+    if given["single_label"]:
+        for name in ("loss", "label_smoothing", *_OWNER):
+            if given[name] is not None and (name, given[name]) != ("label_smoothing", 0):
+                wanted = "left out with `single_label`, whose loss is the cross-entropy of the softmax"
+                raise SettingError(name, given[name], wanted)
+        return {}
     for name, owner in _OWNER.items():
         if given[name] is not None and owner != loss:
             raise SettingError(name, given[name], f"left out: it belongs to `loss` {owner}, and `loss` is {loss}")
@@ -53,6 +60,8 @@ def loss_of(config: TrainConfig) -> tuple[Loss, Settings]:
     """Return the loss that ``config`` chooses, with its settings. ``pos_weight`` has to be numbers by now."""
     from mxml.model import losses
 
+    if config.loss is None:
+        return losses.SOFTMAX_CROSS_ENTROPY, {}
     values = {name: getattr(config, name) for name in KINDS[config.loss]}
     if config.label_smoothing:
         values["label_smoothing"] = config.label_smoothing

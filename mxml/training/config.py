@@ -13,6 +13,7 @@ from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
 from mxml.images.choices import CHANNELS, FITS
 from mxml.inference.limits import MOST_BATCH_SIZE, MOST_THREADS
 from mxml.model.loss_settings import KINDS, PUBLISHED
+from mxml.model.networks.catalogue import NETWORKS
 from mxml.model.run_files import RunFiles
 from mxml.text import can_be_path, printable
 from mxml.training import chosen_loss
@@ -20,8 +21,8 @@ from mxml.training.settings import Setting, at_least, below_one, between, positi
 
 METHODS = ("lp-ft", "features", "finetune")
 OPTIMIZERS = ("sgd", "nag", "adam", "adamw", "scaled-adamw")
-SCHEDULES = ("constant", "step", "cosine")
-BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss")
+SCHEDULES = ("constant", "step", "cosine", "inverse")
+BEST_BY = ("mAP", "CF1", "OF1", "hamming", "loss", "accuracy")
 LOWER_IS_BETTER = frozenset({"hamming", "loss"})
 KEEP = ("best,last", "all")
 # Those on which it depends how training shows an image.
@@ -126,14 +127,18 @@ class TrainConfig:
         Path prefix of the run's files: ``PREFIX-0001.params`` and so on.
     model, epoch : str, int
         Prefix and epoch of the pretrained network. Epochs ``epoch + 1`` to ``num_epoch`` are run.
+    network : str
+        In place of ``model``, the name of a network to train from random weights; ``mxml networks`` lists them.
+    single_label : bool
+        Train a softmax classifier on lists in which every image has exactly one label.
     data, data_root : tuple of str, str
         Labelled images, as ``mxml make-lst`` takes them, and the folder that they are under. The run makes its lists of
         them, in ``PREFIX-lists``.
     data_train, data_val, image_train, image_val : str
         In place of ``data``: training and validation list, and the folders that their paths are under: by default what
         ``lists.json`` beside the list says, else ``images``, else the list's own folder.
-    image_shape : tuple of int
-        (channels, height, width) of the network's input.
+    image_shape : tuple of int, optional
+        (channels, height, width) of the network's input: for a ``network`` by default what it was designed for.
     fit : {"crop", "letterbox", "stretch"}
         How images of another shape fill the input; see ``Preprocess``, and ``Augment`` for what ``rand_crop`` and
         ``min_area`` (its ``rand_resized_crop``) then do.
@@ -159,8 +164,17 @@ class TrainConfig:
     prefix: str = setting(
         help="Path prefix of the run's files: PREFIX-0001.params and so on.", metavar="PREFIX", path=True
     )
-    model: str = setting(
-        help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.", metavar="PREFIX", path=True
+    model: Optional[str] = setting(
+        None,
+        help="Prefix of the pretrained network: PREFIX-symbol.json and PREFIX-0000.params.",
+        metavar="PREFIX",
+        path=True,
+    )
+    network: Optional[str] = setting(
+        None,
+        help="In place of `model`, a network to train from random weights; mxml networks lists them.",
+        choices=tuple(NETWORKS),
+        metavar="NAME",
     )
     data: tuple[str, ...] = setting(
         (),
@@ -201,10 +215,13 @@ class TrainConfig:
         help="features: fit only a new head, to feature vectors of the pretrained network; lp-ft: fit it, then "
         "fine-tune the whole network; finetune: fine-tune from a head of zeros.",
         choices=METHODS,
-        default_help="lp-ft; finetune with `lr`, `mom`, sgd or nag",
+        default_help="lp-ft; finetune with `lr`, `mom`, sgd, nag, `network` or `single_label`",
         on_resume="free",
     )
     epoch: int = setting(0, help="The pretrained network's epoch, the number in PREFIX-0000.params.", check=at_least(0))
+    single_label: bool = setting(
+        False, help="Train a softmax classifier: every image has exactly one label, chosen from all."
+    )
     num_classes: Optional[int] = setting(
         None,
         help="Number of labels; checked against the lists.",
@@ -223,7 +240,10 @@ class TrainConfig:
     )
     batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, MOST_BATCH_SIZE))
     image_shape: tuple[int, int, int] = setting(
-        (3, 224, 224), help="Channels, height and width of the network's input.", check=_network_input
+        None,
+        help="Channels, height and width of the network's input.",
+        default_help="3,224,224; with `network` what it was designed for",
+        check=_network_input,
     )
     fit: str = setting(
         "crop",
@@ -236,7 +256,7 @@ class TrainConfig:
         help="Preprocessing: original, imagenet, caffe, raw or inception.",
         check=_known_preset,
         metavar="NAME",
-        default_help="what the pretrained network shows, else the one that fits best",
+        default_help="what the pretrained network shows, else the one that fits best; with `network` imagenet",
     )
     mean: Optional[tuple[float, float, float]] = setting(
         None,
@@ -317,9 +337,10 @@ class TrainConfig:
         help="Do not train parameters whose names match, such as 'conv0_*'; may be repeated.",
         metavar="PATTERN",
     )
-    loss: str = setting(
-        "bce",
+    loss: Optional[str] = setting(
+        None,
         help="Loss: binary cross-entropy (bce), asymmetric (Ridnik et al. 2021) or focal (Lin et al. 2017).",
+        default_help="bce; with `single_label` the softmax's cross-entropy",
         choices=tuple(KINDS),
     )
     label_smoothing: float = setting(
@@ -368,16 +389,16 @@ class TrainConfig:
         None,
         help="Optimizer; scaled-adamw takes steps in proportion to the size of each parameter.",
         choices=OPTIMIZERS,
-        default_help="scaled-adamw; sgd with finetune and `lr` or `mom`",
+        default_help="scaled-adamw for lp-ft, else adamw; sgd where `mom` is given, or `lr` without `method`",
     )
     lr: Optional[float] = setting(
-        None, help="Learning rate.", check=positive, default_help="0.0002; 0.01 for sgd and nag"
+        None, help="Learning rate.", check=positive, default_help="what suits the optimizer and the network"
     )
     head_lr_mult: Optional[float] = setting(
         None,
         help="Factor on the learning rate of the head.",
         check=at_least(0),
-        default_help="1; 10 for a head that begins at zero",
+        default_help="1; 10 for a head that begins at zero on a pretrained network",
     )
     lr_schedule: str = setting("cosine", help="How the learning rate falls.", choices=SCHEDULES)
     lr_steps: tuple[int, ...] = setting(
@@ -385,6 +406,9 @@ class TrainConfig:
     )
     lr_factor: float = setting(
         0.1, help="Factor by which the step schedule multiplies the learning rate.", check=positive
+    )
+    lr_decay: float = setting(
+        0.0001, help="Decay d of the inverse schedule: after n steps the rate is `lr` / (1 + d n).", check=at_least(0)
     )
     warmup_epochs: Optional[float] = setting(
         None,
@@ -408,7 +432,12 @@ class TrainConfig:
         "current weights validate better.",
         check=below_one,
     )
-    best_by: str = setting("mAP", help="Validation metric that picks the best epoch.", choices=BEST_BY)
+    best_by: str = setting(
+        None,
+        help="Validation metric that picks the best epoch.",
+        default_help="mAP; with `single_label` accuracy",
+        choices=BEST_BY,
+    )
     patience: Optional[int] = setting(
         None,
         help="Stop after this many epochs without a better one.",
@@ -488,14 +517,39 @@ class TrainConfig:
         for name, known in train_settings().items():
             object.__setattr__(self, name, known.checked(getattr(self, name)))
         _check_paths(self.given())
-        missing = _missing_lists(self.given())
+        missing = _missing(self.given())
         if missing:
             raise MissingSettings(missing)
-        for name, value in chosen_loss.completed(self.loss, self.given()).items():
-            object.__setattr__(self, name, value)
+        self._check_start()
+        self._fill_in()
+        if self.best_by == "accuracy" and not self.single_label:
+            raise SettingError("best_by", self.best_by, "another metric: only `single_label` has an accuracy")
         if self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
+
+    def _fill_in(self) -> None:
+        """Set what follows from other settings where it was not given."""
+        if self.image_shape is None:
+            shape = NETWORKS[self.network].image_shape if self.network is not None else (3, 224, 224)
+            object.__setattr__(self, "image_shape", shape)
+        if self.best_by is None:
+            object.__setattr__(self, "best_by", "accuracy" if self.single_label else "mAP")
+        if self.loss is None and not self.single_label:
+            object.__setattr__(self, "loss", "bce")
+        for name, value in chosen_loss.completed(self.given()).items():
+            object.__setattr__(self, name, value)
+
+    def _check_start(self) -> None:
+        """Raise SettingError where a network to be made is given what belongs to a pretrained one."""
+        if self.network is None:
+            return
+        if self.model is not None:
+            raise SettingError("network", self.network, "left out: training begins at `model`; give only one of them")
+        if self.epoch != 0:
+            raise SettingError("epoch", self.epoch, "left out: it is a pretrained network's, and `network` begins anew")
+        if self.layer is not None:
+            raise SettingError("layer", self.layer, "left out: `network` knows where its head belongs")
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "TrainConfig":
@@ -517,7 +571,7 @@ class TrainConfig:
         """
         given = _with_named_epoch(given)
         missing = [name for name, known in train_settings().items() if known.required and name not in given]
-        missing += _missing_lists(given)
+        missing += _missing(given)
         if missing:
             raise MissingSettings(missing)
         return cls(**given)
@@ -609,8 +663,10 @@ class MissingSettings(SettingError):
     def __init__(self, names: list[str], hint: str = ""):
         super().__init__(names[0], None, "given")
         self.names = names
+        # Only one way to begin is needed, and one to say on what.
+        texts = ["`model` or `network`" if name == "model" else f"`{name}`" for name in names]
         instead = " (or `data` in place of the lists)" if {"data_train", "data_val"} <= set(names) else ""
-        self.args = ("missing " + ", ".join(f"`{name}`" for name in names) + instead + hint,)
+        self.args = ("missing " + ", ".join(texts) + instead + hint,)
 
 
 @functools.cache
@@ -640,10 +696,12 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     return dataclasses.replace(saved, **changes)
 
 
-def _missing_lists(given: Mapping[str, Any]) -> list[str]:
+def _missing(given: Mapping[str, Any]) -> list[str]:
+    """Return what is missing of what can be given in two ways."""
+    missing = ["model"] if given.get("model") is None and given.get("network") is None else []
     if given.get("data"):
-        return []
-    return [name for name in ("data_train", "data_val") if given.get(name) is None]
+        return missing
+    return missing + [name for name in ("data_train", "data_val") if given.get(name) is None]
 
 
 def _with_named_epoch(given: Mapping[str, Any]) -> Mapping[str, Any]:

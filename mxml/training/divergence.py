@@ -128,6 +128,6 @@ def _remedy(config: TrainConfig, sidecar: Sidecar) -> str:
         return f"no epoch was finished: start a new run with {lower}"
     return (
         f"its best epoch so far, {sidecar.best_epoch}, is kept and can be used: start a new run from it with `model` "
-        f"{config.prefix}, `epoch` {sidecar.best_epoch}, another `prefix` and {lower}, or from the pretrained network "
+        f"{config.prefix}, `epoch` {sidecar.best_epoch}, another `prefix` and {lower}, or from the beginning "
         "with `force`"
     )

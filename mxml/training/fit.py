@@ -157,6 +157,7 @@ def _fit(
 ) -> TrainResult:
     # Whoever waits for MXNet to load has read the first line by now.
     from mxml.model import checkpoint
+    from mxml.model.graph import Graph
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.dtypes import note_slowness
     from mxml.runtime.mxnet_errors import memory_checked
@@ -164,7 +165,7 @@ def _fit(
     from mxml.training.features.cache import FeatureCache
     from mxml.training.features.preset_guess import with_preset
     from mxml.training.prefix import check_room
-    from mxml.training.recipe import with_recipe
+    from mxml.training.recipe import with_rate, with_recipe
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
 
@@ -176,7 +177,8 @@ def _fit(
         config = config or TrainConfig.of(given)
         config = with_recipe(dataclasses.replace(config, device=config.device or default_device()))
         check_room(config, progress, force=force, resume=resume)
-        checkpoint.find_epoch(config.model, config.epoch)
+        if config.model is not None:
+            checkpoint.find_epoch(config.model, config.epoch)
         config = source_lists.with_lists(config, progress, force=force)
     devices = parse_devices(config.device or "cpu")
     note_slowness(config.dtype, devices, progress)
@@ -193,7 +195,8 @@ def _fit(
             sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
             return Run(config, devices, data, sidecar, None, progress, callbacks, stop).go()
         config = chosen_loss.with_weights(config, data.train.labels, progress)
-        pretrained = starting_point.of_pretrained(config, len(data.label_names))
+        pretrained = starting_point.of_new_run(config, len(data.label_names))
+        config = with_rate(config, Graph.of(pretrained.symbol))
         with FeatureCache(RunFiles(prefix).features, progress) as cache:
             config = with_preset(config, pretrained, data.train, devices, cache, progress)
         return Run(config, devices, data, _new_sidecar(config, data), pretrained, progress, callbacks, stop).go()

@@ -25,6 +25,7 @@ COLUMNS = (
     "OF1",
     "hamming",
     "element_accuracy",
+    "accuracy",
     "seconds",
     "images_per_second",
 )
@@ -45,6 +46,8 @@ _SHOWN = {
     "hamming": "Hamming",
     "element_accuracy": "acc",
 }
+# Of a network of single labels.
+_SHOWN_SINGLE = {"train_loss": "loss", "val_loss": "val loss", "mAP": "mAP", "accuracy": "accuracy"}
 
 
 def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
@@ -138,9 +141,10 @@ def is_head_fit(row: Mapping[str, Any]) -> bool:
 
 def epoch_line(row: Mapping[str, Any], last_epoch: int, best: bool, left: str = "") -> str:
     """Return one row as the line that the user reads; ``left`` says how long the rest of the run takes."""
+    names = _SHOWN if row.get("accuracy") is None else _SHOWN_SINGLE
     shown = [
         f"{label} {_number(row[name])}"
-        for name, label in _SHOWN.items()
+        for name, label in names.items()
         if row[name] is not None or not name.startswith("train_")
     ]
     if row["images_per_second"] is not None:

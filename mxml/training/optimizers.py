@@ -24,8 +24,9 @@ State = Any
 class Schedule:
     """The learning rate as a pure function of the step, so that a resumed run needs no state for it.
 
-    ``kind`` is constant, step (times ``factor`` at each of ``steps``, counted in epochs) or cosine (Loshchilov &
-    Hutter 2017, SGDR, eq. 5 without restarts, down to zero). The first ``warmup_epochs`` rise linearly (Goyal et al.
+    ``kind`` is constant, step (times ``factor`` at each of ``steps``, counted in epochs), cosine (Loshchilov & Hutter
+    2017, SGDR, eq. 5 without restarts, down to zero) or inverse (Keras's ``decay``: 1 / (1 + ``decay`` n) at step n,
+    counted from 0 where the warm-up ends). The first ``warmup_epochs`` rise linearly (Goyal et al.
     2017, section 2.2).
     """
 
@@ -36,6 +37,7 @@ class Schedule:
     steps: tuple[int, ...] = ()
     factor: float = 0.1
     warmup_epochs: float = 0.0
+    decay: float = 0.0
 
     def lr(self, step: int) -> float:
         """Return the learning rate of the update number ``step``, counted from 0."""
@@ -44,6 +46,8 @@ class Schedule:
             return self.base_lr * (step + 1) / (warmup + 1)
         if self.kind == "step":
             return self.base_lr * self.factor ** sum(step >= epoch * self.steps_per_epoch for epoch in self.steps)
+        if self.kind == "inverse":
+            return self.base_lr / (1 + self.decay * (step - warmup))
         if self.kind == "cosine":
             total = max(1.0, self.epochs * self.steps_per_epoch - warmup)
             return self.base_lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / total)))

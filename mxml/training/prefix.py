@@ -18,7 +18,7 @@ def check_room(config: TrainConfig, progress: Progress, *, force: bool, resume: 
     allows a run's symbol to be replaced if nothing else exists: a run that was killed as it began leaves it.
     """
     files = RunFiles(config.prefix)
-    if os.path.abspath(config.prefix) == os.path.abspath(config.model):
+    if config.model is not None and os.path.abspath(config.prefix) == os.path.abspath(config.model):
         raise SettingError("prefix", config.prefix, "another prefix than the pretrained model's")
     taken = [path for path in (files.sidecar, files.symbol) if os.path.exists(path)]
     if not taken or force:

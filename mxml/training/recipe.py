@@ -2,6 +2,9 @@
 
 The values were found by experiment, and are the same for every network; benchmarks/RESULTS.md has the tables. The
 original script's learning rate or momentum asks for its recipe: stochastic gradient descent on the whole network.
+
+A network from scratch has no features that a head could be fitted to: all of it is trained at one rate, which is a
+common one of Adam's. Its preprocessing is a matter of choice.
 """
 
 from __future__ import annotations
@@ -11,9 +14,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mxml.errors import SettingError
+from mxml.model.graph import Graph
 from mxml.training.config import TrainConfig
 
 _BY_GRADIENT_SIZE = ("sgd", "nag")
+
+# Of scaled-adamw: the share of a parameter's size that a step changes at most, with and without BatchNorm.
+_NORMALISED_RATE, _PLAIN_RATE = 0.008, 0.003
 
 Value = TypeVar("Value")
 
@@ -33,28 +40,71 @@ class Recipe:
     @classmethod
     def of(cls, config: TrainConfig) -> Recipe:
         """Return the recipe of a configuration: what it says, and the rest to go with that."""
+        from_scratch = config.network is not None
         asks_for_sgd = config.optimizer in _BY_GRADIENT_SIZE or (
-            config.optimizer is None and (config.mom is not None or config.lr is not None)
+            config.optimizer is None and (config.mom is not None or (config.lr is not None and not from_scratch))
         )
-        method = config.method or ("finetune" if asks_for_sgd else "lp-ft")
-        optimizer = config.optimizer or ("sgd" if asks_for_sgd and method == "finetune" else "adamw")
+        whole = asks_for_sgd or from_scratch or config.single_label
+        method = config.method or ("finetune" if whole else "lp-ft")
+        _check_method(config, method)
+        # A head that begins at zero has no size that a step could be in proportion to.
+        optimizer = config.optimizer or (
+            "scaled-adamw" if method == "lp-ft" else "sgd" if asks_for_sgd and method == "finetune" else "adamw"
+        )
         by_gradient_size = optimizer in _BY_GRADIENT_SIZE
-        if method == "features" and (config.loss != "bce" or config.pos_weight or config.label_smoothing):
-            raise SettingError("method", method, "lp-ft or finetune with a loss of your own; features fits plain bce")
         return cls(
             method=method,
             optimizer=optimizer,
-            lr=_given(config.lr, 0.01 if by_gradient_size else 0.0002),
+            lr=_given(config.lr, _rate(optimizer, from_scratch)),
             mom=_given(config.mom, 0.9),
             wd=_given(config.wd, 0.0001 if by_gradient_size else 0.01),
             warmup_epochs=_given(config.warmup_epochs, 0.0 if by_gradient_size else 1.0),
-            head_lr_mult=_given(config.head_lr_mult, 10.0 if method == "finetune" else 1.0),
+            head_lr_mult=_given(config.head_lr_mult, 1.0 if method != "finetune" or from_scratch else 10.0),
         )
 
 
 def with_recipe(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with a value for every setting that the recipe decides."""
-    return dataclasses.replace(config, **dataclasses.asdict(Recipe.of(config)))
+    """Return the configuration with a value for every setting that the recipe decides.
+
+    A preset is among them for a network from scratch alone; that of a pretrained network has to be found out. Where the
+    optimizer is scaled-adamw, the learning rate is left to ``with_rate``.
+    """
+    preset = "imagenet" if config.preset is None and config.network is not None else config.preset
+    values = dataclasses.asdict(Recipe.of(config))
+    if values["optimizer"] == "scaled-adamw":
+        values["lr"] = config.lr
+    return dataclasses.replace(config, preset=preset, **values)
+
+
+def with_rate(config: TrainConfig, graph: Graph) -> TrainConfig:
+    """Return the configuration with a learning rate, which depends on the pretrained network.
+
+    What follows a BatchNorm does not change where its weights grow, so that steps may be larger.
+    """
+    if config.lr is not None:
+        return config
+    normalised = any(node.op == "BatchNorm" and node.attrs.get("use_global_stats") != "True" for node in graph.nodes)
+    return dataclasses.replace(config, lr=_NORMALISED_RATE if normalised else Recipe.of(config).lr)
+
+
+def _rate(optimizer: str, from_scratch: bool) -> float:
+    if optimizer == "scaled-adamw":
+        return _PLAIN_RATE
+    if optimizer in _BY_GRADIENT_SIZE:
+        return 0.01
+    return 0.001 if from_scratch else 0.0002
+
+
+def _check_method(config: TrainConfig, method: str) -> None:
+    """Raise SettingError for a method that fits a head where that cannot be, or not to this loss."""
+    if method == "finetune":
+        return
+    if config.network is not None:
+        raise SettingError("method", method, "finetune or left out: `network` has no features yet to fit a head to")
+    if config.single_label:
+        raise SettingError("method", method, "finetune or left out with `single_label`: only sigmoids are fitted")
+    if method == "features" and (config.loss != "bce" or config.pos_weight or config.label_smoothing):
+        raise SettingError("method", method, "lp-ft or finetune with a loss of your own; features fits plain bce")
 
 
 def _given(value: Value | None, otherwise: Value) -> Value:

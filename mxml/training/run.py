@@ -193,7 +193,7 @@ class Run:
         if point is None:
             point = starting_point.of_run(self.config, self.record.sidecar, self.progress)
         if point is None:
-            point = starting_point.of_pretrained(self.config, len(self.data.label_names))
+            point = starting_point.of_new_run(self.config, len(self.data.label_names))
         self.progress.note(point.message)
         return point
 
@@ -267,6 +267,7 @@ class Run:
             config.lr_steps,
             config.lr_factor,
             recipe.warmup_epochs,
+            config.lr_decay,
         )
         return Trainer(
             module,

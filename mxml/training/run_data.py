@@ -14,6 +14,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.label_mixing import Mixing
 from mxml.data.label_names import label_names_file, read_label_names, require_same_names
 from mxml.data.record_list import RecordList, read_images
+from mxml.data.single_label import require_single_labels
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.model.sidecar import UsedList
@@ -50,6 +51,9 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
     val, note_val = read_images(
         data_val, config.image_val, train.num_classes, allow_absolute=absolute, setting="image_val"
     )
+    if config.single_label:
+        require_single_labels(data_train, train)
+        require_single_labels(data_val, val)
     for note in filter(None, (note_train, note_val)):
         progress.note(note)
     label_names = label_names or tuple(_label_names(config, train.num_classes))

@@ -135,6 +135,8 @@ def _setting_of(field: Any) -> Setting:
         optional = type(None) in parts
         words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
         (kind,) = (part for part in parts if part is not type(None) and get_origin(part) is not Literal)
+    # A type that is not optional, with None as its default: the configuration fills it in.
+    optional = optional or field.default is None
     several = get_origin(kind) is tuple
     count: int | None = 1
     if several:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from mxml.model import checkpoint, params_file, symbols
 from mxml.model.layers import Network
+from mxml.model.networks.from_scratch import scratch_model
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.model.symbols import FineTuneModel
 from mxml.progress import Progress
 from mxml.runtime.types import NDArray, Symbol
 from mxml.training import averaging
@@ -44,8 +46,24 @@ class StartingPoint:
     is_pretrained: bool = False
 
 
+def of_new_run(config: TrainConfig, num_classes: int) -> StartingPoint:
+    """Return where a new run of ``config`` begins: at its pretrained network, or at one with random parameters."""
+    return of_network(config, num_classes) if config.model is None else of_pretrained(config, num_classes)
+
+
+def of_network(config: TrainConfig, num_classes: int) -> StartingPoint:
+    """Return the named network of ``config`` with random parameters, all of which will be trained."""
+    assert config.network is not None
+    loss, settings = loss_of(config)
+    model = scratch_model(config.network, num_classes, config.image_shape, config.seed, loss, settings)
+    count = sum(value.size for value in model.arg_params.values())
+    message = f"starting from scratch: {config.network}, {count:,} random parameters; features: {model.layers}"
+    return _beginning(model, message, config)
+
+
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
     """Return the pretrained network of ``config`` under a new head."""
+    assert config.model is not None
     loss, settings = loss_of(config)
     model = symbols.fine_tune_model(
         config.model,
@@ -59,7 +77,10 @@ def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
         poolings=config.feature_poolings if config.fits_head else ("avg",),
         standardise=config.fits_head,
     )
-    message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layers}"
+    return _beginning(model, f"starting from {config.model}, epoch {config.epoch}; features: {model.layers}", config)
+
+
+def _beginning(model: FineTuneModel, message: str, config: TrainConfig) -> StartingPoint:
     return StartingPoint(
         message,
         model.symbol,

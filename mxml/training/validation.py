@@ -65,16 +65,14 @@ class Validation:
         """Validate what an epoch's last ``batch`` left. Raises Diverged, and StopHere where the run has to end."""
         if trainer.average is None:
             scores = self._scores(trainer, "validation", epoch, batch)
-            return Validated(
-                validation_metrics(scores, self._images), False, None, self._loss(trainer, scores), scores.bad
-            )
+            return Validated(self._metrics(scores), False, None, self._loss(trainer, scores), scores.bad)
         with trainer.average.in_module():
             scores = self._scores(trainer, "validation", epoch, batch)
-        averaged = validation_metrics(scores, self._images)
+        averaged = self._metrics(scores)
         if not self._both:
             return Validated(averaged, True, None, self._loss(trainer, scores), scores.bad)
         scores = self._scores(trainer, "validation without averaging", epoch, batch)
-        current = validation_metrics(scores, self._images)
+        current = self._metrics(scores)
         loss = self._loss(trainer, scores)
         if takes_over(current, averaged, self._config.best_by):
             return Validated(current, False, _of_all_labels(averaged), loss, scores.bad)
@@ -91,7 +89,14 @@ class Validation:
                 raise StopHere(batch)
 
         try:
-            scores = collect(trainer.module, self._batches, size, self._images.num_classes, advance)
+            scores = collect(
+                trainer.module,
+                self._batches,
+                size,
+                self._images.num_classes,
+                advance,
+                single_label=self._config.single_label,
+            )
         except NotFiniteError as error:
             # The parameters are finite, and have grown too large.
             raise Diverged(epoch, trainer.module.num_update, divergence.not_finite(None)) from error
@@ -99,17 +104,23 @@ class Validation:
             raise TrainingError(_too_many_bad(scores.bad, size, self._config.lists[1], self._config.max_bad_share))
         return scores
 
+    def _metrics(self, scores: Scores) -> dict[str, Any]:
+        return validation_metrics(scores, self._images, single_label=self._config.single_label)
+
     def _loss(self, trainer: Trainer, scores: Scores) -> float:
         readable = scores.readable
         return trainer.limit.mean(scores.logits[readable], self._images.labels[readable])
 
 
-def validation_metrics(scores: Scores, images: ImageList | RecordList) -> dict[str, Any]:
+def validation_metrics(scores: Scores, images: ImageList | RecordList, *, single_label: bool = False) -> dict[str, Any]:
     """Return every metric of the scores of ``images``, by its name."""
     readable = scores.readable
     return stored_metrics(
         metrics.multilabel_metrics(
-            scores.probabilities[readable], images.labels[readable], logits=scores.logits[readable]
+            scores.probabilities[readable],
+            images.labels[readable],
+            logits=scores.logits[readable],
+            single_label=single_label,
         )
     )
 

@@ -111,7 +111,10 @@ RESUME = ("train", "--prefix", "saved/multi", "--resume")
 
 USAGE = [
     (("train",), "say where the run's files go: --prefix PREFIX"),
-    (("train", "--prefix", "x"), r"missing --model, --data-train, --data-val \(or --data in place of the lists\)"),
+    (
+        ("train", "--prefix", "x"),
+        r"missing --model or --network, --data-train, --data-val \(or --data in place of the lists\)",
+    ),
     (train("--data", "images"), "--data-train lists/train.lst: should be left out with --data, of which"),
     (train("--data-root", "images"), "--data-root images: should be left out without --data"),
     (train("--model", "net-0000.params", "--epoch", "1"), r"--epoch 1: should be 0, as net-0000\.params says"),

@@ -127,7 +127,7 @@ def by_definition(scores, labels, thresholds):
         "samples": len(samples), "known": len(losses), "mAP": mean([one["AP"] for one in defined]),
         "CP": CP, "CR": CR, "CF1": harmonic(CP, CR), "OP": OP, "OR": OR, "OF1": harmonic(OP, OR),
         "hamming": hamming, "element_accuracy": 1 - hamming,
-        "subset_accuracy": mean([one["wrong"] == 0 for one in samples]), "loss": mean(losses),
+        "subset_accuracy": mean([one["wrong"] == 0 for one in samples]), "accuracy": math.nan, "loss": mean(losses),
     }  # fmt: skip
     values |= {name: mean([one[name] for one in samples]) for name in ("ranking_loss", "coverage", "lrap")}
     for index, one in enumerate(classes):
@@ -281,7 +281,7 @@ def test_what_is_undefined_is_null_in_json():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("given_as", ["scores", "logits"])
 def test_a_metric_that_is_not_finite_stops_with_its_place(bad, given_as):
-    values = {"scores": np.full((3, 2), 0.5), "logits": np.zeros((3, 2))}
+    values: dict[str, Any] = {"scores": np.full((3, 2), 0.5), "logits": np.zeros((3, 2))}
     values[given_as][1, 1] = bad
     with pytest.raises(ModelError, match=r"of sample 1, class 1 is (nan|inf), and 1 of 6"):
         multilabel_metrics(labels=np.ones((3, 2), int), **values)
@@ -294,3 +294,21 @@ def test_logits_given_as_scores_and_soft_labels_are_refused():
         multilabel_metrics(np.array([[0.5, 0.5]]), np.array([[0.5, 0]]))
     with pytest.raises(ValueError, match="two dimensions"):
         multilabel_metrics(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+def test_of_single_labels_the_highest_score_is_predicted_and_the_loss_is_the_samples():
+    """Right with 0.4 over 0.35 and 0.25, wrong with 0.3 under 0.6, right with 0.5: no threshold has a say."""
+    scores = np.array([[0.4, 0.35, 0.25], [0.6, 0.3, 0.1], [0.2, 0.3, 0.5]])
+    labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    found = multilabel_metrics(scores, labels, 0.99, single_label=True)
+    assert found.accuracy == found.subset_accuracy == pytest.approx(2 / 3)
+    assert [entry.predicted for entry in found.per_class] == [2, 0, 1]
+    # The second class's only sample shares its place with another, below a third.
+    assert found.mAP == pytest.approx((1 / 2 + 1 / 3 + 1) / 3)
+    assert found.loss == pytest.approx(-np.log([0.4, 0.3, 0.5]).mean())
+    exact = multilabel_metrics(scores, labels, logits=np.log(scores) + 300, single_label=True)
+    assert exact.loss == pytest.approx(found.loss)
+    with pytest.raises(MxmlError, match="not exactly one label"):
+        multilabel_metrics(scores, np.array([[1, 0, 0], [0, 1, 1], [0, 0, 1]]), single_label=True)
+    with pytest.raises(MxmlError, match="unknown labels"):
+        multilabel_metrics(scores, np.array([[1, 0, -1], [0, 1, 0], [0, 0, 1]]), single_label=True)

@@ -193,7 +193,7 @@ def test_fit_itself_refuses_a_resume_with_other_settings(folder):
 
 
 def test_a_run_that_never_began_is_begun_by_resume_or_says_what_it_lacks(folder):
-    with pytest.raises(SettingError, match=r"missing `model`, .*; there is no run at .*run to resume"):
+    with pytest.raises(SettingError, match=r"missing `model` or `network`, .*; there is no run at .*run to resume"):
         train.resume(folder / "run", {"lr": 0.1})
     settings = {name: value for name, value in tiny.settings(folder, num_epoch=1).items() if name != "prefix"}
     assert train.resume(folder / "run", settings).epochs == 1

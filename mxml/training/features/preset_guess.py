@@ -67,6 +67,7 @@ def with_preset(
     then the original script's.
     """
     if config.preset is not None:
+        # A network from scratch has the recipe's.
         return config
     if any(value is not None for value in (config.mean, config.std, config.channels)):
         return dataclasses.replace(config, preset="original")
@@ -81,6 +82,7 @@ def with_preset(
 
 
 def _of_sidecar(config: TrainConfig) -> _Guess | None:
+    assert config.model is not None
     try:
         sidecar = checkpoint.read_sidecar(config.model)
     except checkpoint.CheckpointError:

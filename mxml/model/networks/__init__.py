@@ -1,0 +1,1 @@
+"""Networks by name, to be trained from random weights: which there are, their layers, first parameters and cost."""
