@@ -49,7 +49,7 @@ class Recipe:
         _check_method(config, method)
         # A head that begins at zero has no size that a step could be in proportion to.
         optimizer = config.optimizer or (
-            "scaled-adamw" if method == "lp-ft" else "sgd" if asks_for_sgd and method == "finetune" else "adamw"
+            "scaled-adamw" if method != "finetune" else "sgd" if asks_for_sgd else "adamw"
         )
         by_gradient_size = optimizer in _BY_GRADIENT_SIZE
         return cls(
