@@ -166,7 +166,7 @@ def _fit(
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
     data = open_data(config, progress, known)
     if found is not None:
-        resuming.check_same_data(found, data, prefix)
+        resuming.check_same_data(found, data, prefix, progress)
         sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
     else:
         sidecar = _new_sidecar(config, data)
