@@ -330,7 +330,7 @@ def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, m
 
 
 def test_a_run_stops_when_it_no_longer_gets_better(folder):
-    options: dict[str, Any] = {"num_epoch": 30, "patience": 2, "best_by": "hamming", "lr": 1e-9}
+    options: dict[str, Any] = {"num_epoch": 30, "patience": 2, "best_by": "hamming", "head_lr_mult": 0.0}
     result = train.fit(tiny.config(folder, **options))
     assert (result.best_epoch, result.epochs) == (1, 3)
     assert train.fit(tiny.config(folder, **options), resume=True).epochs == 3
