@@ -33,6 +33,8 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=9_999_999)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Slot = Annotated[int, msgspec.Meta(ge=0, le=1)]
+# An alias, since Python 3.9 knows no `int | None` when msgspec asks for the types.
+_Bytes = Optional[Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\x00]+$")]
 
@@ -101,12 +103,16 @@ class Divergence:
 
 @dataclass(frozen=True)
 class UsedList:
-    """A list that a run read: its file and image root (as a run from the working directory finds them), its stamp."""
+    """A list that a run read: its file and image root (as a run from the working directory finds them), its stamp.
+
+    ``image_bytes`` is the size of all its image files together; None where it was not recorded.
+    """
 
     path: Path
     root: Path
     images: Number
     sha256: Digest
+    image_bytes: _Bytes = None
 
 
 @dataclass(frozen=True)

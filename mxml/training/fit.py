@@ -189,7 +189,7 @@ def _fit(
     data = open_data(config, progress, known)
     with memory_checked(config.batch_size):
         if found is not None:
-            resuming.check_same_data(found, data, prefix)
+            resuming.check_same_data(found, data, prefix, progress)
             chosen_loss.require_same_weights(config, given, data.train.labels)
             config = chosen_loss.with_weights(config, data.train.labels, progress)
             sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)

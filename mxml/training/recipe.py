@@ -48,9 +48,7 @@ class Recipe:
         method = config.method or ("finetune" if whole else "lp-ft")
         _check_method(config, method)
         # A head that begins at zero has no size that a step could be in proportion to.
-        optimizer = config.optimizer or (
-            "scaled-adamw" if method != "finetune" else "sgd" if asks_for_sgd else "adamw"
-        )
+        optimizer = config.optimizer or ("scaled-adamw" if method != "finetune" else "sgd" if asks_for_sgd else "adamw")
         by_gradient_size = optimizer in _BY_GRADIENT_SIZE
         return cls(
             method=method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,8 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
     label_names = label_names or tuple(_label_names(config, train.num_classes))
     labels = counted(train.num_classes, "label")
     progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
-    _check_images_are_there(train, data_train, config.max_bad_share, progress)
-    _check_images_are_there(val, data_val, config.max_bad_share, progress)
+    train_bytes = _check_images_are_there(train, data_train, config.max_bad_share, progress)
+    val_bytes = _check_images_are_there(val, data_val, config.max_bad_share, progress)
     if config.batch_size > len(train):
         progress.note(
             f"each batch of {config.batch_size:,} has {counted(len(train), 'image')} and is padded: "
@@ -75,8 +76,8 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
         val,
         label_names,
         {
-            "train": _used_list(data_train, train),
-            "val": _used_list(data_val, val),
+            "train": _used_list(data_train, train, train_bytes),
+            "val": _used_list(data_val, val, val_bytes),
         },
     )
 
@@ -126,10 +127,11 @@ def cache_bytes(config: TrainConfig, data: TrainData) -> tuple[int, int]:
     return train, total - train
 
 
-def _used_list(list_path: str, images: ImageList | RecordList) -> UsedList:
+def _used_list(list_path: str, images: ImageList | RecordList, image_bytes: int) -> UsedList:
     if isinstance(images, RecordList):
-        return UsedList(list_path, os.path.dirname(list_path) or ".", len(images), images.digest)
-    return UsedList(list_path, images.root, len(images), hashlib.sha256(Path(list_path).read_bytes()).hexdigest())
+        return UsedList(list_path, os.path.dirname(list_path) or ".", len(images), images.digest, image_bytes)
+    digest = hashlib.sha256(Path(list_path).read_bytes()).hexdigest()
+    return UsedList(list_path, images.root, len(images), digest, image_bytes)
 
 
 def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
@@ -146,18 +148,22 @@ def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
 
 def _check_images_are_there(
     images: ImageList | RecordList, list_path: str, max_bad_share: float, progress: Progress
-) -> None:
+) -> int:
+    """Return the size of all image files together. Raises ListError where too many do not exist."""
     if isinstance(images, RecordList):
         _check_records(images, list_path, max_bad_share, progress)
-        return
+        return os.path.getsize(list_path)
     missing: list[int] = []
+    total = 0
     progress.start(len(images), "looking for the images")
     for start in range(0, len(images), _LOOKED_FOR):
         some = range(start, min(start + _LOOKED_FOR, len(images)))
-        missing += (position for position in some if not os.path.isfile(images.path(position)))
+        sizes = [_size(images.path(position)) for position in some]
+        total += sum(size for size in sizes if size is not None)
+        missing += (position for position, size in zip(some, sizes) if size is None)
         progress.advance(len(some))
     if not missing:
-        return
+        return total
     first = images.path(missing[0])
     if len(missing) > max_bad_share * len(images):
         wrong_root = 2 * len(missing) > len(images)
@@ -166,6 +172,15 @@ def _check_images_are_there(
             + ("check the image root" if wrong_root else "mxml check finds them, `max_bad_share` allows more")
         )
     progress.note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")
+    return total
+
+
+def _size(path: str) -> int | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _check_records(images: RecordList, list_path: str, max_bad_share: float, progress: Progress) -> None:

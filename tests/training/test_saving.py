@@ -75,6 +75,22 @@ def test_a_damaged_last_epoch_goes_back_to_the_best_and_ends_the_same(folder):
         assert (folder / f"run-0004.{ending}").read_bytes() == (folder / f"whole-0004.{ending}").read_bytes()
 
 
+def test_an_epoch_without_states_is_gone_on_from_with_a_fresh_optimizer(folder):
+    train.fit(tiny.config(folder, num_epoch=1, ema=0.0), SILENT)
+    # As an epoch is saved whose parameters no optimizer has made.
+    sidecar = json.loads((folder / "run.json").read_text())
+    del sidecar["epochs"][0]["files"]["states"]
+    sidecar["epochs"][0]["num_update"] = 0
+    (folder / "run.json").write_text(json.dumps(sidecar))
+    (folder / "run-0001.states").unlink()
+    told = Told()
+    train.resume(folder / "run", {"num_epoch": 2}, told)
+    assert "resuming after epoch 1" in told.notes
+    epochs = json.loads((folder / "run.json").read_text())["epochs"]
+    assert [epoch["num_update"] for epoch in epochs] == [0, 5]
+    assert sorted(epochs[1]["files"]) == ["params", "states"]
+
+
 def run(script, *arguments):
     return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
 

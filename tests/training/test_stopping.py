@@ -146,3 +146,22 @@ def test_a_time_limit_after_an_epoch_gives_its_result_and_what_to_type(folder):
     assert "not finished" not in done.stdout
     train.fit(tiny.config(folder, "whole", num_epoch=2, lr_schedule="constant"), SILENT)
     assert_same_end(folder, 2)
+
+
+def test_images_that_have_changed_are_said_and_moved_ones_are_not(folder):
+    train.fit(tiny.config(folder, num_epoch=1), SILENT)
+    (folder / "images").rename(folder / "moved")
+    watch = Watch(folder)
+    moved = {"image_train": str(folder / "moved"), "image_val": str(folder / "moved")}
+    train.resume(folder / "run", {"num_epoch": 2, **moved}, watch)
+    assert not any("have changed" in note for note in watch.notes)
+    (folder / "moved" / "1-7.png").write_bytes((folder / "moved" / "1-8.png").read_bytes() + b"more")
+    watch = Watch(folder)
+    train.resume(folder / "run", {"num_epoch": 3}, watch)
+    (note,) = (note for note in watch.notes if "have changed" in note)
+    assert note.startswith(f"{folder / 'lists' / 'train.lst'}: its images have changed since the run at ")
+    assert note.endswith(": it goes on with them, not exactly as it would have")
+    # From now on these are the run's images.
+    watch = Watch(folder)
+    train.resume(folder / "run", progress=watch)
+    assert not any("have changed" in note for note in watch.notes)

@@ -211,6 +211,19 @@ def test_another_device_on_resume_is_told(folder):
     assert not any("rounding" in note for note in recorder.notes)
 
 
+def test_another_mxnet_or_number_of_threads_on_resume_is_told(folder):
+    train.fit(tiny.config(folder, num_epoch=1), SILENT)
+    sidecar = json.loads((folder / "run.json").read_text())
+    now = {name: sidecar["versions"][name] for name in ("mxnet", "threads")}
+    sidecar["versions"].update(mxnet="1.8.0", threads="77")
+    (folder / "run.json").write_text(json.dumps(sidecar))
+    recorder = Recorder()
+    train.resume(folder / "run", {"num_epoch": 2}, recorder)
+    for name, before in (("mxnet", "1.8.0"), ("threads", "77")):
+        said = f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ"
+        assert any(note.startswith(said) for note in recorder.notes)
+
+
 def test_fit_shows_how_it_goes_unless_it_is_told_to_be_silent(folder, capfd):
     train.fit(tiny.config(folder, num_epoch=1), SILENT)
     assert capfd.readouterr() == ("", "")
@@ -317,7 +330,7 @@ def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, m
 
 
 def test_a_run_stops_when_it_no_longer_gets_better(folder):
-    options: dict[str, Any] = {"num_epoch": 30, "patience": 2, "best_by": "hamming", "lr": 1e-9}
+    options: dict[str, Any] = {"num_epoch": 30, "patience": 2, "best_by": "hamming", "head_lr_mult": 0.0}
     result = train.fit(tiny.config(folder, **options))
     assert (result.best_epoch, result.epochs) == (1, 3)
     assert train.fit(tiny.config(folder, **options), resume=True).epochs == 3
