@@ -29,6 +29,8 @@ from mxml.training.starting_point import StartingPoint
 
 mx = load_mxnet()
 
+# Its square is a variance that float32 still holds.
+_LARGEST = 1e18
 
 @dataclass(frozen=True, eq=False)
 class FittedHead:
@@ -146,11 +148,13 @@ def mean_average_precision(found: CrossValidated, labels: np.ndarray) -> float |
 
 
 def _check(vectors: Vectors, images: ImageList, path: str, max_bad_share: float) -> None:
-    if not np.isfinite(vectors.views).all():
+    # A minimum or maximum that is not a number is not within these bounds.
+    if not (-_LARGEST < vectors.views.min() and vectors.views.max() < _LARGEST):
         raise TrainingError(
-            f"{path}: the network's features are not finite; its parameters or the preprocessing are wrong"
+            f"{path}: the network's features are not finite, or too large; its parameters or the preprocessing are "
+            "wrong"
         )
-    if len(vectors.bad) > max_bad_share * len(images):
+    if len(vectors.bad) > max_bad_share * len(images) or not vectors.readable.any():
         first = vectors.bad[0]
         raise TrainingError(
             f"{path}: {len(vectors.bad):,} of {len(images):,} images cannot be read, more than {max_bad_share:.0%}; "
