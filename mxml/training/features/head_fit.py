@@ -32,6 +32,7 @@ mx = load_mxnet()
 # Its square is a variance that float32 still holds.
 _LARGEST = 1e18
 
+
 @dataclass(frozen=True, eq=False)
 class FittedHead:
     """A starting point whose head is fitted, and how well it does.
@@ -70,21 +71,7 @@ def fit_head(
     cannot be read, or a vector is not finite.
     """
     clock = time.perf_counter()
-    extractor = FeatureExtractor(
-        FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params),
-        preprocess,
-        devices,
-        cache,
-        batch_size=config.batch_size,
-        threads=config.decode_threads,
-        progress=progress,
-        views=("plain", *config.feature_copies),
-        after_batch=after_batch,
-    )
-    train = extractor.vectors(data.train, "features of the training images")
-    val = extractor.vectors(data.val, "features of the validation images")
-    for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
-        _check(vectors, images, path, config.max_bad_share)
+    train, val = vectors_of_lists(point, config, preprocess, data, devices, cache, progress, after_batch)
     labels = data.train.labels[train.readable]
     fit = fit_linear(train.views[:, train.readable], labels, config.seed)
     fitted, logits = (fit.head.logits(fit.standardise(vectors)) for vectors in (train.plain[train.readable], val.plain))
@@ -102,6 +89,35 @@ def fit_head(
     return FittedHead(
         _with_head(point, fit), metrics, scores, train.bad, mean_average_precision(fit.cross_validated, labels)
     )
+
+
+def vectors_of_lists(
+    point: StartingPoint,
+    config: TrainConfig,
+    preprocess: Preprocess,
+    data: TrainData,
+    devices: Sequence[Context],
+    cache: FeatureCache,
+    progress: Progress,
+    after_batch: Callable[[], None] = lambda: None,
+) -> tuple[Vectors, Vectors]:
+    """Return the vectors of the training and of the validation list. Raises as ``fit_head`` does."""
+    extractor = FeatureExtractor(
+        FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params),
+        preprocess,
+        devices,
+        cache,
+        batch_size=config.batch_size,
+        threads=config.decode_threads,
+        progress=progress,
+        views=("plain", *config.feature_copies),
+        after_batch=after_batch,
+    )
+    train = extractor.vectors(data.train, "features of the training images")
+    val = extractor.vectors(data.val, "features of the validation images")
+    for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
+        _check(vectors, images, path, config.max_bad_share)
+    return train, val
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +165,7 @@ def mean_average_precision(found: CrossValidated, labels: np.ndarray) -> float |
 
 def _check(vectors: Vectors, images: ImageList, path: str, max_bad_share: float) -> None:
     # A minimum or maximum that is not a number is not within these bounds.
-    if not (-_LARGEST < vectors.views.min() and vectors.views.max() < _LARGEST):
+    if not (vectors.views.min() > -_LARGEST and vectors.views.max() < _LARGEST):
         raise TrainingError(
             f"{path}: the network's features are not finite, or too large; its parameters or the preprocessing are "
             "wrong"
