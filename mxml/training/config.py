@@ -195,8 +195,9 @@ class TrainConfig:
     )
     method: Optional[str] = setting(
         None,
-        help="features: fit only a new head, to feature vectors of the pretrained network; lp-ft: fit it, then "
-        "fine-tune the whole network; finetune: fine-tune from a head of zeros.",
+        help="features: fit only a new head, to feature vectors of the pretrained network, which takes seconds to "
+        "minutes; lp-ft: fit it, then fine-tune the whole network; finetune: fine-tune from a head of zeros. A run of "
+        "features can be resumed as lp-ft.",
         choices=METHODS,
         default_help="lp-ft; finetune with `lr`, `mom`, sgd or nag",
         on_resume="free",
@@ -233,7 +234,7 @@ class TrainConfig:
         help="Preprocessing: original, imagenet, caffe, raw or inception.",
         check=_known_preset,
         metavar="NAME",
-        default_help="what the pretrained network shows, else the one that fits best",
+        default_help="guessed from the pretrained network, else the one of original and caffe that fits best",
     )
     mean: Optional[tuple[float, float, float]] = setting(
         None,
@@ -298,14 +299,21 @@ class TrainConfig:
         metavar="NAME",
     )
     feature_layers: int = setting(
-        4, help="Number of layers that lp-ft and features put the head on, from the last back.", check=between(1, 16)
+        4,
+        help="On how many layers at most lp-ft and features put the head: the feature layer, and those before it that "
+        "differ in size or width.",
+        check=between(1, 16),
     )
     feature_poolings: tuple[str, ...] = setting(
-        ("avg",), help="How these are pooled, avg or max; may be repeated.", check=_poolings, metavar="NAME"
+        ("avg",),
+        help="How lp-ft and features pool those of these layers that are maps, avg or max; may be repeated.",
+        check=_poolings,
+        metavar="NAME",
     )
     feature_copies: tuple[str, ...] = setting(
         (),
-        help="Copies of the training images that the head is fitted to as well: mirror or larger; may be repeated.",
+        help="Copies of the training images that lp-ft and features fit the head to as well: mirror or larger (by a "
+        "quarter); may be repeated. Each takes about the time of another pass over the images.",
         check=_copies,
         metavar="NAME",
     )
