@@ -26,6 +26,8 @@ from mxml.training.features.cache import FeatureCache
 mx = load_mxnet()
 
 LARGER = 1.25
+# Raised whenever another version of mxml computes other vectors from the same image and settings.
+_REVISION = 1
 # Files that are waiting to be read: each takes some memory.
 _BLOCK = 10_000
 VIEWS = ("plain", "mirror", "larger")
@@ -42,9 +44,9 @@ class FeatureNetwork:
     def digest(self) -> bytes:
         """Return a digest of everything that decides on the output for an input."""
         # Names are not part of it: MXNet numbers them as a process goes along.
-        nodes = to_document(self.symbol)["nodes"]
-        digest = hashlib.sha256()
-        for node in nodes:
+        document = to_document(self.symbol)
+        digest = hashlib.sha256(json.dumps([_REVISION, mx.__version__, document["heads"]]).encode())
+        for node in document["nodes"]:
             digest.update(json.dumps([node["op"], node.get("attrs", {}), node["inputs"]], sort_keys=True).encode())
             array = self.arg_params.get(node["name"], self.aux_params.get(node["name"]))
             if node["op"] == "null" and array is not None:
@@ -124,22 +126,20 @@ class FeatureExtractor:
                     found[number, position] = cached[name]
                     known[number, position] = True
         readable = np.array([name is not None for name in names])
-        missing = np.flatnonzero(readable & ~known.all(axis=0))
-        self._progress.start(len(images), what, len(images) - len(missing))
-        for first in range(0, len(self._views)):
-            if self._views[first] == "mirror":
+        missing = readable & ~known.all(axis=0)
+        for first, view in enumerate(self._views):
+            if view == "mirror":
                 continue  # it comes with the view that is decoded the same
-            self._compute(images, first, np.flatnonzero(readable & ~self._complete(known, first)), names, found, bad)
-        return Vectors(found, tuple(bad[position] for position in sorted(bad)), len(missing))
+            here = np.flatnonzero(readable & ~known[self._together(first)].all(axis=0))
+            self._progress.start(len(images), what if first == 0 else f"{what}, {view}", len(images) - len(here))
+            self._compute(images, first, here, names, found, bad)
+        found[:, list(bad)] = 0
+        return Vectors(found, tuple(bad[position] for position in sorted(bad)), int(missing.sum()))
 
     def _together(self, first: int) -> list[int]:
         """Return the views that are computed from the same decoded images as the view number ``first``."""
         mirrored = [number for number, view in enumerate(self._views) if view == "mirror"]
         return [first, *mirrored] if self._views[first] == "plain" else [first]
-
-    def _complete(self, known: np.ndarray, first: int) -> np.ndarray:
-        complete: np.ndarray = known[self._together(first)].all(axis=0)
-        return complete
 
     def _compute(
         self,
@@ -171,8 +171,7 @@ class FeatureExtractor:
                         self._source(self._views[number]),
                         {names[at]: vector for at, vector in zip(here[good].tolist(), output[good])},
                     )
-                if first == 0:
-                    self._progress.advance(len(rows))
+                self._progress.advance(len(rows))
                 self._after_batch()
             for image in batches.bad:
                 position = int(positions[image.position])
