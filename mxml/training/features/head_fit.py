@@ -11,7 +11,7 @@ import numpy as np
 
 from mxml.data.batches import BadImage
 from mxml.data.image_list import ImageList
-from mxml.data.record_list import RecordList
+from mxml.data.record_list import RecordList, image_source
 from mxml.errors import TrainingError
 from mxml.images.transforms import Preprocess
 from mxml.inference.metrics import multilabel_metrics

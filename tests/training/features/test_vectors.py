@@ -78,7 +78,7 @@ def extract(
             views=views,
             **settings,
         )
-        return extractor.vectors(images, "features")
+        return extractor.vectors(ImageFiles(images), "features")
 
 
 def computed(folder, images, **settings):
