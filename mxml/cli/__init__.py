@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": ("convert", "Write labels in another format, and refuse what it cannot hold."),
     "check": ("check", "Report what is wrong with lists and their images, and describe their labels."),
     "train": ("train", "Fine-tune a pretrained network on multi-hot lists."),
+    "launch": ("launch", "Train on several processes or machines."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
 }
@@ -76,7 +77,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A file name need not be text that the terminal's encoding has.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_run(sys.argv[1:]))
+    code = _run(sys.argv[1:])
+    if code and os.environ.get("DMLC_ROLE") == "worker":
+        # MXNet would wait for the other workers, who may wait for this one.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -104,6 +104,7 @@ def command(
     from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles
     from mxml.training import fit
+    from mxml.training.launching.environment import place
     from mxml.training.signals import StopRequest
 
     prefix = _prefix(prefix, save_result, save_name)
@@ -112,8 +113,8 @@ def command(
     if resume and force:
         raise click.UsageError("--resume continues a run and --force replaces it; give only one of them")
     config = None if resume else TrainConfig.of({**given, "prefix": prefix})
-    files = RunFiles(prefix)
-    with ConsoleProgress(files.log, with_options) as progress, StopRequest() as stop:
+    files, here = RunFiles(prefix), place()
+    with ConsoleProgress(files.log if here.is_first else None, with_options) as progress, StopRequest() as stop:
         progress.log(f"mxml {__version__}: {shlex.join(['mxml', *sys.argv[1:]])}")
         try:
             if config is None:
@@ -121,7 +122,11 @@ def command(
             else:
                 result = fit.fit(config, progress, force=force, stop=stop)
         except Interrupted as error:
+            if here.count > 1:
+                raise  # `mxml launch` says what to type
             raise Interrupted(f"{error}: {resume_command(prefix)}", error.signal_number) from error
+    if not here.is_first:
+        return
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "best": dict(result.best)}, indent=1))
         return

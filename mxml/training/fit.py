@@ -14,6 +14,7 @@ from mxml.errors import SettingError
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
+from mxml.training.launching import environment
 from mxml.training.prefix_lock import locked
 from mxml.training.signals import StopRequest
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mxml.model.sidecar import Sidecar
     from mxml.training.run import Callback, TrainResult
     from mxml.training.run_data import TrainData
+    from mxml.training.workers import Workers
 
 
 def fit(
@@ -67,10 +69,11 @@ def fit(
     """
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
+    environment.serve_if_asked()
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
-        with _noting_signals(stop) as noted, locked(config.prefix, told):
-            return _fit(config, config.given(), told, callbacks, resume, force, noted)
+        with _noting_signals(stop) as noted, _held(config.prefix, told):
+            return _fit_together(config, config.given(), told, callbacks, resume, force, noted)
 
 
 def resume(
@@ -114,14 +117,22 @@ def resume(
         except MissingSettings as error:
             raise MissingSettings(error.names, f"; there is no run at {prefix} to resume") from error
         return fit(config, progress, callbacks=callbacks, resume=True, stop=stop)
+    environment.serve_if_asked()
     with _shown(progress, prefix) as told:
         told.note(f"resuming {prefix} with mxml {__version__}")
-        with _noting_signals(stop) as noted, locked(prefix, told):
-            return _fit(None, given, told, callbacks, True, False, noted)
+        with _noting_signals(stop) as noted, _held(prefix, told):
+            return _fit_together(None, given, told, callbacks, True, False, noted)
 
 
 def _shown(progress: Progress | None, prefix: str) -> contextlib.AbstractContextManager[Progress]:
-    return ConsoleProgress(RunFiles(prefix).log) if progress is None else contextlib.nullcontext(progress)
+    if progress is not None:
+        return contextlib.nullcontext(progress)
+    return ConsoleProgress(RunFiles(prefix).log if environment.place().is_first else None)
+
+
+def _held(prefix: str, progress: Progress) -> contextlib.AbstractContextManager[None]:
+    # The other workers write nothing.
+    return locked(prefix, progress) if environment.place().is_first else contextlib.nullcontext()
 
 
 def _noting_signals(stop: StopRequest | None) -> contextlib.AbstractContextManager[StopRequest | None]:
@@ -129,6 +140,22 @@ def _noting_signals(stop: StopRequest | None) -> contextlib.AbstractContextManag
     if stop is None and threading.current_thread() is threading.main_thread():
         return StopRequest()
     return contextlib.nullcontext(stop)
+
+
+def _fit_together(
+    config: TrainConfig | None,
+    given: Mapping[str, Any],
+    progress: Progress,
+    callbacks: Sequence[Callback],
+    resume: bool,
+    force: bool,
+    stop: StopRequest | None,
+) -> TrainResult:
+    # Whoever waits for MXNet to load has read the first line by now.
+    from mxml.training.workers import connected
+
+    with connected() as workers:
+        return _fit(config, given, progress, callbacks, resume, force, stop, workers)
 
 
 def _fit(
@@ -139,8 +166,8 @@ def _fit(
     resume: bool,
     force: bool,
     stop: StopRequest | None,
+    workers: Workers,
 ) -> TrainResult:
-    # Whoever waits for MXNet to load has read the first line by now.
     from mxml.model import checkpoint
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.mxnet_errors import memory_checked
@@ -148,6 +175,7 @@ def _fit(
     from mxml.training.prefix import check_room
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
+    from mxml.training.workers import require_same_run, with_kv_store
 
     prefix = given["prefix"]
     found = checkpoint.read_sidecar(prefix) if resume else None
@@ -158,8 +186,9 @@ def _fit(
         config = dataclasses.replace(config, device=config.device or default_device())
         check_room(config, progress, force=force, resume=resume)
         checkpoint.find_epoch(config.model, config.epoch)
+    config = with_kv_store(config, given)
     devices = parse_devices(config.device or "cpu")
-    if config.batch_size < len(devices):
+    if config.batch_size < len(devices) * workers.count:
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
@@ -169,8 +198,9 @@ def _fit(
         sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
     else:
         sidecar = _new_sidecar(config, data)
+    require_same_run(workers, sidecar)
     with memory_checked(config.batch_size):
-        return Run(config, devices, data, sidecar, found is None, progress, callbacks, stop).go()
+        return Run(config, devices, data, sidecar, found is None, progress, callbacks, stop, workers).go()
 
 
 def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:

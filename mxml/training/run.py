@@ -34,6 +34,7 @@ from mxml.training.prefix import make_room
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
+from mxml.training.workers import ALONE, Workers, all_bad_images, merged_scores, summed_totals
 
 SECONDS_BETWEEN_CURVES = 30
 
@@ -77,7 +78,8 @@ class _Trained:
 class Run:
     """What is fixed for a whole run, and its sidecar as it grows.
 
-    ``is_new`` says that nothing which is at the prefix belongs to the run.
+    ``is_new`` says that nothing which is at the prefix belongs to the run. Of several ``workers`` each has one, and
+    only the first writes files.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Run:
         progress: Progress,
         callbacks: Sequence[Callback],
         stop: StopRequest | None,
+        workers: Workers = ALONE,
     ):
         self.config = config
         self.devices = devices
@@ -98,7 +101,8 @@ class Run:
         self.is_new = is_new
         self.progress = progress
         self.callbacks = callbacks
-        self.stop = stop
+        self.stop = workers.agreed(stop)
+        self.workers = workers
         self.files = RunFiles(config.prefix)
         self.bad: dict[str, BadImage] = {}
         self.drawn = time.monotonic()
@@ -108,7 +112,9 @@ class Run:
         config = self.config
         common: dict[str, Any] = {
             "preprocess": self.sidecar.preprocess,
-            "batch_size": config.batch_size,
+            "batch_size": config.batch_size // self.workers.count,
+            "part_index": self.workers.rank,
+            "num_parts": self.workers.count,
             "threads": config.decode_threads,
             "seed": config.seed,
         }
@@ -119,6 +125,7 @@ class Run:
                 labels=self.data.train.labels,
                 augment=augment_of(config),
                 shuffle=True,
+                split_batches=True,
                 bad_images="skip",
                 max_bad_share=config.max_bad_share,
                 cache_bytes=train_cache,
@@ -137,7 +144,9 @@ class Run:
                 # Not before: a run that is refused should leave everything as it was.
                 self.progress.begin_log()
             trained_with = symbols.loss_of(point.symbol)
-            epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, point.totals)
+            # The first worker's alone: they are all workers' sums.
+            before = point.totals if self.workers.is_first else None
+            epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, before)
             schedule = Schedule(
                 config.lr_schedule,
                 config.lr,
@@ -177,16 +186,20 @@ class Run:
                 dict.fromkeys(point.head_names, config.head_lr_mult),
             ),
             freeze=config.freeze,
-            kv_store=config.kv_store,
+            kv_store=config.kv_store or "device",
             seed=config.seed,
             num_update=point.num_update,
+            workers=self.workers,
         )
+        self.workers.require_same({"network": point.symbol.tojson(), "place to start at": [point.epoch, point.batch]})
         if point.states is not None:
             module.restore(point.states, point.states_path)
         epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
         self.sidecar = dataclasses.replace(
             self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
         )
+        if not self.workers.is_first:
+            return module, point
         if self.is_new:
             make_room(config.prefix)
         checkpoint.discard_leftovers(config.prefix)
@@ -225,7 +238,7 @@ class Run:
                 raise self._diverged(epoch, last or trained)
             last = trained
             loss = totals.add(logits, batch.label[0].asnumpy(), images)
-            self.progress.advance(images, f"loss {loss:.4f}, lr {lr:.2g}")
+            self.progress.advance(images * self.workers.count, f"loss {loss:.4f}, lr {lr:.2g}")
             now = time.perf_counter()
             totals.sums["seconds"] += now - clock
             clock = now
@@ -233,7 +246,7 @@ class Run:
         module.sync()
         if last is not None and module.not_finite():
             raise self._diverged(epoch, last)
-        self._note_bad(batches.bad)
+        self._note_bad(all_bad_images(self.workers, batches.bad))
 
     def _validate(
         self, module: BoundModule, batches: Batches, epoch: int, num_batches: int, totals: EpochTotals
@@ -243,11 +256,11 @@ class Run:
         self.progress.start(size, "validation")
 
         def advance(images: int) -> None:
-            self.progress.advance(images)
+            self.progress.advance(images * self.workers.count)
             self._save_and_stop(module, epoch, num_batches, totals)
 
         try:
-            scores = collect(module, batches, size, len(self.data.label_names), advance)
+            scores = merged_scores(self.workers, collect(module, batches, size, len(self.data.label_names), advance))
         except NotFiniteError as error:
             # The parameters are finite, and have grown too large.
             raise self._diverged(epoch, None) from error
@@ -263,7 +276,9 @@ class Run:
         validation = metrics.multilabel_metrics(
             scores.probabilities[readable], self.data.val.labels[readable], logits=scores.logits[readable]
         ).to_dict()
+        totals.sums = summed_totals(self.workers, totals.sums)
         epoch_metrics = {"lr": schedule.lr(module.num_update - 1), **totals.metrics(), "val": validation}
+        epoch_metrics = self.workers.of_first(epoch_metrics)
         prefix = self.config.prefix
         files = saving.save_epoch(module, prefix, epoch)
         epochs = (*self.sidecar.epochs, Epoch(epoch, module.num_update, epoch_metrics, files))
@@ -273,6 +288,8 @@ class Run:
         self.sidecar = dataclasses.replace(
             self.sidecar, finished=epoch >= self.config.num_epoch or self._out_of_patience()
         )
+        if not self.workers.is_first:
+            return
         checkpoint.save_sidecar(prefix, self.sidecar)
         # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
         saving.discard_unkept(prefix, epochs)
@@ -306,9 +323,10 @@ class Run:
         if last is not None and module.not_finite():
             raise self._diverged(epoch, last)
         files = saving.save_pause(module, self.config.prefix)
-        pause = Pause(epoch, batch, module.num_update, dict(totals.sums), files)
-        checkpoint.save_sidecar(self.config.prefix, dataclasses.replace(self.sidecar, pause=pause))
-        self._show_history(draw=True)
+        pause = Pause(epoch, batch, module.num_update, summed_totals(self.workers, totals.sums), files)
+        if self.workers.is_first:
+            checkpoint.save_sidecar(self.config.prefix, dataclasses.replace(self.sidecar, pause=pause))
+            self._show_history(draw=True)
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
             "continue with `resume`",
@@ -328,8 +346,9 @@ class Run:
         self.sidecar = dataclasses.replace(self.sidecar, diverged=epoch)
         # A disk that is full must not hide the loss.
         with contextlib.suppress(MxmlError):
-            checkpoint.save_sidecar(self.config.prefix, self.sidecar)
-            checkpoint.discard_pause(self.config.prefix)
+            if self.workers.is_first:
+                checkpoint.save_sidecar(self.config.prefix, self.sidecar)
+                checkpoint.discard_pause(self.config.prefix)
         if trained is None:
             return divergence.diverged(self.config, epoch)
         images = [self.data.train.path(int(position)) for position in trained.positions]

@@ -19,7 +19,10 @@ _BLOCK = 1 << 20
 
 
 def save_epoch(module: BoundModule, prefix: str, epoch: int) -> dict[str, Stamp]:
-    """Write an epoch's parameters and states, and return their stamps. Raises StorageError."""
+    """Write an epoch's parameters and states, and return their stamps. Raises StorageError.
+
+    Of several workers the first one writes; the others return nothing.
+    """
     files = RunFiles(prefix)
     return _save(module, files.params(epoch), files.states(epoch), {})
 
@@ -49,6 +52,8 @@ def discard_unkept(prefix: str, epochs: Sequence[Epoch]) -> None:
 def _save(module: BoundModule, params_to: str, states_to: str, statistics: dict[str, NDArray]) -> dict[str, Stamp]:
     arg_params, aux_params = module.parameters()
     states = {**module.states(), **statistics}
+    if not module.workers.is_first:
+        return {}
     try:
         return checkpoint.save_arrays(params_to, states_to, arg_params, aux_params, states)
     except (CheckpointError, StorageError) as error:
