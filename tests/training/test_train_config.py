@@ -57,7 +57,7 @@ def test_paths_are_stored_relative_to_the_prefix_and_found_where_it_is_now():
         ({"model": None}, "`model` none: should be a text"),
         ({"optimizer": "lamb"}, "`optimizer` lamb: should be one of sgd, nag, adam, adamw"),
         ({"preset": "torch"}, "`preset` torch: should be one of original"),
-        ({"kv_store": "dist_sync"}, "several machines are not supported yet"),
+        ({"kv_store": "dist_async"}, "`kv_store` dist_async: should be one of device, local, dist_sync"),
         ({"max_bad_share": 1.5}, "`max_bad_share` 1.5: should be 0 to 1"),
         ({"keep": "best"}, "`keep` best: should be one of best,last, all"),
     ],
