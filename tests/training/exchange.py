@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from mxml.errors import TrainingError
+from mxml.model import symbols
+from mxml.model.losses import BINARY_CROSS_ENTROPY
+from mxml.runtime.imports import load_mxnet
+from mxml.training.bound_module import BoundModule
+from mxml.training.optimizers import OptimizerSettings
 from mxml.training.workers import connected
+
+mx = load_mxnet()
 
 
 class Evil:
@@ -18,6 +25,36 @@ class Evil:
 
     def __reduce__(self):
         return Path.touch, (Path(self.path),)
+
+
+def step_with_a_bad_batch(workers):
+    """Where one worker's logits are not finite, none of them takes the step, and all know."""
+    inputs = np.full((2, 4), np.nan if workers.rank == 1 else 1.0, np.float32)
+    labels = np.ones((2, 1), np.float32)
+    head = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=1, name="fc")
+    symbol = symbols.training_symbol(mx.sym.sigmoid(head, name="sigmoid"), BINARY_CROSS_ENTROPY)
+    parameters = {"fc_weight": mx.nd.ones((1, 4)) * (workers.rank + 1), "fc_bias": mx.nd.zeros(1)}
+    module = BoundModule(
+        symbol,
+        parameters,
+        {},
+        devices=[mx.cpu()],
+        provide_data=[mx.io.DataDesc("data", inputs.shape)],
+        provide_label=[mx.io.DataDesc("softmax_label", labels.shape)],
+        optimizer=OptimizerSettings("sgd", 0.0),
+        workers=workers,
+    )
+    before = module.parameters()[0]["fc_weight"].asnumpy()
+    assert (before == 1).all(), "all begin with the first worker's parameters"
+    logits = module.step(mx.io.DataBatch([mx.nd.array(inputs)], [mx.nd.array(labels)]), 0.1)
+    assert np.isnan(logits).all() and module.num_update == 0
+    assert (module.parameters()[0]["fc_weight"].asnumpy() == 1).all() and not module.not_finite()
+    assert np.isnan(module.logits(inputs)).all()
+    # Without it the mean gradient of the six rows is one row's: they are the same.
+    logits = module.step(mx.io.DataBatch([mx.nd.ones((2, 4))], [mx.nd.array(labels)]), 0.1)
+    assert (logits == 4).all() and module.num_update == 1
+    expected = 1 + 0.1 * (1 - 1 / (1 + np.exp(-4.0)))
+    np.testing.assert_allclose(module.parameters()[0]["fc_weight"].asnumpy(), expected, rtol=1e-6)
 
 
 with connected() as workers:
@@ -46,6 +83,7 @@ with connected() as workers:
         raise AssertionError("a worker with another network was let through")
     except TrainingError as error:
         assert "worker 2 has another network than worker 0" in str(error)
+    step_with_a_bad_batch(workers)
     if rank == 0:
         # MXNet's own command for "unpickle this optimizer".
         workers.kvstore._send_command_to_servers(0, pickle.dumps(Evil(sys.argv[1]), 0).decode())

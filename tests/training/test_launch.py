@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -12,6 +13,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,11 +23,12 @@ from mxml.model import params_file
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train
+from mxml.training.launching.addresses import reserved_port
 
 mx = load_mxnet()
 HERE = Path(__file__).parent
 # Images that fill no batch and do not share out evenly, and rows of the last batch that are padding for two workers.
-SETTINGS = {"batch_size": 9, "num_epoch": 3, "optimizer": "adamw", "lr": 0.005, "seed": 3}
+SETTINGS: dict[str, Any] = {"batch_size": 9, "num_epoch": 3, "optimizer": "adamw", "lr": 0.005, "seed": 3}
 
 
 def make_plain_network(prefix):
@@ -199,6 +202,51 @@ def test_an_interrupt_is_saved_after_the_same_step_and_resumes_bit_for_bit(folde
     lines = (folder / "ssh.log").read_text().splitlines()
     assert len(lines) == 8 and all("BatchMode=yes" in line for line in lines)
     assert {line.split(" -- ")[1].split()[0] for line in lines} == {"first.cluster", "me@second.cluster"}
+
+
+SRUN = """#!{python}
+import os, subprocess, sys
+assert sys.argv[1] == "--kill-on-bad-exit=1"
+tasks = [
+    subprocess.Popen(sys.argv[2:], env={{**os.environ, "SLURM_PROCID": str(task)}})
+    for task in range(int(os.environ["SLURM_NTASKS"]))
+]
+while tasks:
+    pid, status = os.wait()
+    tasks = [task for task in tasks if task.pid != pid]
+    if status:
+        for task in tasks:
+            task.kill()
+        sys.exit(1)
+"""
+IP = """#!/bin/sh
+echo "1: $6    inet 127.0.0.1/8 scope host lo"
+"""
+
+
+def test_the_slurm_script_of_the_document_trains(folder, checkout):
+    text = (checkout / "docs" / "several-machines.md").read_text(encoding="utf-8")
+    (script,) = (block for block in re.findall(r"```text\n(.*?)```", text, re.S) if "#SBATCH" in block)
+    (folder / "job.sh").write_text(script)
+    (folder / "fakes").mkdir()
+    for name, content in (("srun", SRUN.format(python=sys.executable)), ("ip", IP)):
+        (folder / "fakes" / name).write_text(content)
+        (folder / "fakes" / name).chmod(0o755)
+    with reserved_port("127.0.0.1") as keeper:
+        script = script.replace("20000 + SLURM_JOB_ID % 10000", str(keeper.getsockname()[1]))
+        (folder / "job.sh").write_text(script)
+        done = run(
+            ["bash", "job.sh", *tiny.arguments(folder, **{**SETTINGS, "batch_size": 8, "num_epoch": 1})],
+            folder,
+            PATH=f"{folder / 'fakes'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            INTERFACE="lo",
+            SERVERS="1",
+            SLURM_NTASKS="4",
+            SLURM_JOB_ID="1",
+            SLURM_CPUS_PER_TASK="1",
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best epoch: 1") == 1 and (folder / "run-0001.params").exists()
 
 
 def test_workers_exchange_what_each_of_them_has_and_servers_run_no_pickles(tmp_path):
