@@ -45,6 +45,7 @@ def fit(
         ``mxml.progress.SILENT`` shows nothing.
     callbacks : sequence of callable
         Each is called with the metrics of every epoch, once it is saved: a row of the history by column.
+        Of several workers only the first one calls them.
     resume : bool
         Continue exactly where the run at the prefix stopped; start a new run if there is none. A setting that
         differs from the run's own, and changes what is computed, is refused.

@@ -224,7 +224,11 @@ echo "1: $6    inet 127.0.0.1/8 scope host lo"
 """
 
 
-def test_the_slurm_script_of_the_document_trains(folder, checkout):
+def test_the_slurm_script_of_the_document_trains_like_a_process_with_two_devices(folder, checkout):
+    # With BatchNorm, which sees half a batch in both.
+    tiny.make_network(folder / "net", dropout=0)
+    changes = {**SETTINGS, "batch_size": 8, "num_epoch": 1}
+    train.fit(tiny.config(folder, "alone", **{**changes, "device": "cpu:0,1"}), SILENT)
     text = (checkout / "docs" / "several-machines.md").read_text(encoding="utf-8")
     (script,) = (block for block in re.findall(r"```text\n(.*?)```", text, re.S) if "#SBATCH" in block)
     (folder / "job.sh").write_text(script)
@@ -236,7 +240,7 @@ def test_the_slurm_script_of_the_document_trains(folder, checkout):
         script = script.replace("20000 + SLURM_JOB_ID % 10000", str(keeper.getsockname()[1]))
         (folder / "job.sh").write_text(script)
         done = run(
-            ["bash", "job.sh", *tiny.arguments(folder, **{**SETTINGS, "batch_size": 8, "num_epoch": 1})],
+            ["bash", "job.sh", *tiny.arguments(folder, "run", **changes)],
             folder,
             PATH=f"{folder / 'fakes'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             INTERFACE="lo",
@@ -246,7 +250,8 @@ def test_the_slurm_script_of_the_document_trains(folder, checkout):
             SLURM_CPUS_PER_TASK="1",
         )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("best epoch: 1") == 1 and (folder / "run-0001.params").exists()
+    assert done.stdout.count("best epoch: 1") == 1
+    same_run(folder, "alone", "run", 1)
 
 
 def test_workers_exchange_what_each_of_them_has_and_servers_run_no_pickles(tmp_path):
