@@ -101,10 +101,13 @@ def command(
     Replaces its classifier by a sigmoid head with one output per label, trains, validates after each epoch, and writes
     checkpoints, a sidecar PREFIX.json, a history and curves. Ctrl-C saves before it stops; continue with --resume.
     """
+    from mxml.training.launching.environment import place, serve_if_asked
+
+    # Before anything imports mxnet, which would be the scheduler or a server as it comes.
+    serve_if_asked()
     from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles
     from mxml.training import fit
-    from mxml.training.launching.environment import place
     from mxml.training.signals import StopRequest
 
     prefix = _prefix(prefix, save_result, save_name)

@@ -14,6 +14,7 @@ from mxml.errors import SettingError
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
+from mxml.training.kv_store import with_kv_store
 from mxml.training.launching import environment
 from mxml.training.prefix_lock import locked
 from mxml.training.signals import StopRequest
@@ -71,6 +72,7 @@ def fit(
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
     environment.serve_if_asked()
+    config = with_kv_store(config, config.given())
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
         with _noting_signals(stop) as noted, _held(config.prefix, told):
@@ -176,7 +178,7 @@ def _fit(
     from mxml.training.prefix import check_room
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
-    from mxml.training.workers import require_same_run, with_kv_store
+    from mxml.training.workers import require_same_run
 
     prefix = given["prefix"]
     found = checkpoint.read_sidecar(prefix) if resume else None

@@ -21,19 +21,17 @@ import numpy as np
 
 from mxml.data.batches import BadImage
 from mxml.data.sampling import shard_bounds
-from mxml.errors import Interrupted, SettingError, TrainingError
+from mxml.errors import Interrupted, TrainingError
 from mxml.inference.scores import Scores, probabilities
 from mxml.model.sidecar import Sidecar
 from mxml.runtime.imports import load_mxnet
-from mxml.training.config import TrainConfig, train_settings
+from mxml.training.config import train_settings
+from mxml.training.kv_store import SEVERAL
 from mxml.training.launching import environment
 from mxml.training.launching.environment import Place
 from mxml.training.signals import StopRequest
 
 mx = load_mxnet()
-
-SEVERAL = "dist_sync"
-"""The setting ``kv_store`` of a run with several workers."""
 
 # A store keeps the shape of a key's first array: numbers travel in pieces of one of these sizes.
 _PIECES = {"mxml:small": 1 << 10, "mxml:medium": 1 << 15, "mxml:large": 1 << 20}
@@ -79,6 +77,10 @@ class Workers:
             if votes_for:
                 self._stop.number = number
         return not bad
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Say for each flag whether it holds for any worker."""
+        return [bool(count) for count in self.sum(np.array(flags, np.float32))]
 
     def share(self, count: int) -> slice:
         """Return which of ``count`` things this worker does; all workers together do each once."""
@@ -203,26 +205,6 @@ def connected() -> Iterator[Workers]:
         workers.close(together=isinstance(error, Interrupted))
         raise
     workers.close(together=True)
-
-
-def with_kv_store(config: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
-    """Return the settings with the ``kv_store`` that this process needs, now and not when the run began.
-
-    ``given`` holds what a person has set. Raises SettingError where that does not fit, and for a batch that the workers
-    cannot share.
-    """
-    asked, several = given.get("kv_store"), environment.is_worker()
-    if asked is not None and (asked == SEVERAL) != several:
-        where = "in a process of `mxml launch`" if several else "on one machine; `mxml launch` starts several"
-        raise SettingError("kv_store", asked, f"{SEVERAL if several else 'device or local'} {where}")
-    if several:
-        count = environment.place().count
-        if config.batch_size % count:
-            raise SettingError(
-                "batch_size", config.batch_size, f"a multiple of {count}, the number of workers, which share each batch"
-            )
-        return dataclasses.replace(config, kv_store=SEVERAL)
-    return dataclasses.replace(config, kv_store="device" if config.kv_store in (None, SEVERAL) else config.kv_store)
 
 
 def require_same_run(workers: Workers, sidecar: Sidecar) -> None:

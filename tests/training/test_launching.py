@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 import tiny
 
 from mxml.errors import ListError, SettingError, SetupError
+from mxml.training.kv_store import with_kv_store
 from mxml.training.launching import environment
 from mxml.training.launching.addresses import private_address, require_private, reserved_port
 from mxml.training.launching.hosts import read_hosts
-from mxml.training.workers import with_kv_store
 
 WORKER = {
     "DMLC_ROLE": "worker",
@@ -85,6 +87,17 @@ def test_wrong_variables_are_named(variables, monkeypatch, changes, message):
     with pytest.raises(SetupError, match=message):
         environment.place()
         environment.use_private_addresses()
+
+
+@pytest.mark.parametrize("role", ["scheduler", "server", "worker"])
+def test_no_role_listens_where_the_public_may_reach_it(tmp_path, role):
+    """MXNet would take up the role as it is imported, on whatever address."""
+    tiny.make_network(tmp_path / "net")
+    variables = {**os.environ, **WORKER, "DMLC_ROLE": role, "DMLC_PS_ROOT_URI": "8.8.8.8"}
+    words = [sys.executable, "-m", "mxml", "train", *tiny.arguments(tmp_path, batch_size=9)]
+    done = subprocess.run(words, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "mxml: 8.8.8.8: is not an address of a private network" in done.stderr
 
 
 def test_the_store_follows_from_where_the_process_runs(tmp_path, variables):
