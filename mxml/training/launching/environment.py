@@ -120,4 +120,7 @@ def _no_pickles(*_: object, **__: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve()
+    try:
+        serve()
+    except SetupError as fault:
+        sys.exit(f"mxml: {fault}")

@@ -48,7 +48,8 @@ def run(commands: BinaryIO) -> int:
         return 1
     process = _start(Start(**start))
     if isinstance(process, str):
-        print(f"mxml: {process}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"mxml: {process}\n")
+        sys.stderr.flush()
         return _NOT_FOUND
     threading.Thread(target=_follow, args=(commands, process), daemon=True).start()
     status = process.wait()
