@@ -38,6 +38,24 @@ _PIECES = {"mxml:small": 1 << 10, "mxml:medium": 1 << 15, "mxml:large": 1 << 20}
 _VOTES = ("not finite", *(number.name for number in StopRequest.SIGNALS))
 
 
+class _Store(mx.kvstore.KVStore):  # type: ignore[name-defined]
+    """MXNet's store, in which a key may be initialised again: a network that is bound again has the same keys."""
+
+    def __init__(self) -> None:
+        store = mx.kv.create(SEVERAL)
+        super().__init__(store.handle)
+        # Each object frees its own.
+        store.handle = mx.base.KVStoreHandle()
+        self._known: set[str] = set()
+
+    def init(self, key: Any, value: Any) -> None:
+        """Initialise one key, or several, where it was not done before."""
+        names = {key} if isinstance(key, str) else set(key)
+        if not names <= self._known:
+            self._known |= names
+            super().init(key, value)
+
+
 class AgreedStop(StopRequest):
     """The signal that the workers have agreed to stop at, in place of the one that this process has ``noted``."""
 
@@ -194,7 +212,7 @@ def connected() -> Iterator[Workers]:
         return
     place = environment.place()
     environment.use_private_addresses()
-    workers = Workers(place, mx.kv.create(SEVERAL))
+    workers = Workers(place, _Store())
     try:
         if workers.sum(np.eye(place.count, dtype=np.float32)[place.rank]).min() != 1:
             raise TrainingError(
