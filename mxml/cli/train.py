@@ -137,6 +137,8 @@ def command(
     reached = "" if metric is None else f", validation mAP {metric:.4f}"
     click.echo(f"best epoch: {result.best_epoch} (epochs trained: {result.epochs}){reached}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
+    if not result.finished:
+        click.echo(f"not finished; continue with: {resume_command(prefix)}")
     images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
     click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,13 +155,14 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
 def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
     """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones.
 
-    Epochs that the run has not kept are skipped.
+    Epochs that the run has not kept are skipped. An epoch may have no states: training then goes on from its
+    parameters with a fresh optimizer.
     """
     faults: list[str] = []
     for record in reversed(sidecar.epochs):
         if not record.files:
             continue
-        fault = _first_fault(prefix, record, ("params", "states"))
+        fault = _first_fault(prefix, record, ("params", *(name for name in record.files if name == "states")))
         if not fault:
             return record, faults
         faults.append(fault)
@@ -170,8 +171,7 @@ def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, lis
 
 def pause_fault(prefix: str, pause: Pause) -> str:
     """Say what is wrong with the files of a pause; empty when they are whole."""
-    paths = {"params": RunFiles(prefix).paused_params, "states": RunFiles(prefix).paused_states}
-    return _first_of(paths, pause.files)
+    return _first_of(RunFiles(prefix).paused(pause.slot), pause.files)
 
 
 def _first_fault(prefix: str, record: Epoch, suffixes: tuple[str, ...]) -> str:
@@ -240,10 +240,12 @@ def save_arrays(
     states_to: str,
     arg_params: Mapping[str, NDArray],
     aux_params: Mapping[str, NDArray],
-    states: Mapping[str, NDArray],
+    states: Mapping[str, NDArray] | None,
 ) -> dict[str, Stamp]:
-    """Write parameters and optimizer states, and return their stamps."""
+    """Write parameters and, unless they are None, states, and return their stamps."""
     params_file.write_params(params_to, params_file.join_params(arg_params, aux_params))
+    if states is None:
+        return {"params": _stamp(params_to)}
     params_file.write_params(states_to, dict(states))
     return {"params": _stamp(params_to), "states": _stamp(states_to)}
 
@@ -260,10 +262,11 @@ def save_sidecar(prefix: str, sidecar: Sidecar) -> None:
     atomic.write_text(RunFiles(prefix).sidecar, sidecar.to_json(os.path.dirname(prefix)))
 
 
-def discard_pause(prefix: str) -> None:
+def discard_pause(prefix: str, slots: Sequence[int] = (0, 1)) -> None:
     """Remove the files of a pause that a later sidecar no longer names."""
-    for path in (RunFiles(prefix).paused_params, RunFiles(prefix).paused_states):
-        Path(path).unlink(missing_ok=True)
+    for slot in slots:
+        for path in RunFiles(prefix).paused(slot).values():
+            Path(path).unlink(missing_ok=True)
 
 
 def discard_run(prefix: str) -> None:

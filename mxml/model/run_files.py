@@ -71,15 +71,12 @@ class RunFiles:
         """Return ``train.log`` in the prefix's folder, where the original script has it."""
         return os.path.join(self.folder, "train.log")
 
-    @property
-    def paused_params(self) -> str:
-        """Return ``PREFIX-paused.params``."""
-        return f"{self.prefix}-paused{_PARAMS}"
+    def paused(self, slot: int) -> dict[str, str]:
+        """Return the files of a pause: ``PREFIX-paused.params`` and ``.states`` or, in slot 1, ``PREFIX-paused1.*``.
 
-    @property
-    def paused_states(self) -> str:
-        """Return ``PREFIX-paused.states``."""
-        return f"{self.prefix}-paused{_STATES}"
+        One slot holds the last pause while the next is written into the other.
+        """
+        return {ending[1:]: f"{self.prefix}-paused{slot or ''}{ending}" for ending in _PER_EPOCH}
 
     def params(self, epoch: int) -> str:
         """Return ``PREFIX-0007.params`` for epoch 7."""
@@ -100,7 +97,7 @@ class RunFiles:
 
     def leftovers(self) -> list[str]:
         """List the temporary files that a killed process has left."""
-        ending = rf"(?:{_SINGLE_PATTERN}|-(?:\d{{4,}}|paused)(?:{_PER_EPOCH_PATTERN}))"
+        ending = rf"(?:{_SINGLE_PATTERN}|-(?:\d{{4,}}|paused1?)(?:{_PER_EPOCH_PATTERN}))"
         pattern = re.compile(rf"\.{re.escape(os.path.basename(self.prefix))}{ending}\.\w+\.tmp")
         entries = filter(pattern.fullmatch, os.listdir(self.folder or "."))
         return [os.path.join(self.folder, entry) for entry in entries]

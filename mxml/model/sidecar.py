@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, NoReturn, Optional, Union
 
 import msgspec
 
@@ -28,6 +28,7 @@ VERSION = 1
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=9_999_999)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Slot = Annotated[int, msgspec.Meta(ge=0, le=1)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\x00]+$")]
 
@@ -68,13 +69,30 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Pause:
-    """A run that a signal ended inside an epoch: ``batch`` batches of ``epoch`` are done, ``totals`` sums them."""
+    """A place inside an epoch: ``batch`` batches of ``epoch`` are done, ``totals`` sums them.
+
+    ``slot`` says which of the two sets of files holds it.
+    """
 
     epoch: EpochNumber
     batch: Number
     num_update: Number
     totals: Mapping[str, float]
     files: Mapping[str, Stamp]
+    slot: Slot = 0
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A loss that was not finite, or far above guessing, in ``epoch`` after ``step`` steps of the optimizer.
+
+    ``what`` says it in words; ``lr_factor`` multiplies the learning rate of all steps after it.
+    """
+
+    epoch: EpochNumber
+    step: Number
+    what: str
+    lr_factor: Share
 
 
 @dataclass(frozen=True)
@@ -91,8 +109,8 @@ class UsedList:
 class Sidecar:
     """All that later commands need to know about a run besides its symbol and parameters.
 
-    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder. ``diverged`` is
-    the epoch in which the loss was not finite.
+    ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder. ``diverged`` has
+    one entry per time that the run diverged.
     """
 
     label_names: tuple[str, ...]
@@ -107,7 +125,7 @@ class Sidecar:
     epochs: tuple[Epoch, ...] = ()
     pause: Pause | None = None
     finished: bool = False
-    diverged: int | None = None
+    diverged: tuple[Divergence, ...] = ()
 
     def to_json(self, folder: str) -> str:
         """Return the sidecar's text; paths are written relative to ``folder``, the prefix's own."""
@@ -142,6 +160,7 @@ class Sidecar:
                 **{name: getattr(stored, name) for name in stored.__struct_fields__},
                 "preprocess": Preprocess.from_dict(stored.preprocess),
                 "data": {name: _joined(used, folder) for name, used in stored.data.items()},
+                "diverged": _divergences(stored.diverged),
             }
         )
 
@@ -150,6 +169,8 @@ class Sidecar:
 _StampOrNone = Optional[Stamp]
 _PauseOrNone = Optional[Pause]
 _EpochOrNone = Optional[EpochNumber]
+# A number is the epoch in the sidecar of an mxml that did not survive it.
+_Divergences = Union[tuple[Divergence, ...], EpochNumber, None]
 
 
 class _Stored(msgspec.Struct):
@@ -167,7 +188,7 @@ class _Stored(msgspec.Struct):
     epochs: tuple[Epoch, ...]
     pause: _PauseOrNone
     finished: bool
-    diverged: _EpochOrNone = None
+    diverged: _Divergences = None
 
     def check(self) -> None:
         """Raise CheckpointError where fields that are valid by themselves contradict each other."""
@@ -180,6 +201,12 @@ class _Stored(msgspec.Struct):
         numbers = [epoch.epoch for epoch in self.epochs]
         if numbers != sorted(set(numbers)):
             raise CheckpointError("has epochs that are out of order or repeated")
+
+
+def _divergences(stored: _Divergences) -> tuple[Divergence, ...]:
+    if isinstance(stored, int):
+        return (Divergence(stored, 0, "the loss is not finite", 0.1),)
+    return stored or ()
 
 
 def _joined(used: UsedList, folder: str) -> UsedList:

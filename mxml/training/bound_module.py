@@ -192,6 +192,14 @@ class BoundModule:
             {name: _mean(arrays) for name, arrays in self._statistics_of_all().items()},
         )
 
+    def trained(self) -> dict[str, list[NDArray]]:
+        """Return what steps change, as ``arg:NAME`` and ``aux:NAME``: each device's own arrays, not copies."""
+        if self._aux:
+            # BatchNorm's backward pass writes them, and MXNet's engine does not know that it does.
+            self._wait()
+        trained = {f"arg:{name}": arrays for name, arrays in self._args.items() if name not in self._frozen}
+        return {**trained, **{f"aux:{name}": arrays for name, arrays in self._aux.items()}}
+
     def set_parameters(self, arg_params: Mapping[str, NDArray], aux_params: Mapping[str, NDArray]) -> None:
         """Give every device copies of these, all that ``parameters`` returns; the optimizer's states stay."""
         self._wait()

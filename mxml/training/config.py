@@ -187,12 +187,31 @@ class TrainConfig:
     clip_gradient: Optional[float] = setting(
         None, help="Clip each gradient element to this absolute value.", default_help="no clipping", check=positive
     )
+    ema: float = setting(
+        0.999,
+        help="How much of the averaged weights a step keeps, at most; 0: no averaging. They are saved unless the "
+        "current weights validate better.",
+        check=below_one,
+    )
     best_by: str = setting("mAP", help="Validation metric that picks the best epoch.", choices=BEST_BY)
     patience: Optional[int] = setting(
         None,
         help="Stop after this many epochs without a better one.",
         default_help="never",
         check=at_least(1),
+        on_resume="free",
+    )
+    save_every: float = setting(
+        30.0,
+        help="Minutes after which a run saves inside an epoch; 0: never.",
+        check=at_least(0),
+        on_resume="free",
+    )
+    time_limit: Optional[float] = setting(
+        None,
+        help="Minutes after which the run saves and ends; continue with `resume`.",
+        default_help="none",
+        check=positive,
         on_resume="free",
     )
     keep: str = setting(

@@ -21,7 +21,8 @@ from mxml.training.signals import StopRequest
 
 if TYPE_CHECKING:
     from mxml.model.sidecar import Sidecar
-    from mxml.training.run import Callback, TrainResult
+    from mxml.training.record import Callback
+    from mxml.training.run import TrainResult
     from mxml.training.run_data import TrainData
     from mxml.training.workers import Workers
 

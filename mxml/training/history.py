@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ COLUMNS = (
     "images_per_second",
 )
 
+_NOISY = ("mAP", "CF1", "OF1")
+_SAME_LOSS = 0.001
+
 _SHOWN = {
     "train_loss": "loss",
     "val_loss": "val loss",
@@ -37,16 +41,50 @@ _SHOWN = {
 
 
 def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
-    """Return the earliest epoch with the best validation metric; the last one where no epoch has the metric."""
-    if not epochs:
-        return None
-    sign = -1 if best_by in LOWER_IS_BETTER else 1
-    known = [(sign * entry.metrics["val"][best_by], -entry.epoch) for entry in epochs if _has(entry, best_by)]
-    return -max(known)[1] if known else epochs[-1].epoch
+    """Return the epoch to use: by its validation metric, where that tells epochs apart, else by its loss.
+
+    Each epoch in turn takes the place of the choice so far if ``takes_over`` says so. So the choice is always the
+    earlier one or the newest, and never falls on an epoch whose files are gone. Where no epoch has the metric, it is
+    the last one.
+    """
+    best: Epoch | None = None
+    top = -math.inf
+    for entry in epochs:
+        new = entry.metrics.get("val", {})
+        if new.get(best_by) is None:
+            continue
+        if best is None or takes_over(new, best.metrics["val"], best_by, top):
+            best = entry
+        top = max(top, _sign(best_by) * new[best_by])
+    if best is None:
+        return epochs[-1].epoch if epochs else None
+    return best.epoch
 
 
-def _has(entry: Epoch, metric: str) -> bool:
-    return entry.metrics.get("val", {}).get(metric) is not None
+def takes_over(new: Mapping[str, Any], held: Mapping[str, Any], best_by: str, top: float = -math.inf) -> bool:
+    """Say whether the validation metrics ``new`` are better than ``held``; ``top`` is the best value seen before.
+
+    mAP, CF1 and OF1 of N images that differ by 0.1 / sqrt(N) or less are equal: one draw of the images says no more.
+    Of those that equal the best value, the one with the lower loss is better, if it is lower by more than a thousandth.
+    """
+    if new[best_by] is None:
+        return False
+    sign = _sign(best_by)
+    value, held_value = sign * new[best_by], sign * held[best_by]
+    limit = max(top, value, held_value) - _noise(best_by, new.get("samples"))
+    if value < limit:
+        return False
+    if held_value < limit:
+        return True
+    return new["loss"] < (1 - _SAME_LOSS) * held["loss"]
+
+
+def _sign(best_by: str) -> int:
+    return -1 if best_by in LOWER_IS_BETTER else 1
+
+
+def _noise(best_by: str, images: int | None) -> float:
+    return 0.1 / math.sqrt(images) if images and best_by in _NOISY else 0.0
 
 
 def history_rows(epochs: Sequence[Epoch]) -> list[dict[str, Any]]:

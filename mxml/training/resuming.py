@@ -18,8 +18,8 @@ from mxml.model.trusted_paths import require_trusted, require_trusted_root
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
+from mxml.training import divergence
 from mxml.training.config import TrainConfig, resumed
-from mxml.training.divergence import still_diverged
 from mxml.training.launching import environment
 from mxml.training.run_data import TrainData
 
@@ -50,8 +50,8 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
     config = _trusted(config, sidecar, given, progress)
-    if sidecar.diverged is not None:
-        raise still_diverged(config, sidecar)
+    if divergence.has_ended(sidecar):
+        raise divergence.still_ended(config, sidecar)
     now = {**versions(), "device": config.device}
     for name, before in {"workers": "1", **sidecar.versions, "device": saved.device}.items():
         if name in ("mxnet", "threads", "device", "workers") and before != now[name]:

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import signal
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from mxml import atomic
 from mxml.data.batches import BadImage, Batches
 from mxml.data.image_sources import ImageFiles
-from mxml.errors import SHOWN_FAULTS, Interrupted, MxmlError, NotFiniteError, StorageError, TrainingError
-from mxml.inference import metrics
-from mxml.inference.scores import Scores, collect
-from mxml.model import checkpoint, symbols
-from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch, Pause, Sidecar
+from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
+from mxml.model import symbols
+from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
 from mxml.training import divergence, saving, starting_point
+from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule
 from mxml.training.config import TrainConfig
-from mxml.training.curves import plot_history
+from mxml.training.divergence import Diverged, LossLimit
 from mxml.training.epoch_totals import EpochTotals
-from mxml.training.history import best_epoch, epoch_line, history_rows, to_csv
+from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
-from mxml.training.prefix import make_room
+from mxml.training.record import Callback, FinishedEpoch, RunRecord
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
-from mxml.training.workers import ALONE, Workers, all_bad_images, merged_scores, summed_totals
-
-SECONDS_BETWEEN_CURVES = 30
-
-Callback = Callable[[Mapping[str, Any]], None]
-"""Takes the metrics of an epoch that has been saved, as one row of PREFIX-history.csv."""
+from mxml.training.stopping import StopHere, Stopping
+from mxml.training.trainer import Trainer
+from mxml.training.validation import Validated, Validation
+from mxml.training.workers import ALONE, Workers, all_bad_images, summed_totals
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,8 @@ class TrainResult:
         Its row of the history: ``epoch``, ``train_loss``, ``val_loss``, ``mAP`` and the other columns.
     epochs : int
         How many epochs the run has.
+    finished : bool
+        False where a time limit ended the run before its last epoch.
     bad : tuple of BadImage
         The images that could not be read and were skipped.
     """
@@ -64,19 +55,12 @@ class TrainResult:
     best_epoch: int
     best: Mapping[str, Any]
     epochs: int
+    finished: bool
     bad: tuple[BadImage, ...]
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """The batch that was trained on last: its number in the epoch, and its images' positions in the list."""
-
-    batch: int
-    positions: np.ndarray
-
-
 class Run:
-    """What is fixed for a whole run, and its sidecar as it grows.
+    """What is fixed for a whole run, and its record as it grows.
 
     ``is_new`` says that nothing which is at the prefix belongs to the run. Of several ``workers`` each has one, and
     only the first writes files.
@@ -97,21 +81,18 @@ class Run:
         self.config = config
         self.devices = devices
         self.data = data
-        self.sidecar = sidecar
         self.is_new = is_new
         self.progress = progress
-        self.callbacks = callbacks
-        self.stop = workers.agreed(stop)
+        self.record = RunRecord(config, sidecar, progress, callbacks, workers.is_first)
         self.workers = workers
-        self.files = RunFiles(config.prefix)
+        self.stopping = Stopping(workers.agreed(stop), config.save_every, config.time_limit, workers)
         self.bad: dict[str, BadImage] = {}
-        self.drawn = time.monotonic()
 
     def go(self) -> TrainResult:
         """Run every epoch that is left."""
         config = self.config
         common: dict[str, Any] = {
-            "preprocess": self.sidecar.preprocess,
+            "preprocess": self.record.sidecar.preprocess,
             "batch_size": config.batch_size // self.workers.count,
             "part_index": self.workers.rank,
             "num_parts": self.workers.count,
@@ -139,35 +120,68 @@ class Run:
                 **common,
             ) as val_batches,
         ):
-            module, point = self._start(train_batches)
-            if isinstance(self.progress, ConsoleProgress):
-                # Not before: a run that is refused should leave everything as it was.
-                self.progress.begin_log()
-            trained_with = symbols.loss_of(point.symbol)
-            # The first worker's alone: they are all workers' sums.
-            before = point.totals if self.workers.is_first else None
-            epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, before)
-            schedule = Schedule(
-                config.lr_schedule,
-                config.lr,
-                config.num_epoch - config.epoch,
-                train_batches.num_batches,
-                config.lr_steps,
-                config.lr_factor,
-                config.warmup_epochs,
+            validation = Validation(
+                config, val_batches, self.data.val, len(self.data.train), self.stopping, self.progress
             )
-            while epoch < config.num_epoch and not self._out_of_patience():
-                epoch += 1
-                self._train_epoch(module, train_batches, schedule, epoch, first_batch, totals)
-                scores = self._validate(module, val_batches, epoch, train_batches.num_batches, totals)
-                self._finish_epoch(module, epoch, schedule, totals, scores)
-                first_batch, totals = 0, EpochTotals(*trained_with)
+            while not self._reaches_its_end(train_batches, validation):
+                # What is at the prefix now belongs to this run, and the next try begins there.
+                self.is_new = False
         return self._result()
 
-    def _start(self, batches: Batches) -> tuple[BoundModule, StartingPoint]:
-        """Return a module, and where it goes on; what begins at the pretrained network leaves symbol and sidecar."""
+    def _reaches_its_end(self, batches: Batches, validation: Validation) -> bool:
+        """Run what is left; False where that diverged, and has to be done again at a lower rate."""
+        sidecar = self.record.sidecar
+        try:
+            self._run(batches, validation)
+            return True
+        except Diverged as error:
+            factor = divergence.lr_factor(sidecar.diverged) * divergence.LR_FACTOR
+            entry = Divergence(error.epoch, error.step, error.what, factor)
+        self.record.diverged(entry)
+        # All go back to what the first one has now written down.
+        self.workers.barrier()
+        sidecar = self.record.sidecar
+        if divergence.has_ended(sidecar):
+            raise divergence.ended(self.config, sidecar)
+        self.progress.note(
+            f"training diverged in epoch {entry.epoch}: {entry.what}; it goes back to what was saved last, and on with "
+            f"`lr` {self.config.lr * entry.lr_factor:g} instead of {self.config.lr:g}"
+        )
+        return False
+
+    def _run(self, batches: Batches, validation: Validation) -> None:
         config = self.config
-        point = None if self.is_new else starting_point.of_run(config, self.sidecar, self.progress)
+        trainer, point = self._start(batches)
+        trained_with = symbols.loss_of(point.symbol)
+        # The first worker's alone: they are all workers' sums.
+        before = point.totals if self.workers.is_first else None
+        epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, before)
+        while epoch < config.num_epoch and not self.record.out_of_patience():
+            epoch += 1
+            try:
+                trainer.train(batches, epoch, f"epoch {epoch}/{config.num_epoch}", first_batch, totals)
+                self._note_bad(all_bad_images(self.workers, batches.bad))
+                validated = validation.validate(trainer, epoch, batches.num_batches)
+            except StopHere as here:
+                try:
+                    trainer.save(epoch, here.batch, totals)
+                except StorageError as error:
+                    raise saving.nothing_lost(error) from error
+                self.record.show_history()
+                self._stop(f"in epoch {epoch} after batch {here.batch}, and saved")
+                return
+            self._note_bad(validated.bad)
+            self._finish_epoch(trainer, epoch, totals, validated)
+            first_batch, totals = 0, EpochTotals(*trained_with)
+            if self.stopping.out_of_time and not self.record.sidecar.finished:
+                self._stop(f"after epoch {epoch}")
+                return
+
+    def _start(self, batches: Batches) -> tuple[Trainer, StartingPoint]:
+        """Return a trainer, and where it goes on; what begins at the pretrained network leaves symbol and sidecar."""
+        config = self.config
+        sidecar = self.record.sidecar
+        point = None if self.is_new else starting_point.of_run(config, sidecar, self.progress)
         if point is None:
             point = starting_point.of_pretrained(config, len(self.data.label_names))
         self.progress.note(point.message)
@@ -194,168 +208,67 @@ class Run:
         self.workers.require_same({"network": point.symbol.tojson(), "place to start at": [point.epoch, point.batch]})
         if point.states is not None:
             module.restore(point.states, point.states_path)
-        epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
-        self.sidecar = dataclasses.replace(
-            self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
+        self.record.begin(point, self.is_new)
+        if isinstance(self.progress, ConsoleProgress):
+            # Not before: a run that is refused should leave everything as it was.
+            self.progress.begin_log()
+        schedule = Schedule(
+            config.lr_schedule,
+            config.lr * divergence.lr_factor(sidecar.diverged),
+            config.num_epoch - config.epoch,
+            batches.num_batches,
+            config.lr_steps,
+            config.lr_factor,
+            config.warmup_epochs,
         )
-        if not self.workers.is_first:
-            return module, point
-        if self.is_new:
-            make_room(config.prefix)
-        checkpoint.discard_leftovers(config.prefix)
-        if point.states is None:
-            # Without the loss, so that every program with MXNet can load it.
-            stamp = checkpoint.save_symbol(config.prefix, symbols.plain_symbol(point.symbol))
-            self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
-            checkpoint.save_sidecar(config.prefix, self.sidecar)
-        else:
-            # A run killed after it saved an epoch has not shown it yet.
-            self._show_history(draw=point.epoch >= config.num_epoch)
-        return module, point
+        trainer = Trainer(
+            module,
+            WeightAverage(module, config.ema, point.average) if config.ema else None,
+            schedule,
+            LossLimit(*symbols.loss_of(point.symbol), self.data.train.labels),
+            self.data.train,
+            self.record,
+            self.stopping,
+            self.progress,
+        )
+        return trainer, point
 
-    def _train_epoch(
-        self,
-        module: BoundModule,
-        batches: Batches,
-        schedule: Schedule,
-        epoch: int,
-        first_batch: int,
-        totals: EpochTotals,
-    ) -> None:
-        batches.set_epoch(epoch, first_batch)
-        what = f"epoch {epoch}/{self.config.num_epoch}"
-        self.progress.start(len(self.data.train), what, int(totals.sums["images"]))
-        last: _Trained | None = None
-        clock = time.perf_counter()
-        for number, batch in enumerate(batches, start=first_batch + 1):
-            lr = schedule.lr(module.num_update)
-            logits = module.step(batch, lr)
-            images = len(batch.index) - batch.pad
-            trained = _Trained(number, batch.index[:images])
-            if not np.isfinite(logits).all():
-                # The logits are from before this step: the update before it made them so. Where there was none, the
-                # parameters were finite, so that it is this batch's own images.
-                raise self._diverged(epoch, last or trained)
-            last = trained
-            loss = totals.add(logits, batch.label[0].asnumpy(), images)
-            self.progress.advance(images * self.workers.count, f"loss {loss:.4f}, lr {lr:.2g}")
-            now = time.perf_counter()
-            totals.sums["seconds"] += now - clock
-            clock = now
-            self._save_and_stop(module, epoch, number, totals, last)
-        module.sync()
-        if last is not None and module.not_finite():
-            raise self._diverged(epoch, last)
-        self._note_bad(all_bad_images(self.workers, batches.bad))
-
-    def _validate(
-        self, module: BoundModule, batches: Batches, epoch: int, num_batches: int, totals: EpochTotals
-    ) -> Scores:
-        batches.set_epoch(0)
-        size = len(self.data.val)
-        self.progress.start(size, "validation")
-
-        def advance(images: int) -> None:
-            self.progress.advance(images * self.workers.count)
-            self._save_and_stop(module, epoch, num_batches, totals)
-
-        try:
-            scores = merged_scores(self.workers, collect(module, batches, size, len(self.data.label_names), advance))
-        except NotFiniteError as error:
-            # The parameters are finite, and have grown too large.
-            raise self._diverged(epoch, None) from error
-        if len(scores.bad) > self.config.max_bad_share * size:
-            raise TrainingError(_too_many_bad(scores.bad, size, self.config.data_val, self.config.max_bad_share))
-        self._note_bad(scores.bad)
-        return scores
-
-    def _finish_epoch(
-        self, module: BoundModule, epoch: int, schedule: Schedule, totals: EpochTotals, scores: Scores
-    ) -> None:
-        readable = scores.readable
-        validation = metrics.multilabel_metrics(
-            scores.probabilities[readable], self.data.val.labels[readable], logits=scores.logits[readable]
-        ).to_dict()
+    def _finish_epoch(self, trainer: Trainer, epoch: int, totals: EpochTotals, validated: Validated) -> None:
         totals.sums = summed_totals(self.workers, totals.sums)
-        epoch_metrics = {"lr": schedule.lr(module.num_update - 1), **totals.metrics(), "val": validation}
+        module, train = trainer.module, totals.metrics()
+        if trainer.limit.is_far_above(train["train_loss"], validated.loss):
+            losses = f"the loss is {train['train_loss']:.3g} in training and {validated.loss:.3g} in validation"
+            raise Diverged(epoch, module.num_update, divergence.far_above(losses, trainer.limit.limit))
+        state = trainer.state(validated.averaged)
+        epoch_metrics = {
+            "lr": trainer.schedule.lr(module.num_update - 1),
+            **train,
+            "val": validated.metrics,
+            "averaged": validated.averaged,
+            "val_other": validated.other,
+        }
         epoch_metrics = self.workers.of_first(epoch_metrics)
-        prefix = self.config.prefix
-        files = saving.save_epoch(module, prefix, epoch)
-        epochs = (*self.sidecar.epochs, Epoch(epoch, module.num_update, epoch_metrics, files))
-        best = best_epoch(epochs, self.config.best_by)
-        epochs = saving.without_files(epochs, best, self.config.keep)
-        self.sidecar = dataclasses.replace(self.sidecar, epochs=epochs, best_epoch=best, pause=None)
-        self.sidecar = dataclasses.replace(
-            self.sidecar, finished=epoch >= self.config.num_epoch or self._out_of_patience()
+        self.record.finish_epoch(
+            FinishedEpoch(epoch, module.num_update, epoch_metrics, state.arg_params, state.aux_params, state.states)
         )
-        if not self.workers.is_first:
-            return
-        checkpoint.save_sidecar(prefix, self.sidecar)
-        # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
-        saving.discard_unkept(prefix, epochs)
-        checkpoint.discard_pause(prefix)
-        # Drawing takes longer than an epoch of a small network does.
-        self._show_history(self.sidecar.finished or time.monotonic() - self.drawn > SECONDS_BETWEEN_CURVES)
-        rows = history_rows(epochs)
-        self.progress.note(epoch_line(rows[-1], self.config.num_epoch, best == epoch))
-        for callback in self.callbacks:
-            callback(rows[-1])
+        self.stopping.saved()
 
-    def _show_history(self, draw: bool) -> None:
-        """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
-        if not self.sidecar.epochs:
-            return
-        rows = history_rows(self.sidecar.epochs)
-        try:
-            atomic.write_text(self.files.history, to_csv(rows))
-            if draw:
-                plot_history(rows, self.files.curves, self.sidecar.best_epoch)
-                self.drawn = time.monotonic()
-        except StorageError as error:
-            self.progress.note(f"{error}; the checkpoints are saved, and the next epoch writes it again")
-
-    def _save_and_stop(
-        self, module: BoundModule, epoch: int, batch: int, totals: EpochTotals, last: _Trained | None = None
-    ) -> None:
-        if self.stop is None or self.stop.number is None:
-            return
-        number = self.stop.number
-        if last is not None and module.not_finite():
-            raise self._diverged(epoch, last)
-        files = saving.save_pause(module, self.config.prefix)
-        pause = Pause(epoch, batch, module.num_update, summed_totals(self.workers, totals.sums), files)
-        if self.workers.is_first:
-            checkpoint.save_sidecar(self.config.prefix, dataclasses.replace(self.sidecar, pause=pause))
-            self._show_history(draw=True)
-        raise Interrupted(
-            f"stopped by {signal.Signals(number).name} in epoch {epoch} after batch {batch}, and saved; "
-            "continue with `resume`",
-            number,
-        )
-
-    def _out_of_patience(self) -> bool:
-        patience, epochs, best = self.config.patience, self.sidecar.epochs, self.sidecar.best_epoch
-        return bool(patience and epochs and best is not None and epochs[-1].epoch - best >= patience)
+    def _stop(self, where: str) -> None:
+        """Say that the run ends here; raise Interrupted for a signal, and for a time limit before the first epoch."""
+        message = f"stopped by {self.stopping.reason} {where}; continue with `resume`"
+        number = self.stopping.signal_number
+        if number is not None:
+            raise Interrupted(message, number)
+        if not self.record.sidecar.epochs:
+            raise TrainingError(message)
+        self.progress.note(message)
 
     def _note_bad(self, bad: Sequence[BadImage]) -> None:
         for image in bad:
             self.bad.setdefault(image.path, image)
 
-    def _diverged(self, epoch: int, trained: _Trained | None) -> TrainingError:
-        """Return the error for a loss that is not finite, once the sidecar says so: resuming would repeat it."""
-        self.sidecar = dataclasses.replace(self.sidecar, diverged=epoch)
-        # A disk that is full must not hide the loss.
-        with contextlib.suppress(MxmlError):
-            if self.workers.is_first:
-                checkpoint.save_sidecar(self.config.prefix, self.sidecar)
-                checkpoint.discard_pause(self.config.prefix)
-        if trained is None:
-            return divergence.diverged(self.config, epoch)
-        images = [self.data.train.path(int(position)) for position in trained.positions]
-        return divergence.diverged(self.config, epoch, trained.batch, images)
-
     def _result(self) -> TrainResult:
-        sidecar = self.sidecar
+        sidecar = self.record.sidecar
         if sidecar.best_epoch is None:
             raise TrainingError(f"{self.config.prefix}: no epoch was run")
         bad = tuple(self.bad.values())
@@ -364,9 +277,5 @@ class Run:
         if bad:
             self.progress.note(f"images skipped because they cannot be read: {len(bad):,}")
         rows = {row["epoch"]: row for row in history_rows(sidecar.epochs)}
-        return TrainResult(self.config.prefix, sidecar.best_epoch, rows[sidecar.best_epoch], len(sidecar.epochs), bad)
-
-
-def _too_many_bad(bad: Sequence[BadImage], size: int, list_path: str, max_share: float) -> str:
-    first = f"{bad[0].path}: {bad[0].reason}"
-    return f"{list_path}: {len(bad):,} of {size:,} images cannot be read, more than {max_share:.0%}; the first: {first}"
+        best = sidecar.best_epoch
+        return TrainResult(self.config.prefix, best, rows[best], len(sidecar.epochs), sidecar.finished, bad)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mxml.errors import CheckpointError, StorageError
@@ -13,24 +14,37 @@ from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Stamp
 from mxml.runtime.types import NDArray
-from mxml.training.bound_module import BoundModule
 
 _BLOCK = 1 << 20
 
 
-def save_epoch(module: BoundModule, prefix: str, epoch: int) -> dict[str, Stamp]:
-    """Write an epoch's parameters and states, and return their stamps. Raises StorageError.
+@dataclass(frozen=True, eq=False)
+class SavedState:
+    """What training goes on from: parameters and states, as they are written. ``states`` None: a fresh optimizer."""
 
-    Of several workers the first one writes; the others return nothing.
-    """
+    arg_params: Mapping[str, NDArray]
+    aux_params: Mapping[str, NDArray]
+    states: Mapping[str, NDArray] | None
+
+
+def save_epoch(prefix: str, epoch: int, state: SavedState) -> dict[str, Stamp]:
+    """Write an epoch's files, and return their stamps. Raises StorageError."""
     files = RunFiles(prefix)
-    return _save(module, files.params(epoch), files.states(epoch), {})
+    try:
+        return _save(files.params(epoch), files.states(epoch), state)
+    except StorageError as error:
+        raise nothing_lost(error) from error
 
 
-def save_pause(module: BoundModule, prefix: str) -> dict[str, Stamp]:
+def nothing_lost(error: StorageError) -> StorageError:
+    """Return the error with what a person should do where the run cannot go on."""
+    return StorageError(f"{error}; everything saved before is kept: make room, then continue with `resume`")
+
+
+def save_pause(prefix: str, slot: int, state: SavedState) -> dict[str, Stamp]:
     """Write what a run needs to go on inside an epoch, and return the files' stamps. Raises StorageError."""
-    files = RunFiles(prefix)
-    return _save(module, files.paused_params, files.paused_states, module.statistics())
+    paths = RunFiles(prefix).paused(slot)
+    return _save(paths["params"], paths["states"], state)
 
 
 def without_files(epochs: Sequence[Epoch], best_epoch: int | None, keep: str) -> tuple[Epoch, ...]:
@@ -49,23 +63,16 @@ def discard_unkept(prefix: str, epochs: Sequence[Epoch]) -> None:
                 Path(path).unlink(missing_ok=True)
 
 
-def _save(module: BoundModule, params_to: str, states_to: str, statistics: dict[str, NDArray]) -> dict[str, Stamp]:
-    arg_params, aux_params = module.parameters()
-    states = {**module.states(), **statistics}
-    if not module.workers.is_first:
-        return {}
+def _save(params_to: str, states_to: str, state: SavedState) -> dict[str, Stamp]:
     try:
-        return checkpoint.save_arrays(params_to, states_to, arg_params, aux_params, states)
+        return checkpoint.save_arrays(params_to, states_to, state.arg_params, state.aux_params, state.states)
     except (CheckpointError, StorageError) as error:
-        arrays = (*arg_params.values(), *aux_params.values(), *states.values())
+        arrays = (*state.arg_params.values(), *state.aux_params.values(), *(state.states or {}).values())
         size = sum(array.size * array.dtype().itemsize for array in arrays)
         reason = _why_not_written(os.path.dirname(params_to), size)
         if not reason:
-            raise
-        raise StorageError(
-            f"{params_to}: cannot be written: {reason}; everything saved before is kept: make room, then continue "
-            "with `resume`"
-        ) from error
+            raise StorageError(str(error)) from error
+        raise StorageError(f"{params_to}: cannot be written: {reason}") from error
 
 
 def _why_not_written(folder: str, size: int) -> str:

@@ -13,6 +13,7 @@ from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar
 from mxml.progress import Progress
 from mxml.runtime.types import NDArray, Symbol
+from mxml.training import averaging
 from mxml.training.config import TrainConfig
 
 # What a run minimises, whether it begins or goes on: the symbol that it saves ends in the sigmoid, and names no loss.
@@ -24,8 +25,9 @@ class StartingPoint:
     """A multi-label network to train, ``epoch`` epochs and ``batch`` batches into its run.
 
     ``message`` says in a line where it comes from. ``head_names`` are its head's parameters; ``num_update`` counts the
-    optimizer's steps, whose ``states`` came from ``states_path`` (None for a new run); ``totals`` sums the batches of
-    the unfinished epoch.
+    optimizer's steps, whose ``states`` came from ``states_path``; where they are None the optimizer is a fresh one.
+    ``average`` are the averaged weights, None to begin with these. ``totals`` sums the batches of the unfinished epoch.
+    ``is_pretrained`` says that this is the run's beginning.
     """
 
     message: str
@@ -39,6 +41,8 @@ class StartingPoint:
     totals: Mapping[str, float] | None = None
     states: Mapping[str, NDArray] | None = None
     states_path: str = ""
+    average: Mapping[str, NDArray] | None = None
+    is_pretrained: bool = False
 
 
 def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
@@ -47,7 +51,15 @@ def of_pretrained(config: TrainConfig, num_classes: int) -> StartingPoint:
         config.model, config.epoch, num_classes, config.image_shape, layer=config.layer, loss=_LOSS
     )
     message = f"starting from {config.model}, epoch {config.epoch}; features: {model.layer.name}"
-    return StartingPoint(message, model.symbol, model.arg_params, model.aux_params, model.head_names, config.epoch)
+    return StartingPoint(
+        message,
+        model.symbol,
+        model.arg_params,
+        model.aux_params,
+        model.head_names,
+        config.epoch,
+        is_pretrained=True,
+    )
 
 
 def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> StartingPoint | None:
@@ -60,8 +72,8 @@ def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> Startin
     if pause is not None:
         fault = checkpoint.pause_fault(prefix, pause)
         if not fault:
-            paths = RunFiles(prefix).paused_params, RunFiles(prefix).paused_states
-            return _read(config, sidecar, paths, pause)
+            paused = RunFiles(prefix).paused(pause.slot)
+            return _read(config, sidecar, (paused["params"], paused["states"]), pause)
         faults.append(fault)
     record, more = checkpoint.newest_whole_epoch(prefix, sidecar)
     for fault in faults + more:
@@ -74,8 +86,12 @@ def of_run(config: TrainConfig, sidecar: Sidecar, progress: Progress) -> Startin
 
 def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: Pause | Epoch) -> StartingPoint:
     symbol = symbols.training_symbol(checkpoint.load_symbol(config.prefix, sidecar), _LOSS)
-    arg_params, aux_params = params_file.split_params(params_file.read_params(paths[0]), paths[0])
-    symbols.check_params(Network(symbol, config.image_shape), arg_params, aux_params)
+    states = params_file.read_params(paths[1]) if "states" in stop.files else None
+    current, average, states = averaging.parted(params_file.read_params(paths[0]), states)
+    arg_params, aux_params = params_file.split_params(current, paths[0])
+    network = Network(symbol, config.image_shape)
+    for weights in (current, {**current, **(average or {})}):
+        symbols.check_params(network, *params_file.split_params(weights, paths[0]))
     point = StartingPoint(
         f"resuming after epoch {stop.epoch}",
         symbol,
@@ -84,8 +100,9 @@ def _read(config: TrainConfig, sidecar: Sidecar, paths: tuple[str, str], stop: P
         symbols.head_parameters(symbol),
         stop.epoch,
         num_update=stop.num_update,
-        states=params_file.read_params(paths[1]),
+        states=states,
         states_path=paths[1],
+        average=average,
     )
     if isinstance(stop, Epoch):
         return point

@@ -13,11 +13,9 @@ from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, SettingError, TrainingError
 from mxml.model import checkpoint, losses, params_file
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train
-from mxml.training.history import best_epoch
 from mxml.training.run_data import cache_bytes, open_data
 from mxml.training.signals import StopRequest
 
@@ -323,20 +321,6 @@ def test_a_run_stops_when_it_no_longer_gets_better(folder):
     result = train.fit(tiny.config(folder, **options))
     assert (result.best_epoch, result.epochs) == (1, 3)
     assert train.fit(tiny.config(folder, **options), resume=True).epochs == 3
-
-
-def test_the_best_epoch_is_the_earliest_with_the_best_metric():
-    validations = [
-        {"mAP": 0.5, "loss": 0.7},
-        {"mAP": 0.9, "loss": 0.9},
-        {"mAP": 0.9, "loss": 0.4},
-        {"mAP": None, "loss": 1.0},
-    ]
-    epochs = [Epoch(number, number, {"val": val}, {}) for number, val in enumerate(validations, start=1)]
-    assert best_epoch(epochs, "mAP") == 2
-    assert best_epoch(epochs, "loss") == 3
-    assert best_epoch(epochs[3:], "mAP") == 4
-    assert best_epoch([], "mAP") is None
 
 
 def test_unreadable_images_are_skipped_and_named_up_to_a_share(folder):

@@ -1,0 +1,182 @@
+"""A run as it is written down: its sidecar as it grows, its checkpoints, its history and curves."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mxml import atomic
+from mxml.errors import MxmlError, StorageError
+from mxml.model import checkpoint, symbols
+from mxml.model.run_files import RunFiles
+from mxml.model.sidecar import Divergence, Epoch, Pause, Sidecar
+from mxml.progress import Progress
+from mxml.runtime.types import NDArray
+from mxml.training import divergence, saving
+from mxml.training.config import TrainConfig
+from mxml.training.curves import plot_history
+from mxml.training.history import best_epoch, epoch_line, history_rows, to_csv
+from mxml.training.prefix import make_room
+from mxml.training.saving import SavedState
+from mxml.training.starting_point import StartingPoint
+
+SECONDS_BETWEEN_CURVES = 30
+
+Callback = Callable[[Mapping[str, Any]], None]
+"""Takes the metrics of an epoch that has been saved, as one row of PREFIX-history.csv."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedEpoch:
+    """An epoch that has been trained and validated, and is to be saved.
+
+    ``metrics`` is what the sidecar keeps of it: ``lr``, what ``EpochTotals.metrics`` returns, and ``val``.
+    ``num_update`` counts the optimizer's steps; ``states`` is None where training goes on with a fresh optimizer.
+    """
+
+    epoch: int
+    num_update: int
+    metrics: Mapping[str, Any]
+    arg_params: Mapping[str, NDArray]
+    aux_params: Mapping[str, NDArray]
+    states: Mapping[str, NDArray] | None
+
+
+class RunRecord:
+    """Writes what a run has reached, so that the files on disk are a whole run at any time.
+
+    Of several workers the first one ``writes``; the others only know what it has written.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        sidecar: Sidecar,
+        progress: Progress,
+        callbacks: Sequence[Callback],
+        writes: bool = True,
+    ):
+        self.config = config
+        self.sidecar = sidecar
+        self._writes = writes
+        self._progress = progress
+        self._callbacks = callbacks
+        self._files = RunFiles(config.prefix)
+        self._drawn = time.monotonic()
+        # Where the sidecar on disk has a place inside an epoch.
+        self._slot = None if sidecar.pause is None else sidecar.pause.slot
+
+    def begin(self, point: StartingPoint, is_new: bool) -> None:
+        """Write that the run goes on from ``point``; ``is_new`` says that nothing at the prefix belongs to it."""
+        config = self.config
+        epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
+        self.sidecar = dataclasses.replace(
+            self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
+        )
+        if not self._writes:
+            return
+        if is_new:
+            make_room(config.prefix)
+        checkpoint.discard_leftovers(config.prefix)
+        if point.is_pretrained:
+            # Without the loss, so that every program with MXNet can load it.
+            stamp = checkpoint.save_symbol(config.prefix, symbols.plain_symbol(point.symbol))
+            self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
+            checkpoint.save_sidecar(config.prefix, self.sidecar)
+        else:
+            # A run killed after it saved an epoch has not shown it yet.
+            self._show_history(draw=point.epoch >= config.num_epoch)
+
+    def finish_epoch(self, finished: FinishedEpoch) -> None:
+        """Save an epoch, and show it."""
+        prefix = self.config.prefix
+        state = SavedState(finished.arg_params, finished.aux_params, finished.states)
+        files = saving.save_epoch(prefix, finished.epoch, state) if self._writes else {}
+        epochs = (
+            *self.sidecar.epochs,
+            Epoch(finished.epoch, finished.num_update, finished.metrics, files),
+        )
+        best = best_epoch(epochs, self.config.best_by)
+        epochs = saving.without_files(epochs, best, self.config.keep)
+        self.sidecar = dataclasses.replace(self.sidecar, epochs=epochs, best_epoch=best, pause=None)
+        self.sidecar = dataclasses.replace(
+            self.sidecar, finished=finished.epoch >= self.config.num_epoch or self.out_of_patience()
+        )
+        if not self._writes:
+            return
+        checkpoint.save_sidecar(prefix, self.sidecar)
+        # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
+        saving.discard_unkept(prefix, epochs)
+        self._discard_pause()
+        # Drawing takes longer than an epoch of a small network does.
+        self._show_history(self.sidecar.finished or time.monotonic() - self._drawn > SECONDS_BETWEEN_CURVES)
+        rows = history_rows(epochs)
+        self._progress.note(epoch_line(rows[-1], self.config.num_epoch, best == finished.epoch))
+        for callback in self._callbacks:
+            callback(rows[-1])
+
+    def save_inside(self, pause: Pause, state: SavedState) -> None:
+        """Save a place inside an epoch; until that is done the last such place stays. Raises StorageError."""
+        if not self._writes:
+            return
+        prefix = self.config.prefix
+        slot = 0 if self._slot is None else 1 - self._slot
+        try:
+            files = saving.save_pause(prefix, slot, state)
+            pause = dataclasses.replace(pause, files=files, slot=slot)
+            checkpoint.save_sidecar(prefix, dataclasses.replace(self.sidecar, pause=pause))
+        except StorageError:
+            # What is there of it takes the room that the next try needs.
+            self._discard_slot(slot)
+            raise
+        self._slot = slot
+        self._discard_slot(1 - slot)
+
+    def diverged(self, entry: Divergence) -> None:
+        """Write that the run diverged. What was saved on the way there goes, unless this ends the run."""
+        sidecar = dataclasses.replace(self.sidecar, diverged=(*self.sidecar.diverged, entry), pause=None)
+        if not divergence.has_ended(sidecar):
+            epochs = divergence.good_epochs(sidecar.epochs, sidecar.best_epoch)
+            sidecar = dataclasses.replace(sidecar, epochs=epochs)
+        self.sidecar = sidecar
+        if not self._writes:
+            return
+        # A disk that is full must not hide the loss.
+        with contextlib.suppress(MxmlError):
+            checkpoint.save_sidecar(self.config.prefix, self.sidecar)
+            self._discard_pause()
+
+    def show_history(self) -> None:
+        """Write the history and draw the curves of what has been finished."""
+        self._show_history(draw=True)
+
+    def _discard_slot(self, slot: int) -> None:
+        # A file that nothing names does no harm.
+        with contextlib.suppress(OSError):
+            checkpoint.discard_pause(self.config.prefix, (slot,))
+
+    def _discard_pause(self) -> None:
+        checkpoint.discard_pause(self.config.prefix)
+        self._slot = None
+
+    def out_of_patience(self) -> bool:
+        """Say whether there has been no better epoch for as many epochs as ``patience`` says."""
+        patience, epochs, best = self.config.patience, self.sidecar.epochs, self.sidecar.best_epoch
+        return bool(patience and epochs and best is not None and epochs[-1].epoch - best >= patience)
+
+    def _show_history(self, draw: bool) -> None:
+        """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
+        if not self._writes or not self.sidecar.epochs:
+            return
+        rows = history_rows(self.sidecar.epochs)
+        try:
+            atomic.write_text(self._files.history, to_csv(rows))
+            if draw:
+                plot_history(rows, self._files.curves, self.sidecar.best_epoch)
+                self._drawn = time.monotonic()
+        except StorageError as error:
+            self._progress.note(f"{error}; the checkpoints are saved, and the next epoch writes it again")

@@ -1,0 +1,148 @@
+"""Runs that save inside an epoch, and runs with a time limit: nothing of them is lost, and nothing differs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import tiny
+
+from mxml.errors import TrainingError
+from mxml.model import checkpoint
+from mxml.progress import SILENT
+from mxml.training import fit as train
+
+AT_EVERY_STEP = 1e-9
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.make_data(tmp_path)
+    return tmp_path
+
+
+class Crash(Exception):
+    """What ends a process without warning, as far as the run is concerned."""
+
+
+class Watch:
+    """Keeps the notes and what lies on disk after each step, and crashes in a step, counted over the whole run."""
+
+    def __init__(self, folder, crash=None):
+        self.folder, self.crash = folder, crash
+        self.notes, self.places, self.steps = [], [], 0
+
+    def start(self, total, what, done=0):
+        self.training = what.startswith("epoch")
+
+    def advance(self, count=1, detail=""):
+        if not self.training:
+            return
+        self.steps += 1
+        pause = json.loads((self.folder / "run.json").read_text())["pause"]
+        files = sorted(path.name for path in self.folder.glob("run-paused*"))
+        self.places.append((pause and (pause["epoch"], pause["batch"], pause["slot"]), files))
+        if self.steps == self.crash:
+            raise Crash
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def assert_same_end(folder, epoch):
+    whole, run = (json.loads((folder / f"{name}.json").read_text()) for name in ("whole", "run"))
+    for one, other in zip(whole["epochs"], run["epochs"]):
+        assert one["files"] == other["files"]
+        assert one["metrics"]["val"] == other["metrics"]["val"]
+        assert one["metrics"]["train_loss"] == other["metrics"]["train_loss"]
+    for ending in ("params", "states"):
+        name = f"{epoch:04d}.{ending}"
+        assert (folder / f"run-{name}").read_bytes() == (folder / f"whole-{name}").read_bytes()
+    assert not list(folder.glob("run-paused*"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0,1"])
+def test_a_run_that_saves_at_every_step_goes_on_from_the_last_one(folder, device):
+    options: dict[str, Any] = {"num_epoch": 2, "device": device, "optimizer": "nag"}
+    train.fit(tiny.config(folder, "whole", save_every=0.0, **options), SILENT)
+    watch = Watch(folder, crash=4)
+    with pytest.raises(Crash):
+        train.fit(tiny.config(folder, save_every=AT_EVERY_STEP, **options), watch)
+    one, other = (["run-paused.params", "run-paused.states"], ["run-paused1.params", "run-paused1.states"])
+    assert watch.places == [(None, []), ((1, 1, 0), one), ((1, 2, 1), other), ((1, 3, 0), one)]
+    watch = Watch(folder, crash=4)
+    with pytest.raises(Crash):
+        train.resume(folder / "run", {"save_every": AT_EVERY_STEP}, watch)
+    assert "resuming in epoch 1 after batch 3" in watch.notes
+    assert watch.places == [((1, 3, 0), one), ((1, 4, 1), other), (None, []), ((2, 1, 0), one)]
+    train.resume(folder / "run", progress=SILENT)
+    assert_same_end(folder, 2)
+
+
+def test_a_place_that_cannot_be_saved_is_said_and_the_one_before_stays(folder):
+    (folder / "run-paused1.states").mkdir()
+    watch = Watch(folder, crash=4)
+    with pytest.raises(Crash):
+        train.fit(tiny.config(folder, num_epoch=1, save_every=AT_EVERY_STEP), watch)
+    assert [place for place, _ in watch.places] == [None, (1, 1, 0), (1, 1, 0), (1, 1, 0)]
+    # What could be written of the second takes no room.
+    assert watch.places[-1][1] == ["run-paused.params", "run-paused.states", "run-paused1.states"]
+    faults = [note for note in watch.notes if note.startswith("not saved inside epoch 1: ")]
+    assert len(faults) == 2
+    assert all("run-paused1.states" in fault and fault.endswith("; the run goes on") for fault in faults)
+    (folder / "run-paused1.states").rmdir()
+    train.resume(folder / "run", progress=SILENT)
+    train.fit(tiny.config(folder, "whole", num_epoch=1), SILENT)
+    assert_same_end(folder, 1)
+
+
+def test_a_damaged_place_costs_the_epoch_so_far(folder):
+    train.fit(tiny.config(folder, "whole", num_epoch=2), SILENT)
+    with pytest.raises(Crash):
+        train.fit(tiny.config(folder, num_epoch=2, save_every=AT_EVERY_STEP), Watch(folder, crash=8))
+    (folder / "run-paused1.params").write_bytes(b"")
+    watch = Watch(folder)
+    train.resume(folder / "run", progress=watch)
+    assert any("run-paused1.params: is damaged" in note for note in watch.notes)
+    assert "resuming after epoch 1" in watch.notes
+    assert_same_end(folder, 2)
+
+
+def test_a_time_limit_ends_a_run_as_a_signal_does(folder):
+    train.fit(tiny.config(folder, "whole", num_epoch=2), SILENT)
+    limit = {"time_limit": AT_EVERY_STEP}
+    stopped = (
+        r"^stopped by its time limit of 1e-09 minutes in epoch 1 after batch 1, and saved; continue with `resume`$"
+    )
+    with pytest.raises(TrainingError, match=stopped):
+        train.fit(tiny.config(folder, num_epoch=2, **limit), SILENT)
+    for _ in range(3):  # each takes one step more
+        with pytest.raises(TrainingError, match="stopped by its time limit"):
+            train.resume(folder / "run", limit, SILENT)
+    assert json.loads((folder / "run.json").read_text())["pause"]["batch"] == 4
+    # The last step and one of two validations; then one of each part.
+    with pytest.raises(TrainingError, match="after batch 5"):
+        train.resume(folder / "run", limit, SILENT)
+    train.resume(folder / "run", {"time_limit": 1e6}, SILENT)
+    assert_same_end(folder, 2)
+
+
+def test_a_time_limit_after_an_epoch_gives_its_result_and_what_to_type(folder):
+    command = [sys.executable, "-m", "mxml", "train", "--prefix", str(folder / "run"), "--resume"]
+    train.fit(tiny.config(folder, num_epoch=1, lr_schedule="constant"), SILENT)
+    result = train.resume(folder / "run", {"num_epoch": 2, "time_limit": AT_EVERY_STEP}, SILENT)
+    assert (result.best_epoch, result.epochs, result.finished) == (1, 1, False)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "stopped by its time limit of 1e-09 minutes in epoch 2 after batch 2, and saved" in done.stderr
+    assert f"not finished; continue with: mxml train --prefix {folder / 'run'} --resume\n" in done.stdout
+    assert checkpoint.load(str(folder / "run")).epoch == 1
+    done = subprocess.run([*command, "--time-limit", "1000"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "not finished" not in done.stdout
+    train.fit(tiny.config(folder, "whole", num_epoch=2, lr_schedule="constant"), SILENT)
+    assert_same_end(folder, 2)
