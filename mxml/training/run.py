@@ -34,7 +34,7 @@ from mxml.training.prefix import make_room
 from mxml.training.run_data import TrainData, augment_of, cache_bytes
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
-from mxml.training.workers import ALONE, Workers, all_bad_images, merged_scores, summed_totals
+from mxml.training.workers import ALONE, Workers, all_bad_images, merged_scores, own_totals, summed_totals
 
 SECONDS_BETWEEN_CURVES = 30
 
@@ -144,8 +144,7 @@ class Run:
                 # Not before: a run that is refused should leave everything as it was.
                 self.progress.begin_log()
             trained_with = symbols.loss_of(point.symbol)
-            # The first worker's alone: they are all workers' sums.
-            before = point.totals if self.workers.is_first else None
+            before = own_totals(self.workers, point.totals)
             epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, before)
             schedule = Schedule(
                 config.lr_schedule,
