@@ -28,7 +28,7 @@ from mxml.training.starting_point import StartingPoint
 from mxml.training.stopping import StopHere, Stopping
 from mxml.training.trainer import Trainer
 from mxml.training.validation import Validated, Validation
-from mxml.training.workers import ALONE, Workers, all_bad_images, summed_totals
+from mxml.training.workers import ALONE, Workers, all_bad_images, own_totals, summed_totals
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,7 @@ class Run:
         config = self.config
         trainer, point = self._start(batches)
         trained_with = symbols.loss_of(point.symbol)
-        # The first worker's alone: they are all workers' sums.
-        before = point.totals if self.workers.is_first else None
+        before = own_totals(self.workers, point.totals)
         epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, before)
         while epoch < config.num_epoch and not self.record.out_of_patience():
             epoch += 1

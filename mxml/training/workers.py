@@ -35,6 +35,8 @@ mx = load_mxnet()
 
 # A store keeps the shape of a key's first array: numbers travel in pieces of one of these sizes.
 _PIECES = {"mxml:small": 1 << 10, "mxml:medium": 1 << 15, "mxml:large": 1 << 20}
+# What each worker counts of an epoch for itself.
+_SUMMED = frozenset({"loss", "right", "known", "images"})
 _VOTES = ("not finite", *(number.name for number in StopRequest.SIGNALS))
 
 
@@ -99,6 +101,10 @@ class Workers:
     def any(self, *flags: bool) -> list[bool]:
         """Say for each flag whether it holds for any worker."""
         return [bool(count) for count in self.sum(np.array(flags, np.float32))]
+
+    def mean(self, value: float) -> float:
+        """Return the mean of all workers' values."""
+        return value if self.kvstore is None else float(self.sum(np.array([value], np.float32))[0]) / self.count
 
     def share(self, count: int) -> slice:
         """Return which of ``count`` things this worker does; all workers together do each once."""
@@ -258,9 +264,16 @@ def all_bad_images(workers: Workers, bad: Sequence[BadImage]) -> tuple[BadImage,
 
 
 def summed_totals(workers: Workers, sums: Mapping[str, float]) -> dict[str, float]:
-    """Return an epoch's sums over all workers; its seconds, which all spend at once, are the first one's."""
+    """Return an epoch's sums over all workers; what they have in common, such as the seconds, is the first one's."""
     everyone = workers.gather(dict(sums))
-    return {name: everyone[0][name] if name == "seconds" else sum(own[name] for own in everyone) for name in sums}
+    return {name: sum(own[name] for own in everyone) if name in _SUMMED else everyone[0][name] for name in sums}
+
+
+def own_totals(workers: Workers, sums: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    """Return what this worker goes on with where ``sums`` were all workers': the first one has them, the others none."""
+    if sums is None or workers.is_first:
+        return sums
+    return {name: 0.0 if name in _SUMMED else value for name, value in sums.items()}
 
 
 def _digest(value: Any) -> str:

@@ -76,6 +76,7 @@ with connected() as workers:
     every = workers.gather_arrays(list(arrays.values()))
     assert [(a == r + 0.5).all() and (b == r).all() for r, (a, b) in enumerate(every)] == [True] * 3
     assert workers.any(rank == 2, False, True) == [True, False, True]
+    assert workers.mean(rank + 0.5) == 1.5
     assert workers.vote(True) is True
     assert workers.vote(rank != 1) is False
     workers.require_same({"lists": [1, 2], "network": "x"})
