@@ -270,7 +270,7 @@ def summed_totals(workers: Workers, sums: Mapping[str, float]) -> dict[str, floa
 
 
 def own_totals(workers: Workers, sums: Mapping[str, float] | None) -> Mapping[str, float] | None:
-    """Return what this worker goes on with where ``sums`` were all workers': the first one has them, the others none."""
+    """Return what this worker goes on with where ``sums`` were all workers': the first one has them, the others 0."""
     if sums is None or workers.is_first:
         return sums
     return {name: 0.0 if name in _SUMMED else value for name, value in sums.items()}
