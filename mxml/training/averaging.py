@@ -58,7 +58,14 @@ class WeightAverage:
 
     def arrays(self) -> dict[str, NDArray]:
         """Return the averaged weights as ``arg:NAME`` and ``aux:NAME``, on the CPU."""
-        return {name: array.copyto(mx.cpu()) for name, array in self._arrays.items()}
+        arrays = {name: array.copyto(mx.cpu()) for name, array in self._arrays.items()}
+        workers = self._module.workers
+        if workers.count > 1:
+            # Workers share the parameters, and have statistics of their own; their averages' mean is that of the means.
+            own = {name: array.asnumpy() for name, array in arrays.items() if name.startswith("aux:")}
+            for name, *copies in zip(own, *workers.gather_arrays(list(own.values()))):
+                arrays[name] = mx.nd.array(sum(copies) / workers.count)
+        return arrays
 
     @contextlib.contextmanager
     def in_module(self) -> Iterator[None]:

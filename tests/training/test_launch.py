@@ -186,7 +186,8 @@ def test_an_interrupt_is_saved_after_the_same_step_and_resumes_bit_for_bit(folde
     (folder / "hosts").write_text("# two machines\nfirst.cluster\n\nme@second.cluster  # with a GPU\n")
     by_ssh = {"workers": 2, "servers": 2, "hosts": folder / "hosts", "interface": "lo"}
     path = f"{ssh.parent}:{os.environ['PATH']}"
-    changes = {**SETTINGS, "batch_size": 8}
+    # With averaged weights it is exact to rounding: each worker averages its own BatchNorm statistics.
+    changes = {**SETTINGS, "batch_size": 8, "ema": 0.0}
     arguments = tiny.arguments(folder, "run", **changes)
     done = run(command(worker, "train", *arguments, **by_ssh), folder, PATH=path, WORKER_EVENT="1 8 interrupt")
     assert done.returncode == 128 + signal.SIGINT, done.stderr
