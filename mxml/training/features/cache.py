@@ -22,13 +22,15 @@ _ASKED_AT_ONCE = 500
 class FeatureCache:
     """Vectors by ``source``, a digest of what computes them, and ``image``, a digest of an image file's content.
 
-    Use it as a context manager, in one thread.
+    Without a ``path`` it knows nothing and keeps nothing. Use it as a context manager, in one thread.
     """
 
-    def __init__(self, path: str, progress: Progress):
+    def __init__(self, path: str | None, progress: Progress):
         self._path = path
         self._progress = progress
         self._connection: sqlite3.Connection | None = None
+        if path is None:
+            return
         try:
             self._connection = sqlite3.connect(path, timeout=_WAIT_SECONDS)
             self._connection.execute(

@@ -22,12 +22,15 @@ from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import physical_cores
 from mxml.runtime.types import Context, NDArray, Symbol
 from mxml.training.features.cache import FeatureCache
+from mxml.training.workers import ALONE, Workers, all_bad_images
 
 mx = load_mxnet()
 
 LARGER = 1.25
 # Files that are waiting to be read: each takes some memory.
 _BLOCK = 10_000
+# After how many batches of each the workers put together what they have.
+_BATCHES_PER_ROUND = 16
 VIEWS = ("plain", "mirror", "larger")
 
 
@@ -82,7 +85,8 @@ class FeatureExtractor:
     """Gives the feature vectors of images, from the cache where it has them.
 
     It binds the network when the first image has to be computed. ``views`` begin with ``plain``; ``after_batch`` is
-    called whenever some vectors are on disk.
+    called whenever some vectors are on disk. ``workers`` share out the images, and all get the same vectors; only the
+    first one needs a cache.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class FeatureExtractor:
         progress: Progress,
         views: Sequence[str] = ("plain",),
         after_batch: Callable[[], None] = lambda: None,
+        workers: Workers = ALONE,
     ):
         self._network = network
         self._preprocess = preprocess
@@ -106,6 +111,7 @@ class FeatureExtractor:
         self._threads = threads
         self._progress = progress
         self._after_batch = after_batch
+        self._workers = workers
         self._views = tuple(views)
         self._bound: dict[tuple[int, ...], BoundNetwork] = {}
         _, (shape,), _ = network.symbol.infer_shape(data=(1, *preprocess.data_shape))
@@ -114,7 +120,7 @@ class FeatureExtractor:
 
     def vectors(self, images: ImageSource, what: str) -> Vectors:
         """Return the vectors of the images of a list; ``what`` is what the progress calls them."""
-        names, bad = _digests(images, self._threads)
+        names, bad = self._names(images)
         found = np.zeros((len(self._views), len(images), self.size), np.float32)
         known = np.zeros((len(self._views), len(images)), bool)
         for number, view in enumerate(self._views):
@@ -123,14 +129,38 @@ class FeatureExtractor:
                 if name is not None and name in cached:
                     found[number, position] = cached[name]
                     known[number, position] = True
+        if self._workers.any(bool(known.any()))[0]:
+            # The others have no cache.
+            known = self._workers.sum(known) > 0
+            found = self._workers.sum(found)
         readable = np.array([name is not None for name in names])
         missing = np.flatnonzero(readable & ~known.all(axis=0))
         self._progress.start(len(images), what, len(images) - len(missing))
         for first in range(0, len(self._views)):
             if self._views[first] == "mirror":
                 continue  # it comes with the view that is decoded the same
-            self._compute(images, first, np.flatnonzero(readable & ~self._complete(known, first)), names, found, bad)
+            positions = np.flatnonzero(readable & ~self._complete(known, first))
+            if self._workers.count == 1:
+                self._compute(images, first, positions, names, found, bad)
+            else:
+                self._compute_together(images, first, positions, names, found, bad)
         return Vectors(found, tuple(bad[position] for position in sorted(bad)), len(missing))
+
+    def _names(self, images: ImageSource) -> tuple[list[bytes | None], dict[int, BadImage]]:
+        """Return a digest of each file's content, None for those that cannot be read; each worker reads its share."""
+        own = self._workers.share(len(images))
+        positions = np.arange(own.start, own.stop)
+        names, faults = _digests(ChosenImages(images, positions), self._threads)
+        if self._workers.count == 1:
+            return names, faults
+        moved = [BadImage(int(positions[at]), image.path, image.reason) for at, image in faults.items()]
+        bad = {image.position: image for image in all_bad_images(self._workers, moved)}
+        size = hashlib.sha256().digest_size
+        rows = np.zeros((len(names), size), np.float32)
+        for row, name in zip(rows, names):
+            row[:] = 0 if name is None else np.frombuffer(name, np.uint8)
+        everyone = self._workers.gather_rows(rows, len(images)).astype(np.uint8)
+        return [None if at in bad else row.tobytes() for at, row in enumerate(everyone)], bad
 
     def _together(self, first: int) -> list[int]:
         """Return the views that are computed from the same decoded images as the view number ``first``."""
@@ -140,6 +170,33 @@ class FeatureExtractor:
     def _complete(self, known: np.ndarray, first: int) -> np.ndarray:
         complete: np.ndarray = known[self._together(first)].all(axis=0)
         return complete
+
+    def _compute_together(
+        self,
+        images: ImageSource,
+        first: int,
+        positions: np.ndarray,
+        names: Sequence[bytes | None],
+        found: np.ndarray,
+        bad: dict[int, BadImage],
+    ) -> None:
+        """Do what ``_compute`` does with all workers, in rounds: each computes its share, and the first keeps all."""
+        size = self._workers.count * self._batch_size * _BATCHES_PER_ROUND
+        views = self._together(first)
+        for start in range(0, len(positions), size):
+            part = positions[start : start + size]
+            own = part[self._workers.share(len(part))]
+            here: dict[int, BadImage] = {}
+            self._compute(images, first, own, names, found, here)
+            for image in all_bad_images(self._workers, tuple(here.values())):
+                bad[image.position] = image
+            good = [at for at in part.tolist() if at not in bad]
+            for number in views:
+                found[number, part] = self._workers.gather_rows(found[number, own], len(part))
+                self._cache.put(self._source(self._views[number]), {names[at]: found[number, at] for at in good})
+            if first == 0:
+                self._progress.advance(len(part) - len(own))
+            self._after_batch()
 
     def _compute(
         self,
@@ -173,7 +230,8 @@ class FeatureExtractor:
                     )
                 if first == 0:
                     self._progress.advance(len(rows))
-                self._after_batch()
+                if self._workers.count == 1:
+                    self._after_batch()
             for image in batches.bad:
                 position = int(positions[image.position])
                 bad[position] = BadImage(position, image.path, image.reason)
