@@ -150,7 +150,7 @@ def test_resuming_keeps_the_run_as_it_was():
 def test_only_what_changes_no_result_is_free_on_resuming():
     free = {name for name, known in train_settings().items() if known.on_resume != "same" and not known.path}
     machine = {"device", "kv_store", "decode_threads", "cache_mb"}
-    assert free == {"num_epoch", "patience", "keep", *machine, "num_examples", "method"}
+    assert free == {"num_epoch", "patience", "keep", *machine, "num_examples", "method", "save_every", "time_limit"}
 
 
 @pytest.mark.parametrize(
