@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def setting_option(known: Setting) -> Callable[[Command], Command]:
     """Return a decorator that adds the option of a setting; its default is only shown, and not given to the command."""
     option = option_name(known.name)
-    text = re.sub(r"`(\w+)`", lambda match: option_name(match.group(1)), known.help) + _shown_default(known)
+    text = re.sub(r"`(\w+)`", lambda match: option_name(match.group(1)), known.help + _shown_default(known))
     if known.kind is bool:
         declaration = f"{option}/--no-{option[2:]}" if known.default else option
         return click.option(declaration, known.name, default=None, is_flag=True, help=text)

@@ -15,6 +15,7 @@ import click
 from mxml import __version__
 from mxml.cli.options import chosen_device, device_options
 from mxml.cli.setting_options import option_name, setting_option
+from mxml.cli.tables import table
 from mxml.cli.wording import with_options
 from mxml.errors import Interrupted
 from mxml.progress import ConsoleProgress
@@ -48,6 +49,13 @@ def _with_settings(command: Command) -> Command:
     help="Continue exactly where the run at the prefix stopped; start a new run if there is none.",
 )
 @click.option("--force", is_flag=True, help="Replace the run that is at the prefix.")
+@click.option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="Only cross-validate the head of --method features, in K folds over the images of both lists: mean and spread "
+    "of the AP per label. Writes no checkpoint.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     prefix: str | None,
@@ -57,6 +65,7 @@ def command(
     gpus: str | None,
     resume: bool,
     force: bool,
+    folds: int | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -80,6 +89,13 @@ def command(
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     if resume and force:
         raise click.UsageError("--resume continues a run and --force replaces it; give only one of them")
+    if folds is not None:
+        if resume or force:
+            raise click.UsageError("--folds trains nothing that --resume or --force could mean; leave these out")
+        if place().count > 1:
+            raise click.UsageError("--folds works in one process; start it without mxml launch")
+        _cross_validate(TrainConfig.of({**given, "prefix": prefix}), folds, as_json)
+        return
     config = None if resume else TrainConfig.of({**given, "prefix": prefix})
     files, here = RunFiles(prefix), place()
     with ConsoleProgress(files.log if here.is_first else None, with_options) as progress, StopRequest() as stop:
@@ -106,6 +122,30 @@ def command(
         click.echo(f"not finished; continue with: {resume_command(prefix)}")
     images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
     click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")
+
+
+def _cross_validate(config: TrainConfig, folds: int, as_json: bool) -> None:
+    from mxml.training.features.folds import cross_validate_folds
+
+    with ConsoleProgress(wording=with_options) as progress:
+        found = cross_validate_folds(config, folds, progress)
+        for image in found.bad:
+            progress.note(f"left out, cannot be read: {image.path}: {image.reason}")
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+        return
+    rows = [("label", "present", "folds", "AP", "spread")]
+    for name, positives, spread in (
+        *((label.name, f"{label.positives:,}", label.AP) for label in found.per_class),
+        ("mean", "", found.mAP),
+    ):
+        defined = sum(value is not None for value in spread.folds)
+        rows.append((name, positives, str(defined), _number(spread.mean), _number(spread.std)))
+    click.echo("\n".join(table(rows)))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def resume_command(prefix: str) -> str:

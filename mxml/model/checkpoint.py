@@ -131,14 +131,15 @@ def check_files(prefix: str, epoch: int, sidecar: Sidecar | None, suffixes: tupl
 def newest_whole_epoch(prefix: str, sidecar: Sidecar) -> tuple[Epoch | None, list[str]]:
     """Find the newest epoch whose parameters and states are as written, and say what is wrong with newer ones.
 
-    Epochs that the run has not kept are skipped. An epoch may have no states: training then goes on from its
-    parameters with a fresh optimizer.
+    Epochs that the run has not kept are skipped. An epoch without a step of the optimizer may have no states: training
+    goes on from its parameters with a fresh one.
     """
     faults: list[str] = []
     for record in reversed(sidecar.epochs):
         if not record.files:
             continue
-        fault = _first_fault(prefix, record, ("params", *(name for name in record.files if name == "states")))
+        stateless = record.num_update == 0 and "states" not in record.files
+        fault = _first_fault(prefix, record, ("params",) if stateless else ("params", "states"))
         if not fault:
             return record, faults
         faults.append(fault)

@@ -89,12 +89,13 @@ def _earlier(network: Network, entry: tuple[int, int]) -> list[tuple[int, int]]:
     shapes = {network.shapes[source][1:]}
     # A vector's length says nothing of the width of maps.
     width = network.shapes[source][1] if len(network.shapes[source]) == 4 else 0
-    # What a Concat only adds to is in it already.
+    # What a Concat only adds to is in it already, also where the Concat itself is not taken.
     joined = set(_joined(graph, source[0]))
     for position in find_bottlenecks(graph, network.data_position, source[0]):
         found, shape, op = (position, 0), network.shapes[(position, 0)], graph.nodes[position].op
-        if found in joined:
-            joined.update(_joined(graph, position))
+        is_joined = found in joined
+        joined.update(_joined(graph, position))
+        if is_joined:
             continue
         alone = (position, 1) not in network.shapes and op not in _NOT_TAKEN
         if not alone or len(shape) != 4 or shape[0] != network.images or shape[2:] == (1, 1):
@@ -104,7 +105,6 @@ def _earlier(network: Network, entry: tuple[int, int]) -> list[tuple[int, int]]:
         taken.append(found)
         shapes.add(shape[1:])
         width = shape[1]
-        joined.update(_joined(graph, position))
     return taken
 
 

@@ -208,8 +208,9 @@ class TrainConfig:
     )
     method: Optional[str] = setting(
         None,
-        help="features: fit only a new head, to feature vectors of the pretrained network; lp-ft: fit it, then "
-        "fine-tune the whole network; finetune: fine-tune from a head of zeros.",
+        help="features: fit only a new head, to feature vectors of the pretrained network, which takes seconds to "
+        "minutes; lp-ft: fit it, then fine-tune the whole network; finetune: fine-tune from a head of zeros. A run of "
+        "features can be resumed as lp-ft.",
         choices=METHODS,
         default_help="lp-ft; finetune with `lr`, `mom`, sgd, nag, `network` or `single_label`",
         on_resume="free",
@@ -254,7 +255,8 @@ class TrainConfig:
         help="Preprocessing: original, imagenet, caffe, raw or inception.",
         check=_known_preset,
         metavar="NAME",
-        default_help="what the pretrained network shows, else the one that fits best; with `network` imagenet",
+        default_help="guessed from the pretrained network, else the one of original and caffe that fits best; imagenet "
+        "with `network`",
     )
     mean: Optional[tuple[float, float, float]] = setting(
         None,
@@ -319,14 +321,21 @@ class TrainConfig:
         metavar="NAME",
     )
     feature_layers: int = setting(
-        4, help="Number of layers that lp-ft and features put the head on, from the last back.", check=between(1, 16)
+        4,
+        help="On how many layers at most lp-ft and features put the head: the feature layer, and those before it that "
+        "differ in size or width.",
+        check=between(1, 16),
     )
     feature_poolings: tuple[str, ...] = setting(
-        ("avg",), help="How these are pooled, avg or max; may be repeated.", check=_poolings, metavar="NAME"
+        ("avg",),
+        help="How lp-ft and features pool those of these layers that are maps, avg or max; may be repeated.",
+        check=_poolings,
+        metavar="NAME",
     )
     feature_copies: tuple[str, ...] = setting(
         (),
-        help="Copies of the training images that the head is fitted to as well: mirror or larger; may be repeated.",
+        help="Copies of the training images that lp-ft and features fit the head to as well: mirror or larger (by a "
+        "quarter); may be repeated. Each takes about the time of another pass over the images.",
         check=_copies,
         metavar="NAME",
     )
@@ -419,7 +428,7 @@ class TrainConfig:
         None,
         help="Weight decay; not applied to biases and BatchNorm.",
         check=at_least(0),
-        default_help="0.01; 0.0001 for sgd and nag",
+        default_help="0.01 for adamw and scaled-adamw, else 0.0001",
     )
     clip_gradient: Optional[float] = setting(
         None, help="Clip each gradient element to this absolute value.", default_help="no clipping", check=positive
@@ -686,7 +695,10 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
         if value in known.words:
             # The run has numbers in its place; `fit` compares them with what the word stands for.
             continue
-        if (known.on_resume == "same" and value != before) or (known.on_resume == "larger" and value < before):
+        unused = name == "num_epoch" and saved.method == "features"
+        if (known.on_resume == "same" and value != before) or (
+            known.on_resume == "larger" and value < before and not unused
+        ):
             raise MxmlError(
                 f"`{name}` {as_text(value)}: the run to resume has {as_text(before)}, and has to continue with it; "
                 "leave it out, or start a new run under another `prefix`"

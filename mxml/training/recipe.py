@@ -55,7 +55,7 @@ class Recipe:
             optimizer=optimizer,
             lr=_given(config.lr, _rate(optimizer, from_scratch)),
             mom=_given(config.mom, 0.9),
-            wd=_given(config.wd, 0.0001 if by_gradient_size else 0.01),
+            wd=_given(config.wd, 0.01 if optimizer in ("adamw", "scaled-adamw") else 0.0001),
             warmup_epochs=_given(config.warmup_epochs, 0.0 if by_gradient_size else 1.0),
             head_lr_mult=_given(config.head_lr_mult, 1.0 if method != "finetune" or from_scratch else 10.0),
         )

@@ -33,7 +33,7 @@ class FinishedEpoch:
     """An epoch that has been trained and validated, and is to be saved.
 
     ``metrics`` is what the sidecar keeps of it: ``lr``, what ``EpochTotals.metrics`` returns, and ``val``.
-    ``num_update`` counts the optimizer's steps; ``states`` is None where training goes on with a fresh optimizer.
+    ``num_update`` counts the optimizer's steps; where it is 0, ``states`` may be None: a fresh optimizer goes on.
     """
 
     epoch: int

@@ -22,50 +22,46 @@ _ASKED_AT_ONCE = 500
 class FeatureCache:
     """Vectors by ``source``, a digest of what computes them, and ``image``, a digest of an image file's content.
 
-    Without a ``path`` it knows nothing and keeps nothing. Use it as a context manager, in one thread.
+    The file is opened, and made, when it is first asked; without a ``path`` nothing is known, and nothing is kept. Use
+    it as a context manager, in one thread.
     """
 
     def __init__(self, path: str | None, progress: Progress):
         self._path = path
         self._progress = progress
         self._connection: sqlite3.Connection | None = None
-        if path is None:
-            return
-        try:
-            self._connection = sqlite3.connect(path, timeout=_WAIT_SECONDS)
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors "
-                "(source BLOB, image BLOB, vector BLOB, PRIMARY KEY (source, image)) WITHOUT ROWID"
-            )
-        except sqlite3.Error as error:
-            self._give_up(error)
+        self._usable = True
 
     def get(self, source: bytes, images: Sequence[bytes], size: int) -> dict[bytes, np.ndarray]:
         """Return the vectors (``size``,) float32 that are known, by image."""
         found: dict[bytes, np.ndarray] = {}
+        connection = self._open()
+        if connection is None:
+            return found
         try:
             for start in range(0, len(images), _ASKED_AT_ONCE):
-                if self._connection is None:
-                    break
                 some = images[start : start + _ASKED_AT_ONCE]
                 marks = ",".join("?" * len(some))
-                rows = self._connection.execute(
-                    f"SELECT image, vector FROM vectors WHERE source = ? AND image IN ({marks})", (source, *some)
+                # The length is looked at before a row is read into memory.
+                rows = connection.execute(
+                    f"SELECT image, vector FROM vectors WHERE source = ? AND image IN ({marks}) "
+                    "AND typeof(vector) = 'blob' AND length(vector) = ?",
+                    (source, *some, 4 * size),
                 )
-                found.update((bytes(image), vector) for image, vector in rows)
+                found.update((bytes(image), np.frombuffer(vector, "<f4")) for image, vector in rows)
         except sqlite3.Error as error:
             self._give_up(error)
-        vectors = {image: np.frombuffer(vector, "<f4") for image, vector in found.items() if _is_whole(vector, size)}
-        return {image: vector for image, vector in vectors.items() if np.isfinite(vector).all()}
+        return {image: vector for image, vector in found.items() if np.isfinite(vector).all()}
 
     def put(self, source: bytes, vectors: Mapping[bytes, np.ndarray]) -> None:
         """Keep vectors (D,) float32 by image; they are on disk when this returns."""
-        if self._connection is None:
+        connection = self._open()
+        if connection is None:
             return
         rows = [(source, image, np.asarray(vector, "<f4").tobytes()) for image, vector in vectors.items()]
         try:
-            with self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+            with connection:
+                connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
         except sqlite3.Error as error:
             self._give_up(error)
 
@@ -83,10 +79,24 @@ class FeatureCache:
     ) -> None:
         self.close()
 
+    def _open(self) -> sqlite3.Connection | None:
+        if self._connection is None and self._usable and self._path is not None:
+            try:
+                self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
+                # Whoever made the file cannot have it run functions.
+                self._connection.execute("PRAGMA trusted_schema = OFF")
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS vectors "
+                    "(source BLOB, image BLOB, vector BLOB, PRIMARY KEY (source, image)) WITHOUT ROWID"
+                )
+            except sqlite3.Error as error:
+                self._give_up(error)
+        return self._connection
+
     def _give_up(self, error: sqlite3.Error) -> None:
-        self._progress.note(f"{self._path}: cannot be used ({error}); feature vectors are not kept")
+        self._progress.note(
+            f"{self._path}: cannot be used ({error}); feature vectors are computed and not kept; without the file, the "
+            "next run makes a new one"
+        )
+        self._usable = False
         self.close()
-
-
-def _is_whole(vector: object, size: int) -> bool:
-    return isinstance(vector, bytes) and len(vector) == 4 * size

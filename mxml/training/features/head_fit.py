@@ -31,6 +31,9 @@ from mxml.training.workers import ALONE, Workers
 
 mx = load_mxnet()
 
+# Its square is a variance that float32 still holds.
+_LARGEST = 1e18
+
 
 @dataclass(frozen=True, eq=False)
 class FittedHead:
@@ -68,26 +71,10 @@ def fit_head(
     """Fit the head of ``point`` to the vectors that its features give for the training list.
 
     ``after_batch`` is called after each batch of images, and may raise. Several ``workers`` share out the images, and
-    all get the first one's head. Raises TrainingError where too many images
-    cannot be read, or a vector is not finite.
+    all get the first one's head. Raises TrainingError where too many images cannot be read, or a vector is not finite.
     """
     clock = time.perf_counter()
-    extractor = FeatureExtractor(
-        FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params),
-        preprocess,
-        devices,
-        cache,
-        batch_size=config.batch_size,
-        threads=config.decode_threads,
-        progress=progress,
-        views=("plain", *config.feature_copies),
-        after_batch=after_batch,
-        workers=workers,
-    )
-    train = extractor.vectors(image_source(data.train), "features of the training images")
-    val = extractor.vectors(image_source(data.val), "features of the validation images")
-    for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
-        _check(vectors, images, path, config.max_bad_share)
+    train, val = vectors_of_lists(point, config, preprocess, data, devices, cache, progress, after_batch, workers)
     labels = data.train.labels[train.readable]
     fit = fit_linear(train.views[:, train.readable], labels, config.seed)
     fitted, logits = (fit.head.logits(fit.standardise(vectors)) for vectors in (train.plain[train.readable], val.plain))
@@ -105,6 +92,37 @@ def fit_head(
     return FittedHead(
         _with_head(point, fit, workers), metrics, scores, train.bad, mean_average_precision(fit.cross_validated, labels)
     )
+
+
+def vectors_of_lists(
+    point: StartingPoint,
+    config: TrainConfig,
+    preprocess: Preprocess,
+    data: TrainData,
+    devices: Sequence[Context],
+    cache: FeatureCache,
+    progress: Progress,
+    after_batch: Callable[[], None] = lambda: None,
+    workers: Workers = ALONE,
+) -> tuple[Vectors, Vectors]:
+    """Return the vectors of the training and of the validation list. Raises as ``fit_head`` does."""
+    extractor = FeatureExtractor(
+        FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params),
+        preprocess,
+        devices,
+        cache,
+        batch_size=config.batch_size,
+        threads=config.decode_threads,
+        progress=progress,
+        views=("plain", *config.feature_copies),
+        after_batch=after_batch,
+        workers=workers,
+    )
+    train = extractor.vectors(image_source(data.train), "features of the training images")
+    val = extractor.vectors(image_source(data.val), "features of the validation images")
+    for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
+        _check(vectors, images, path, config.max_bad_share)
+    return train, val
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +171,13 @@ def mean_average_precision(found: CrossValidated, labels: np.ndarray) -> float |
 
 
 def _check(vectors: Vectors, images: ImageList | RecordList, path: str, max_bad_share: float) -> None:
-    if not np.isfinite(vectors.views).all():
+    # A minimum or maximum that is not a number is not within these bounds.
+    if not (vectors.views.min() > -_LARGEST and vectors.views.max() < _LARGEST):
         raise TrainingError(
-            f"{path}: the network's features are not finite; its parameters or the preprocessing are wrong"
+            f"{path}: the network's features are not finite, or too large; its parameters or the preprocessing are "
+            "wrong"
         )
-    if len(vectors.bad) > max_bad_share * len(images):
+    if len(vectors.bad) > max_bad_share * len(images) or not vectors.readable.any():
         first = vectors.bad[0]
         raise TrainingError(
             f"{path}: {len(vectors.bad):,} of {len(images):,} images cannot be read, more than {max_bad_share:.0%}; "

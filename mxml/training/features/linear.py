@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,14 +32,15 @@ class Linear:
 
     def logits(self, vectors: np.ndarray) -> np.ndarray:
         """Return (N, C) float32 for vectors (N, D)."""
-        return (vectors @ self.weight.astype(np.float32) + self.bias.astype(np.float32)).astype(np.float32)
+        with _one_thread():
+            return (vectors @ self.weight.astype(np.float32) + self.bias.astype(np.float32)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Standardiser:
     """Takes the mean off each feature and divides it by its standard deviation, as the BatchNorm of a head does.
 
-    ``mean`` and ``variance`` are (D,) float64.
+    ``mean`` and ``variance`` are (D,) float32, the very numbers that the network's parameters hold.
     """
 
     mean: np.ndarray
@@ -48,11 +50,13 @@ class Standardiser:
     def of(cls, vectors: np.ndarray) -> Standardiser:
         """Return that of vectors (N, D); a feature that hardly varies is hardly scaled."""
         mean, variance = vectors.mean(axis=0, dtype=np.float64), vectors.var(axis=0, dtype=np.float64)
-        return cls(mean, np.maximum(variance, _LEAST_VARIANCE * float(variance.mean())))
+        variance = np.maximum(variance, _LEAST_VARIANCE * float(variance.mean()))
+        return cls(mean.astype(np.float32), variance.astype(np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Return standardised vectors (N, D) float32."""
-        return ((vectors - self.mean) / np.sqrt(self.variance + EPSILON)).astype(np.float32)
+        scale = 1 / np.sqrt(self.variance.astype(np.float64) + EPSILON)
+        return ((vectors - self.mean) * scale.astype(np.float32)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +85,6 @@ def fit_logistic(
     bias is the logit of its frequency with half an image of each value added.
     """
     from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits
 
     known = labels >= 0
     counts = known.sum(axis=0)
@@ -110,22 +113,34 @@ def fit_logistic(
             gradient[-1] = slope.sum(axis=0)
             return float(loss), gradient.ravel()
 
-        options = {"maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-8, "gtol": 1e-5}
-        # Matrices with few columns: more threads only wait for each other, and would round in another order.
-        with threadpool_limits(1, "blas"):
+        # As near as float32 comes to the minimum.
+        options = {"maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-10, "gtol": 1e-6}
+        with _one_thread():
             found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
         weight[:, fitted], bias[fitted] = found[:-1], found[-1]
     return Linear(weight, bias)
 
 
-def folds_of(labels: np.ndarray, seed: int, count: int = FOLDS) -> np.ndarray:
-    """Return (N,) int64: the fold of each image, every label spread evenly; fewer folds where there are few images."""
+def folds_of(labels: np.ndarray, seed: int, count: int = FOLDS, groups: np.ndarray | None = None) -> np.ndarray:
+    """Return (N,) int64: the fold of each image, every label spread evenly; fewer folds where there are few images.
+
+    Images with the same number in ``groups`` (N,) int64 are in one fold.
+    """
     from mxml.prepare.splits import stratified_split
 
     fold = np.zeros(len(labels), np.int64)
-    for number, positions in enumerate(stratified_split(labels, [1.0] * max(2, min(count, len(labels))), seed)):
+    parts = stratified_split(labels, [1.0] * max(2, min(count, len(labels))), seed, groups)
+    for number, positions in enumerate(parts):
         fold[positions] = number
     return fold
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Return a context in which BLAS has one thread: more would round in another order, and gain little here."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
+    return limits
 
 
 def cross_validate(

@@ -17,15 +17,15 @@ import numpy as np
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
-from mxml.data.image_sources import ChosenImages
+from mxml.data.image_sources import ChosenImages, ImageSource
 from mxml.data.record_list import RecordList, image_source
 from mxml.images.transforms import PRESETS, Preprocess, preset
 from mxml.inference.mxnet_backend import BoundNetwork
 from mxml.model import checkpoint, symbols
 from mxml.model.graph import Graph
-from mxml.progress import SILENT, Progress
+from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
-from mxml.runtime.types import Context, Symbol
+from mxml.runtime.types import Context
 from mxml.training.config import TrainConfig
 from mxml.training.features.cache import FeatureCache
 from mxml.training.features.linear import Standardiser, cross_validate
@@ -40,8 +40,8 @@ _BY_TRIAL = ("original", "caffe")
 _STATISTICS_IMAGES = 64
 _TRIAL_IMAGES = 256
 _TRIAL_PENALTIES = (0.3, 0.1, 0.03)
-# How many times nearer the nearest statistics have to be than the next.
-_SURE = 2.0
+# How near the nearest statistics have to be, and how many times nearer than the next.
+_NEAR, _SURE = 1.0, 2.0
 _GLUON_NAME = re.compile(r"\w+_fwd")
 
 
@@ -75,7 +75,7 @@ def with_preset(
         _of_sidecar(config)
         or _of_statistics(config, point, images, devices)
         or _of_names(point)
-        or _of_trial(config, point, images, devices, cache)
+        or _of_trial(config, point, images, devices, cache, progress)
     )
     progress.note(f"preprocessing: {guess.reason}; `preset` sets another")
     return dataclasses.replace(config, **guess.settings)
@@ -108,43 +108,48 @@ def _of_statistics(
     """Guess by the mean and the variance of each channel that the first BatchNorm remembers."""
     graph = Graph.of(point.symbol)
     first = next((node for node in graph.nodes if node.op == "BatchNorm"), None)
-    if first is None:
+    # The head's own, which comes last, says nothing yet.
+    if first is None or {graph.nodes[at].name for at, _ in first.inputs[1:]} == set(point.statistics):
         return None
     mean, variance = (
         point.aux_params[graph.nodes[at].name].asnumpy().astype(np.float64) for at, _ in first.inputs[3:5]
     )
+    never_trained = not mean.any() and (variance == 1).all()
     before = graph.output(point.symbol, first.inputs[0])
+    _, (shape,), _ = before.infer_shape(data=(1, *config.image_shape))
+    if never_trained or len(shape) != 4 or shape[1] != len(mean):
+        return None
     # The mean and the mean square of each channel, in one output.
     moments = [mx.sym.mean(part, axis=(2, 3)) for part in (before, mx.sym.square(before))]
-    symbol = mx.sym.Concat(*moments, dim=1)
+    some = ChosenImages(image_source(images), _spread(len(images), _STATISTICS_IMAGES))
+    batch_size = max(len(devices), min(config.batch_size, len(some)))
+    bound = BoundNetwork(
+        mx.sym.Concat(*moments, dim=1), point.arg_params, point.aux_params, devices, config.image_shape, batch_size
+    )
     distances = {}
     for name in _BY_STATISTICS:
-        found = _mean_output(symbol, config, point, name, images, devices)
+        rows = _outputs(bound, some, preset(name, config.image_shape[1:], config.fit), config.decode_threads)
+        if not len(rows) or not np.isfinite(rows).all():
+            return None
+        found = rows.mean(axis=0, dtype=np.float64)
         own_mean, own_variance = found[: len(mean)], found[len(mean) :] - found[: len(mean)] ** 2
         distances[name] = _distance(own_mean, own_variance, mean, variance)
     nearest, second = sorted(distances, key=distances.__getitem__)[:2]
-    if not distances[nearest] * _SURE < distances[second]:
+    if not (distances[nearest] < _NEAR and distances[nearest] * _SURE < distances[second]):
         return None
     return _Guess({"preset": nearest}, f"{nearest}, by what the first BatchNorm of {config.model} remembers of images")
 
 
-def _mean_output(
-    symbol: Symbol,
-    config: TrainConfig,
-    point: StartingPoint,
-    name: str,
-    images: ImageList | RecordList,
-    devices: Sequence[Context],
-) -> np.ndarray:
-    preprocess = preset(name, config.image_shape[1:], config.fit)
-    some = ChosenImages(image_source(images), _spread(len(images), _STATISTICS_IMAGES))
-    bound = BoundNetwork(symbol, point.arg_params, point.aux_params, devices, preprocess.data_shape, config.batch_size)
-    rows = []
-    with Batches(some, preprocess, config.batch_size, bad_images="report") as batches:
+def _outputs(bound: BoundNetwork, images: ImageSource, preprocess: Preprocess, threads: int | None) -> np.ndarray:
+    """Return what a network says (N, K) of the images that can be read."""
+    rows: list[np.ndarray] = []
+    with Batches(images, preprocess, bound.batch_size, bad_images="report", threads=threads) as batches:
         for batch in batches:
-            rows.append(bound.output(batch.data[0])[: len(batch.index) - batch.pad])
-    mean: np.ndarray = np.concatenate(rows).mean(axis=0, dtype=np.float64)
-    return mean
+            unreadable = {image.position for image in batches.bad}
+            output = bound.output(batch.data[0])
+            positions = batch.index[: len(batch.index) - batch.pad].tolist()
+            rows += [row for row, position in zip(output, positions) if position not in unreadable]
+    return np.array(rows, np.float32)
 
 
 def _distance(mean: np.ndarray, variance: np.ndarray, known_mean: np.ndarray, known_variance: np.ndarray) -> float:
@@ -167,6 +172,7 @@ def _of_trial(
     images: ImageList | RecordList,
     devices: Sequence[Context],
     cache: FeatureCache,
+    progress: Progress,
 ) -> _Guess:
     """Guess by how well a head that is fitted with each preset does on images that it has not seen."""
     positions = _spread(len(images), _TRIAL_IMAGES)
@@ -180,9 +186,9 @@ def _of_trial(
             cache,
             batch_size=config.batch_size,
             threads=config.decode_threads,
-            progress=SILENT,
+            progress=progress,
         )
-        found = extractor.vectors(some, f"trying {name}")
+        found = extractor.vectors(some, f"trying the preset {name}")
         vectors, labels = found.plain[found.readable], known_labels[found.readable]
         if len(labels) < 2 or not np.isfinite(vectors).all():
             losses[name] = np.inf
@@ -193,6 +199,8 @@ def _of_trial(
         values = np.logaddexp(0, logits) - np.maximum(labels, 0) * logits
         losses[name] = float(values[known].mean()) if known.any() else np.inf
     best = min(losses, key=losses.__getitem__)
+    if not np.isfinite(losses[best]):
+        return _Guess({"preset": best}, f"{best}, since no image says more")
     tried = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
     return _Guess(
         {"preset": best}, f"{best}, which fits {len(some)} training images best (cross-validated loss: {tried})"

@@ -27,6 +27,8 @@ from mxml.training.workers import ALONE, Workers, all_bad_images
 mx = load_mxnet()
 
 LARGER = 1.25
+# Raised whenever another version of mxml computes other vectors from the same image and settings.
+_REVISION = 1
 # Files that are waiting to be read: each takes some memory.
 _BLOCK = 10_000
 # After how many batches of each the workers put together what they have.
@@ -45,9 +47,9 @@ class FeatureNetwork:
     def digest(self) -> bytes:
         """Return a digest of everything that decides on the output for an input."""
         # Names are not part of it: MXNet numbers them as a process goes along.
-        nodes = to_document(self.symbol)["nodes"]
-        digest = hashlib.sha256()
-        for node in nodes:
+        document = to_document(self.symbol)
+        digest = hashlib.sha256(json.dumps([_REVISION, mx.__version__, document["heads"]]).encode())
+        for node in document["nodes"]:
             digest.update(json.dumps([node["op"], node.get("attrs", {}), node["inputs"]], sort_keys=True).encode())
             array = self.arg_params.get(node["name"], self.aux_params.get(node["name"]))
             if node["op"] == "null" and array is not None:
@@ -134,17 +136,18 @@ class FeatureExtractor:
             known = self._workers.sum(known) > 0
             found = self._workers.sum(found)
         readable = np.array([name is not None for name in names])
-        missing = np.flatnonzero(readable & ~known.all(axis=0))
-        self._progress.start(len(images), what, len(images) - len(missing))
-        for first in range(0, len(self._views)):
-            if self._views[first] == "mirror":
+        missing = readable & ~known.all(axis=0)
+        for first, view in enumerate(self._views):
+            if view == "mirror":
                 continue  # it comes with the view that is decoded the same
-            positions = np.flatnonzero(readable & ~self._complete(known, first))
+            here = np.flatnonzero(readable & ~known[self._together(first)].all(axis=0))
+            self._progress.start(len(images), what if first == 0 else f"{what}, {view}", len(images) - len(here))
             if self._workers.count == 1:
-                self._compute(images, first, positions, names, found, bad)
+                self._compute(images, first, here, names, found, bad)
             else:
-                self._compute_together(images, first, positions, names, found, bad)
-        return Vectors(found, tuple(bad[position] for position in sorted(bad)), len(missing))
+                self._compute_together(images, first, here, names, found, bad)
+        found[:, list(bad)] = 0
+        return Vectors(found, tuple(bad[position] for position in sorted(bad)), int(missing.sum()))
 
     def _names(self, images: ImageSource) -> tuple[list[bytes | None], dict[int, BadImage]]:
         """Return a digest of each file's content, None for those that cannot be read; each worker reads its share."""
@@ -167,10 +170,6 @@ class FeatureExtractor:
         mirrored = [number for number, view in enumerate(self._views) if view == "mirror"]
         return [first, *mirrored] if self._views[first] == "plain" else [first]
 
-    def _complete(self, known: np.ndarray, first: int) -> np.ndarray:
-        complete: np.ndarray = known[self._together(first)].all(axis=0)
-        return complete
-
     def _compute_together(
         self,
         images: ImageSource,
@@ -182,20 +181,17 @@ class FeatureExtractor:
     ) -> None:
         """Do what ``_compute`` does with all workers, in rounds: each computes its share, and the first keeps all."""
         size = self._workers.count * self._batch_size * _BATCHES_PER_ROUND
-        views = self._together(first)
         for start in range(0, len(positions), size):
             part = positions[start : start + size]
             own = part[self._workers.share(len(part))]
             here: dict[int, BadImage] = {}
             self._compute(images, first, own, names, found, here)
-            for image in all_bad_images(self._workers, tuple(here.values())):
-                bad[image.position] = image
+            bad.update((image.position, image) for image in all_bad_images(self._workers, tuple(here.values())))
             good = [at for at in part.tolist() if at not in bad]
-            for number in views:
+            for number in self._together(first):
                 found[number, part] = self._workers.gather_rows(found[number, own], len(part))
                 self._cache.put(self._source(self._views[number]), {names[at]: found[number, at] for at in good})
-            if first == 0:
-                self._progress.advance(len(part) - len(own))
+            self._progress.advance(len(part) - len(own))
             self._after_batch()
 
     def _compute(
@@ -228,8 +224,7 @@ class FeatureExtractor:
                         self._source(self._views[number]),
                         {names[at]: vector for at, vector in zip(here[good].tolist(), output[good])},
                     )
-                if first == 0:
-                    self._progress.advance(len(rows))
+                self._progress.advance(len(rows))
                 if self._workers.count == 1:
                     self._after_batch()
             for image in batches.bad:

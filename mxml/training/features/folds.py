@@ -1,0 +1,229 @@
+"""K-fold cross-validation of a head on feature vectors: how well a small set can be learned, and how sure that is."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mxml.data.batches import BadImage
+from mxml.errors import SettingError
+from mxml.inference.metrics import multilabel_metrics
+from mxml.inference.scores import probabilities
+from mxml.model import checkpoint
+from mxml.model.run_files import RunFiles
+from mxml.progress import Progress
+from mxml.runtime.devices import default_device, parse_devices
+from mxml.runtime.mxnet_errors import memory_checked
+from mxml.text import counted, shown
+from mxml.training import source_lists, starting_point
+from mxml.training.config import TrainConfig
+from mxml.training.features.cache import FeatureCache
+from mxml.training.features.head_fit import fit_linear, vectors_of_lists
+from mxml.training.features.linear import folds_of
+from mxml.training.features.preset_guess import with_preset
+from mxml.training.prefix_lock import locked
+from mxml.training.recipe import with_recipe
+from mxml.training.run_data import open_data, preprocess_of
+
+MOST_FOLDS = 100
+_SHOWN_LABELS = 5
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over folds.
+
+    Attributes
+    ----------
+    folds : tuple of float or None
+        The metric of each fold; None where it is not defined.
+    """
+
+    folds: tuple[float | None, ...]
+
+    @property
+    def mean(self) -> float | None:
+        """Return the mean over the folds that have a value; None where none has."""
+        values = self._values
+        return float(np.mean(values)) if values else None
+
+    @property
+    def std(self) -> float | None:
+        """Return the standard deviation over these folds, as of a sample; None of fewer than two values."""
+        values = self._values
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    @property
+    def _values(self) -> list[float]:
+        return [value for value in self.folds if value is not None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the mean, the standard deviation and the folds' values as JSON holds them."""
+        return {"mean": self.mean, "std": self.std, "folds": list(self.folds)}
+
+
+@dataclass(frozen=True)
+class LabelFolds:
+    """How one label does.
+
+    Attributes
+    ----------
+    name : str
+        The label's name.
+    known, positives : int
+        How many images it is known of, and how many of these have it.
+    AP : Spread
+        Average precision; not defined in a fold without an image that has the label.
+    """
+
+    name: str
+    known: int
+    positives: int
+    AP: Spread
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a cross-validation found.
+
+    Attributes
+    ----------
+    images : int
+        How many images took part.
+    mAP : Spread
+        In each fold, the mean of the labels' AP that are defined in it.
+    per_class : tuple of LabelFolds
+        Each label, in the order of the lists.
+    bad : tuple of BadImage
+        The images that could not be read, and were left out.
+    """
+
+    images: int
+    mAP: Spread
+    per_class: tuple[LabelFolds, ...]
+    bad: tuple[BadImage, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON holds it.
+
+        Returns
+        -------
+        dict
+            The fields by name; each ``Spread`` has ``mean``, ``std`` and ``folds``.
+        """
+        return {
+            "folds": len(self.mAP.folds),
+            "images": self.images,
+            "mAP": self.mAP.to_dict(),
+            "per_class": [
+                {"name": label.name, "known": label.known, "positives": label.positives, "AP": label.AP.to_dict()}
+                for label in self.per_class
+            ],
+            "bad": [{"path": image.path, "reason": image.reason} for image in self.bad],
+        }
+
+
+def cross_validate_folds(config: TrainConfig, folds: int, progress: Progress) -> CrossValidation:
+    """Cross-validate the head that method ``features`` fits, on the images of both lists together.
+
+    No checkpoint is written. The feature vectors come from, and are kept in, ``features.sqlite`` beside the prefix.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The settings of a run; those of fine-tuning are not used.
+    folds : int
+        How many folds there are, from 2 to 100 and at most as many as images.
+    progress : Progress
+        Receives the progress.
+
+    Returns
+    -------
+    CrossValidation
+        Average precision per label, and their mean, over the folds.
+
+    Raises
+    ------
+    MxmlError
+        For a wrong setting, lists or a model that are wrong or do not fit, and too many images that cannot be read.
+    """
+    if not 2 <= folds <= MOST_FOLDS:
+        raise SettingError("folds", folds, f"2 to {MOST_FOLDS}")
+    if config.method not in (None, "features"):
+        raise SettingError("method", config.method, "features with `folds`, which fits nothing but heads")
+    config = with_recipe(dataclasses.replace(config, method="features", device=config.device or default_device()))
+    # With a network from scratch the recipe has refused method features.
+    assert config.model is not None
+    checkpoint.find_epoch(config.model, config.epoch)
+    with locked(config.prefix, progress):
+        return _cross_validate(source_lists.with_lists(config, progress, force=False), folds, progress)
+
+
+def _cross_validate(config: TrainConfig, folds: int, progress: Progress) -> CrossValidation:
+    devices = parse_devices(config.device or "cpu")
+    data = open_data(config, progress)
+    with memory_checked(config.batch_size), FeatureCache(RunFiles(config.prefix).features, progress) as cache:
+        point = starting_point.of_pretrained(config, len(data.label_names))
+        config = with_preset(config, point, data.train, devices, cache, progress)
+        found = vectors_of_lists(point, config, preprocess_of(config), data, devices, cache, progress)
+    views = np.concatenate([vectors.views[:, vectors.readable] for vectors in found], axis=1)
+    labels = np.concatenate([images.labels[vectors.readable] for images, vectors in zip((data.train, data.val), found)])
+    result = over_folds(views, labels, data.label_names, folds, config.seed)
+    for line in _notes(result):
+        progress.note(line)
+    return dataclasses.replace(result, bad=(*found[0].bad, *found[1].bad))
+
+
+def over_folds(
+    views: np.ndarray, labels: np.ndarray, label_names: Sequence[str], folds: int, seed: int
+) -> CrossValidation:
+    """Cross-validate on views (V, N, D) of images with labels (N, C); each fold chooses its penalties without it.
+
+    Images whose vectors are the same are in one fold. Raises SettingError for fewer other images than folds.
+    """
+    same = _same_images(views[0])
+    different = int(same.max()) + 1
+    if different < folds:
+        raise SettingError("folds", folds, f"at most {different:,}, the number of different images")
+    fold = folds_of(labels, seed, folds, same)
+    mAP: list[float | None] = []
+    AP: list[list[float | None]] = [[] for _ in label_names]
+    for number in range(folds):
+        seen, held_out = fold != number, fold == number
+        fit = fit_linear(views[:, seen], labels[seen], seed)
+        logits = fit.head.logits(fit.standardise(views[0, held_out]))
+        metrics = multilabel_metrics(probabilities(logits), labels[held_out], logits=logits)
+        mAP.append(_defined(metrics.mAP))
+        for values, entry in zip(AP, metrics.per_class):
+            values.append(_defined(entry.AP))
+    known, positives = (labels >= 0).sum(axis=0).tolist(), (labels > 0.5).sum(axis=0).tolist()
+    per_class = [LabelFolds(*row[:3], Spread(tuple(row[3]))) for row in zip(label_names, known, positives, AP)]
+    return CrossValidation(len(labels), Spread(tuple(mAP)), tuple(per_class), ())
+
+
+def _same_images(vectors: np.ndarray) -> np.ndarray:
+    """Return a number (N,) int64 for each vector, the same for the same vectors."""
+    numbers: dict[bytes, int] = {}
+    digests = (hashlib.sha256(np.ascontiguousarray(vector).tobytes()).digest() for vector in vectors)
+    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _notes(result: CrossValidation) -> list[str]:
+    folds = len(result.mAP.folds)
+    lines = [f"{folds} folds over {counted(result.images, 'image')} of both lists; no checkpoint is written"]
+    few = [f"{label.name} {label.positives}" for label in result.per_class if None in label.AP.folds]
+    if few:
+        lines.append(
+            f"labels with too few images to be in every fold: {shown(few, _SHOWN_LABELS)}; their AP is of the folds "
+            "that have one"
+        )
+    return lines

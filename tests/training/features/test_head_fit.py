@@ -1,0 +1,182 @@
+"""The head fit through the whole command, in processes of its own."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from mxml.data.batches import Batches
+from mxml.data.image_sources import ImageFiles
+from mxml.data.lst_file import read_lst
+from mxml.images.transforms import preset
+from mxml.inference.metrics import multilabel_metrics
+from mxml.runtime.imports import load_mxnet
+
+mx = load_mxnet()
+
+# What tiny.arguments sets for the original recipe.
+FEATURES = {"method": "features", "optimizer": "adamw", "lr": 0.001, "batch_size": 16}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.make_data(tmp_path, train=64)
+    return tmp_path
+
+
+def arguments(folder, prefix="run", **changes):
+    return tiny.arguments(folder, prefix, **{**FEATURES, **changes})
+
+
+def mxml(*arguments):
+    """Run a command that has to succeed, and return its two outputs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mxml", *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def killer():
+    """Run ``mxml train`` in a folder, killed as killer.py describes, and return its code and its output."""
+    command = [sys.executable, str(Path(__file__).parents[1] / "killer.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        commands, answers = process.stdin, process.stdout
+
+        def run(folder, arguments, *kill):
+            commands.write(json.dumps([str(folder), arguments, kill]) + "\n")
+            commands.flush()
+            return int(answers.readline()), (folder / "output").read_text()
+
+        yield run
+    assert process.returncode == 0
+
+
+def params(folder, prefix, epoch):
+    return (folder / f"{prefix}-{epoch:04d}.params").read_bytes()
+
+
+def test_the_checkpoint_of_features_does_what_was_printed(folder):
+    printed, said = mxml("train", *arguments(folder), "--feature-copies", "mirror")
+    (mAP,) = map(float, re.findall(r"validation mAP (\d\.\d+)", printed))
+    assert "starting from" in said
+    assert re.search(r"head fitted to 8 features: mAP \d\.\d{4} cross-validated on the training images", said)
+
+    evaluated = json.loads(mxml("evaluate", "--prefix", str(folder / "run"), "--epoch", "1", "--json")[0])
+    (row,) = json.loads((folder / "run.json").read_text())["epochs"]
+    assert evaluated["mAP"] == pytest.approx(row["metrics"]["val"]["mAP"], abs=1e-9)
+    assert f"{evaluated['mAP']:.4f}" == f"{mAP:.4f}"
+    assert evaluated["loss"] == pytest.approx(row["metrics"]["val"]["loss"], rel=1e-5)
+    assert not (folder / "run-0001.states").exists()
+
+    image = str(folder / "images" / "2-0.png")
+    predicted = mxml("predict", "--prefix", str(folder / "run"), "--json", image)[0]
+    assert all(f'"{name}"' in predicted for name in tiny.LABELS)
+
+
+def test_plain_mxnet_computes_the_same_from_the_checkpoint(folder):
+    mxml("train", *arguments(folder))
+    symbol, args, aux = mx.model.load_checkpoint(str(folder / "run"), 1)
+    images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
+    with Batches(ImageFiles(images), preset("original", (32, 32)), len(images), threads=1) as batches:
+        batch = next(iter(batches))
+    module = mx.mod.Module(symbol, data_names=["data"], label_names=None)
+    module.bind([("data", batch.data[0].shape)], for_training=False)
+    module.set_params(args, aux)
+
+    module.forward(mx.io.DataBatch(batch.data), is_train=False)
+
+    found = multilabel_metrics(module.get_outputs()[0].asnumpy(), images.labels)
+    (row,) = json.loads((folder / "run.json").read_text())["epochs"]
+    assert found.mAP == pytest.approx(row["metrics"]["val"]["mAP"], abs=1e-9)
+    assert found.loss == pytest.approx(row["metrics"]["val"]["loss"], rel=1e-4)
+
+
+def test_features_goes_on_as_lp_ft_with_any_number_of_epochs(folder, killer):
+    run = ["--prefix", "run", "--resume"]
+    assert killer(folder, arguments(folder, "whole", method="lp-ft", num_epoch=3))[0] == 0
+    assert killer(folder, arguments(folder, num_epoch=10))[0] == 0
+    assert json.loads((folder / "run.json").read_text())["finished"]
+    before = params(folder, "run", 1)
+
+    code, output = killer(folder, [*run, "--method", "lp-ft", "--num-epoch", "3"])
+    assert code == 0, output
+
+    assert params(folder, "whole", 3) == params(folder, "run", 3) != before
+    assert [entry["epoch"] for entry in json.loads((folder / "run.json").read_text())["epochs"]] == [1, 2, 3]
+    # It is a run of lp-ft now, whose epochs only grow.
+    code, output = killer(folder, [*run, "--num-epoch", "2"])
+    assert code == 1
+    assert "has to continue with it" in output
+    code, output = killer(folder, [*run, "--method", "features"])
+    assert code != 0
+    assert "only features goes on as lp-ft" in output
+
+
+def test_a_run_killed_in_its_feature_pass_resumes_to_the_same_bits(folder, killer):
+    changes = {"method": "lp-ft", "num_epoch": 2, "keep": "all"}
+    here = folder / "killed"
+    here.mkdir()
+    assert killer(folder, arguments(folder, "whole", **changes))[0] == 0
+
+    begin = arguments(folder, "killed/run", **changes)
+    codes = []
+    # In the training images' batches, in the validation's, as the head is saved, and in the first step.
+    for kill in (
+        ("validation", 2, "SIGKILL"),
+        ("validation", 2, "SIGINT"),
+        ("validation", 1, "SIGKILL"),
+        ("rename run-0001.params", 1, "SIGKILL"),
+        ("rename run.json", 2, "SIGKILL"),
+        ("step", 1, "SIGKILL"),
+    ):
+        code, output = killer(folder, [*begin, "--resume"], kill)
+        codes.append(code)
+        assert ("continue with" in output) == (kill[2] == "SIGINT")
+    assert codes == [-9, 130, -9, -9, -9, -9]
+    code, output = killer(folder, [*begin, "--resume"])
+    assert code == 0, output
+
+    assert params(folder, "whole", 1) == params(here, "run", 1)
+    assert params(folder, "whole", 2) == params(here, "run", 2)
+    metrics = []
+    for sidecar in (folder / "whole.json", here / "run.json"):
+        metrics.append([entry["metrics"]["val"] for entry in json.loads(sidecar.read_text())["epochs"]])
+    assert metrics[0] == metrics[1]
+
+
+def test_features_that_are_too_large_or_not_finite_end_the_run_in_a_line(folder):
+    symbol, args, aux = mx.model.load_checkpoint(str(folder / "net"), 0)
+    aux["bn0_moving_var"] = mx.nd.full(8, 1e-30)
+    args["bn0_gamma"] = mx.nd.full(8, 1e30)
+    mx.model.save_checkpoint(str(folder / "net"), 0, symbol, args, aux)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mxml", "train", *arguments(folder)], capture_output=True, text=True, timeout=300
+    )
+
+    assert done.returncode == 1
+    assert "train.lst: the network's features are not finite, or too large" in done.stderr.splitlines()[-1]
+
+
+def test_the_share_of_unreadable_images_is_held_in_the_feature_pass(folder):
+    for number in range(8):
+        (folder / "images" / f"1-{number}.png").write_bytes(b"not an image")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mxml", "train", *arguments(folder)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1
+    assert "train.lst: 8 of 64 images cannot be read, more than 5%" in done.stderr.splitlines()[-1]
+
+    printed, said = mxml("train", *arguments(folder, max_bad_share=0.2), "--json")
+    assert len(json.loads(printed)["bad"]) == 8
+    assert "images skipped because they cannot be read: 8" in said
+    assert np.isfinite(json.loads(printed)["best"]["train_loss"])

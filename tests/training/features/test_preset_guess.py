@@ -1,0 +1,197 @@
+"""Which preprocessing is taken for a pretrained network, and what is said of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from mxml.data.batches import Batches
+from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageFiles
+from mxml.data.lst_file import read_lst
+from mxml.images.transforms import PRESETS, preset
+from mxml.model import params_file
+from mxml.progress import SILENT
+from mxml.runtime.imports import load_mxnet
+from mxml.training import fit, starting_point
+from mxml.training.config import TrainConfig
+from mxml.training.features.cache import FeatureCache
+from mxml.training.features.preset_guess import with_preset
+from mxml.training.recipe import with_recipe
+from mxml.training.run_data import preprocess_of
+
+mx = load_mxnet()
+
+
+class Notes:
+    """Keeps the notes of a task."""
+
+    def __init__(self):
+        self.notes = []
+
+    def start(self, total, what, done=0):
+        pass
+
+    def advance(self, count=1, detail=""):
+        pass
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.make_network(tmp_path / "net")
+    return tmp_path
+
+
+@pytest.fixture
+def images(folder):
+    """Images whose channels differ, as those of the world do."""
+    import cv2
+
+    generator = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    names = [f"{number}.png" for number in range(20)]
+    for name in names:
+        pixels = generator.normal((60, 110, 170), (15, 30, 50), (40, 44, 3)) + generator.normal(0, 15, 3)
+        assert cv2.imwrite(str(folder / "images" / name), np.clip(pixels, 0, 255).astype(np.uint8))
+    labels = generator.integers(0, 2, (20, 3)).astype(np.int8)
+    return ImageList.from_rows(names, labels, root=str(folder / "images"))
+
+
+def guess(folder, images, model="net", **given):
+    """Return the configuration with its preset, and what is said of it."""
+    settings = {
+        "model": str(folder / model),
+        "prefix": str(folder / "run"),
+        "data_train": "train.lst",
+        "data_val": "val.lst",
+        "image_shape": (3, 32, 32),
+        "batch_size": 8,
+        "decode_threads": 1,
+        **given,
+    }
+    config = with_recipe(TrainConfig(**settings))
+    progress = Notes()
+    point = starting_point.of_pretrained(config, images.labels.shape[1])
+    with FeatureCache(str(folder / "features.sqlite"), SILENT) as cache:
+        return with_preset(config, point, images, [mx.cpu()], cache, progress), progress.notes
+
+
+def collect_statistics(folder, images, name):
+    """Give the network's BatchNorm the statistics that training with a preset leaves there."""
+    symbol, args, aux = mx.model.load_checkpoint(str(folder / "net"), 0)
+    with Batches(ImageFiles(images), preset(name, (32, 32)), len(images), threads=1) as batches:
+        data = next(iter(batches)).data[0]
+    before = symbol.get_internals()["conv0_output"]
+    executor = before.simple_bind(mx.cpu(), grad_req="null", data=data.shape)
+    executor.copy_params_from({key: args[key] for key in ("conv0_weight", "conv0_bias")})
+    values = executor.forward(data=data)[0].asnumpy()
+    aux["bn0_moving_mean"] = mx.nd.array(values.mean(axis=(0, 2, 3)))
+    aux["bn0_moving_var"] = mx.nd.array(values.var(axis=(0, 2, 3)))
+    params_file.write_params(f"{folder / 'net'}-0000.params", params_file.join_params(args, aux))
+
+
+@pytest.mark.parametrize("name", ["original", "caffe", "raw", "inception"])
+def test_the_statistics_of_training_tell_the_preset(folder, images, name):
+    collect_statistics(folder, images, name)
+
+    config, (note,) = guess(folder, images)
+
+    assert config.preset == name
+    assert note == (
+        f"preprocessing: {name}, by what the first BatchNorm of {folder / 'net'} remembers of images; "
+        "`preset` sets another"
+    )
+    assert not (folder / "features.sqlite").exists()
+
+
+def test_images_that_cannot_be_read_are_not_part_of_the_statistics(folder, images):
+    collect_statistics(folder, images, "inception")
+    for number in range(12):
+        Path(images.path(number)).write_bytes(b"not an image")
+
+    config, _ = guess(folder, images)
+    assert config.preset == "inception"
+
+    for number in range(20):
+        Path(images.path(number)).write_bytes(b"not an image")
+    config, (note,) = guess(folder, images)
+    assert config.preset == "original"
+    assert "since no image says more" in note
+
+
+def test_statistics_that_were_never_collected_or_fit_nothing_say_nothing(folder, images):
+    config, (note,) = guess(folder, images)
+    assert "cross-validated loss" in note
+
+    _, args, aux = mx.model.load_checkpoint(str(folder / "net"), 0)
+    aux["bn0_moving_mean"] = mx.nd.full(8, 1e4)
+    params_file.write_params(f"{folder / 'net'}-0000.params", params_file.join_params(args, aux))
+    config, (note,) = guess(folder, images)
+    assert "cross-validated loss" in note
+    assert config.preset in ("original", "caffe")
+
+
+def test_an_option_wins_and_nothing_is_said(folder, images):
+    collect_statistics(folder, images, "inception")
+
+    config, notes = guess(folder, images, preset="caffe")
+    assert (config.preset, notes) == ("caffe", [])
+
+    config, notes = guess(folder, images, channels="bgr")
+    assert (config.preset, config.channels, notes) == ("original", "bgr", [])
+    assert not (folder / "features.sqlite").exists()
+
+
+def test_the_sidecar_of_the_run_that_trained_the_network_is_believed(folder, images):
+    tiny.make_data(folder)
+    trained = tiny.config(folder, "before", num_epoch=1, preset="inception")
+    fit.fit(trained, SILENT)
+
+    config, (note,) = guess(folder, images, "before", epoch=1)
+    assert config.preset == "inception"
+    assert note == "preprocessing: inception, as before.json says; `preset` sets another"
+
+    sidecar = json.loads((folder / "before.json").read_text())
+    sidecar["preprocess"]["mean"] = [1, 2, 3]
+    (folder / "before.json").write_text(json.dumps(sidecar))
+    config, (note,) = guess(folder, images, "before", epoch=1)
+    preprocess = preprocess_of(config)
+    assert (preprocess.mean, preprocess.std) == ((1, 2, 3), PRESETS["inception"].std)
+    assert note.startswith("preprocessing: mean (1.0, 2.0, 3.0), std ")
+
+
+def test_the_names_of_gluons_layers_say_original(folder, images):
+    with mx.name.NameManager():
+        net = mx.gluon.nn.HybridSequential(prefix="net0_")
+        with net.name_scope():
+            net.add(mx.gluon.nn.Conv2D(4, 3), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(2))
+    net.initialize(mx.init.Xavier())
+    net.hybridize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    net.export(str(folder / "gluon"))
+
+    config, (note,) = guess(folder, images, "gluon")
+
+    assert config.preset == "original"
+    assert "as networks of Gluon have it, by the names of its layers" in note
+    assert not (folder / "features.sqlite").exists()
+
+
+def test_squeezenet_is_tried_and_is_caffes(tmp_path, shared):
+    data = shared / "data" / "miml-scene"
+    everything = read_lst(data / "train.lst", str(data / "images"))
+    images = everything.select(np.linspace(0, len(everything) - 1, 48).astype(np.int64))
+    settings = {"model": str(shared / "models" / "squeezenet_v1.0"), "image_shape": (3, 160, 160)}
+
+    config, (note,) = guess(tmp_path, images, **settings)
+
+    assert config.preset == "caffe"
+    assert note.startswith(
+        "preprocessing: caffe, which fits 48 training images best (cross-validated loss: original 0."
+    )
+    assert (tmp_path / "features.sqlite").exists()

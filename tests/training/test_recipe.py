@@ -1,0 +1,65 @@
+"""What settings that were not given are, by those that were."""
+
+import pytest
+
+from mxml.errors import SettingError
+from mxml.training.config import TrainConfig
+from mxml.training.recipe import Recipe, with_recipe
+
+LP_FT = Recipe("lp-ft", "adamw", 0.0002, 0.9, 0.01, 1.0, 1.0)
+FEATURES = Recipe("features", "adamw", 0.0002, 0.9, 0.01, 1.0, 1.0)
+ORIGINAL = Recipe("finetune", "sgd", 0.01, 0.9, 0.0001, 0.0, 10.0)
+FROM_ZERO = Recipe("finetune", "adamw", 0.0002, 0.9, 0.01, 1.0, 10.0)
+
+
+def config(**given):
+    return TrainConfig(prefix="run", model="net", data_train="train.lst", data_val="val.lst", **given)
+
+
+def but(recipe, **changes):
+    return Recipe(**{**vars(recipe), **changes})
+
+
+@pytest.mark.parametrize(
+    "given, recipe",
+    [
+        ({}, LP_FT),
+        ({"method": "features"}, FEATURES),
+        ({"method": "finetune"}, FROM_ZERO),
+        # The original script's options ask for its recipe.
+        ({"lr": 0.05}, but(ORIGINAL, lr=0.05)),
+        ({"mom": 0.8}, but(ORIGINAL, mom=0.8)),
+        ({"lr": 0.01, "mom": 0.9, "wd": 0.0001}, ORIGINAL),
+        ({"optimizer": "sgd"}, ORIGINAL),
+        ({"optimizer": "nag"}, but(ORIGINAL, optimizer="nag")),
+        ({"method": "finetune", "lr": 0.05}, but(ORIGINAL, lr=0.05)),
+        ({"method": "finetune", "optimizer": "sgd"}, ORIGINAL),
+        # A method or an optimizer that is given wins.
+        ({"method": "lp-ft", "lr": 0.001}, but(LP_FT, lr=0.001)),
+        ({"method": "lp-ft", "mom": 0.5}, but(LP_FT, mom=0.5)),
+        ({"optimizer": "adam"}, but(LP_FT, optimizer="adam")),
+        ({"optimizer": "adamw", "lr": 0.001}, but(LP_FT, lr=0.001)),
+        (
+            {"method": "lp-ft", "optimizer": "sgd"},
+            but(LP_FT, optimizer="sgd", lr=0.01, wd=0.0001, warmup_epochs=0.0),
+        ),
+        # What does not ask for a recipe.
+        ({"wd": 0.0}, but(LP_FT, wd=0.0)),
+        ({"head_lr_mult": 0.0}, but(LP_FT, head_lr_mult=0.0)),
+        ({"warmup_epochs": 0.0}, but(LP_FT, warmup_epochs=0.0)),
+        ({"mom": 0.0}, but(ORIGINAL, mom=0.0)),
+        ({"loss": "asymmetric"}, LP_FT),
+    ],
+    ids=str,
+)
+def test_what_is_given_decides_on_the_rest(given, recipe):
+    assert Recipe.of(config(**given)) == recipe
+    resolved = with_recipe(config(**given))
+    assert vars(recipe).items() <= vars(resolved).items()
+    assert with_recipe(resolved) == resolved
+
+
+@pytest.mark.parametrize("given", [{"loss": "focal"}, {"pos_weight": "auto"}, {"label_smoothing": 0.1}])
+def test_features_fits_plain_cross_entropy_only(given):
+    with pytest.raises(SettingError, match="features fits plain bce"):
+        with_recipe(config(method="features", **given))
