@@ -9,6 +9,7 @@ import re
 import select
 import shlex
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -19,10 +20,12 @@ import numpy as np
 import pytest
 import tiny
 
+from mxml.data.lst_file import read_lst
 from mxml.model import params_file
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train
+from mxml.training.config import TrainConfig
 from mxml.training.launching.addresses import reserved_port
 
 mx = load_mxnet()
@@ -152,6 +155,60 @@ def test_three_workers_compute_what_one_process_does_and_listen_on_loopback(fold
     assert {address for _, address in listening} == {"127.0.0.1"}
 
 
+def from_features(folder, prefix, **changes):
+    """Return the settings of a run that fits a head to features first, and finds out its lists and its preset."""
+    changes = {**SETTINGS, "batch_size": 8, "num_epoch": 2, "method": "lp-ft", **changes}
+    found = tiny.settings(folder, prefix, **changes)
+    for name in ("data_train", "data_val", "image_train", "image_val", "preset"):
+        del found[name]
+    return {**found, "data": (str(folder / "labels.csv"),), "data_root": str(folder / "images")}
+
+
+def as_options(settings):
+    """Return settings as options of mxml train."""
+    texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in settings.items()}
+    return [word for name, text in texts.items() for word in (f"--{name.replace('_', '-')}", str(text))]
+
+
+@pytest.fixture
+def labelled(folder):
+    """A folder with a plain network and a table of labels."""
+    make_plain_network(folder / "net")
+    images = read_lst(folder / "lists" / "train.lst", folder / "images")
+    rows = [[images.name(at), *map(str, images.labels[at])] for at in range(len(images))]
+    (folder / "labels.csv").write_text("\n".join(map(",".join, [["image", *tiny.LABELS], *rows])) + "\n")
+    return folder
+
+
+def kept_vectors(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT source, image, vector FROM vectors").fetchall()
+    return {(source, image): np.frombuffer(vector, "<f4") for source, image, vector in rows}
+
+
+def test_workers_share_out_the_features_and_fine_tune_the_same_head(labelled, worker):
+    alone, together = (from_features(labelled, name, keep="all") for name in ("alone", "run"))
+    train.fit(TrainConfig.of(alone), SILENT)
+    (labelled / "features.sqlite").rename(labelled / "expected.sqlite")
+    done = run(command(worker, "train", *as_options(together), workers=2), labelled)
+    assert done.returncode == 0, done.stderr
+    close(labelled / "alone-0001.params", labelled / "run-0001.params")
+    same_run(labelled, "alone", "run", 2)
+    found, expected = (kept_vectors(labelled / name) for name in ("features.sqlite", "expected.sqlite"))
+    assert found.keys() == expected.keys() and len(found) >= 40
+    for name, vector in found.items():
+        np.testing.assert_allclose(vector, expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_workers_go_back_together_to_the_epoch_before_a_divergence(labelled, worker):
+    options = from_features(labelled, "run", optimizer="sgd", lr=50.0, num_epoch=3)
+    done = run(command(worker, "train", *as_options(options), workers=2), labelled)
+    assert "training diverged in epoch 2" in done.stderr, done.stderr
+    assert done.stderr.count("resuming after epoch 1") == 1 and "another place" not in done.stderr
+    sidecar = json.loads((labelled / "run.json").read_text())
+    assert sidecar["diverged"][0]["epoch"] == 2
+
+
 def test_a_worker_that_is_killed_ends_all_and_the_printed_command_resumes_the_run(folder, worker):
     make_plain_network(folder / "net")
     train.fit(tiny.config(folder, "alone", **SETTINGS), SILENT)
@@ -178,7 +235,7 @@ os.execvp("sh", ["sh", "-c", sys.argv[-1]])
 
 
 def test_an_interrupt_is_saved_after_the_same_step_and_resumes_bit_for_bit(folder, worker):
-    """Two workers by ssh, with BatchNorm and dropout; sums of two do not depend on their order."""
+    """Two workers by ssh, with BatchNorm, dropout and averaged weights; sums of two do not depend on their order."""
     ssh = folder / "ssh-bin" / "ssh"
     ssh.parent.mkdir()
     ssh.write_text(FAKE_SSH.format(python=sys.executable, log=str(folder / "ssh.log")))
@@ -186,8 +243,7 @@ def test_an_interrupt_is_saved_after_the_same_step_and_resumes_bit_for_bit(folde
     (folder / "hosts").write_text("# two machines\nfirst.cluster\n\nme@second.cluster  # with a GPU\n")
     by_ssh = {"workers": 2, "servers": 2, "hosts": folder / "hosts", "interface": "lo"}
     path = f"{ssh.parent}:{os.environ['PATH']}"
-    # With averaged weights it is exact to rounding: each worker averages its own BatchNorm statistics.
-    changes = {**SETTINGS, "batch_size": 8, "ema": 0.0}
+    changes = {**SETTINGS, "batch_size": 8, "ema": 0.9}
     arguments = tiny.arguments(folder, "run", **changes)
     done = run(command(worker, "train", *arguments, **by_ssh), folder, PATH=path, WORKER_EVENT="1 8 interrupt")
     assert done.returncode == 128 + signal.SIGINT, done.stderr
