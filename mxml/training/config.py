@@ -657,8 +657,9 @@ class TrainConfig:
         unknown = sorted(set(value) - set(train_settings()))
         if unknown:
             raise CheckpointError(f"config: setting {unknown[0]!r} is unknown")
-        # The first sidecars have no method: there was one.
-        value.setdefault("method", "finetune")
+        if "optimizer" in value:
+            # The first sidecars have no method: there was one.
+            value.setdefault("method", "finetune")
         try:
             return cls.of(value)
         except MxmlError as error:

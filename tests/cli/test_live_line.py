@@ -8,16 +8,21 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import tiny
 from commands import process
 
+IMAGES = 1000
+PATIENCE_SECONDS = 120
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("live")
-    tiny.make_data(folder, train=64)
+    # The line is drawn every 0.3 seconds at most: an epoch has to take longer.
+    tiny.make_data(folder, train=IMAGES)
     return folder
 
 
@@ -34,6 +39,8 @@ def on_terminal(folder, arguments, until):
     )
     os.close(theirs)
     shown, asked = "", False
+    watch = threading.Timer(PATIENCE_SECONDS, run.kill)
+    watch.start()
     with open(ours, "rb", buffering=0) as terminal:
         while True:
             try:
@@ -46,6 +53,7 @@ def on_terminal(folder, arguments, until):
             if not asked and re.search(until, shown):
                 asked = True
                 run.send_signal(signal.SIGINT)
+    watch.cancel()
     assert asked, shown
     return run.wait(timeout=60), shown
 
@@ -62,15 +70,15 @@ def screen_of(shown):
 
 
 def test_a_terminal_has_one_live_line_that_goes_and_the_lines_that_stay(folder):
-    arguments = ["train", *tiny.arguments(folder, "terminal", num_epoch=1_000_000, lr=1e-6)]
+    arguments = ["train", *tiny.arguments(folder, "terminal", num_epoch=1_000_000, lr=1e-6, batch_size=2)]
     # Rate, time left of the epoch and of the run, loss; before it the estimate of the rest, from the first steps.
     live = r"epoch \d+/1000000: +\d+%\|.+\| \S+ img/s, \d+ s left, run [\d.]+ \w+[^\r\n]*, loss 0\.\d{4}, lr 1e-06"
-    code, shown = on_terminal(folder, arguments, rf"(?s)about .* for the rest.*{live}")
+    code, shown = on_terminal(folder, arguments, rf"(?s)about .* for the rest.*epoch 1/1000000: loss.*{live}")
     assert code == 130, shown
     assert len(re.findall("for the rest", shown)) == 1
     lines = [line for line in screen_of(shown) if line]
     assert not any("%|" in line for line in lines), "the live line is gone when the command has ended"
-    assert lines[0].startswith("training ") and lines[1].startswith("64 images to train on")
+    assert lines[0].startswith("training ") and lines[1].startswith(f"{IMAGES:,} images to train on")
     kinds = r"epoch \d+/1000000: loss|about .* for the rest|starting from|mxml: stopped by SIGINT|\^C"
     assert all(re.match(kinds, line) for line in lines[2:]), lines
     assert any(re.fullmatch(r"epoch 1/1000000: .* img/s, best so far, .* left", line) for line in lines)

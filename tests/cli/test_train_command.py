@@ -25,7 +25,8 @@ def test_the_original_scripts_options_train_as_typed(trained):
     for name in ("multi-symbol.json", "multi-0001.params", "multi-0002.params", "multi.json", "multi-history.csv"):
         assert (folder / "saved" / name).stat().st_size > 0
     told = (
-        r"training saved/multi with mxml \S+\n40 images to train on, 12 to validate on, 3 labels\nstarting from net.*\n"
+        r"training saved/multi with mxml \S+\n40 images to train on, 12 to validate on, 3 labels\n"
+        r"preprocessing: \w+, .*; --preset sets another\nstarting from net.*\n"
     )
     assert re.fullmatch(told + r"(epoch [12]/2: .* img/s.*\n){2}", err), "no bar where there is no terminal"
     assert out.splitlines()[-1] == "next: mxml predict --prefix saved/multi"
@@ -183,7 +184,8 @@ def test_wrong_input_gets_one_line_and_nothing_written(wrong, monkeypatch, mxml,
     else:
         # What a run says before it finds the fault: never more than where it is and what it read.
         assert all(
-            re.match(r"(training|resuming) .* with mxml|40 images to train on|starting from", line) for line in told
+            re.match(r"(training|resuming) .* with mxml|40 images to train on|preprocessing: |starting from", line)
+            for line in told
         ), err
     assert snapshot(wrong) == before
 

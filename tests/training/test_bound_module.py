@@ -354,7 +354,8 @@ os._exit(0)
 @pytest.mark.parametrize("devices", ["1", "2"])
 @pytest.mark.parametrize("stage", ["bind", "step", "logits"])
 def test_a_lack_of_memory_names_the_batch_size(stage, devices):
-    path = os.pathsep.join(filter(None, [os.path.dirname(__file__), os.environ.get("PYTHONPATH")]))
+    here = os.path.dirname(__file__)
+    path = os.pathsep.join(filter(None, [here, os.path.dirname(here), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-c", STARVED, stage, devices],
         env={**os.environ, "PYTHONPATH": path},

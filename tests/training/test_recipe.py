@@ -3,11 +3,15 @@
 import pytest
 
 from mxml.errors import SettingError
+from mxml.model.graph import Graph
+from mxml.runtime.imports import load_mxnet
 from mxml.training.config import TrainConfig
-from mxml.training.recipe import Recipe, with_recipe
+from mxml.training.recipe import Recipe, with_rate, with_recipe
 
-LP_FT = Recipe("lp-ft", "adamw", 0.0002, 0.9, 0.01, 1.0, 1.0)
-FEATURES = Recipe("features", "adamw", 0.0002, 0.9, 0.01, 1.0, 1.0)
+mx = load_mxnet()
+
+LP_FT = Recipe("lp-ft", "scaled-adamw", 0.003, 0.9, 0.01, 1.0, 1.0)
+FEATURES = Recipe("features", "scaled-adamw", 0.003, 0.9, 0.01, 1.0, 1.0)
 ORIGINAL = Recipe("finetune", "sgd", 0.01, 0.9, 0.0001, 0.0, 10.0)
 FROM_ZERO = Recipe("finetune", "adamw", 0.0002, 0.9, 0.01, 1.0, 10.0)
 
@@ -37,8 +41,8 @@ def but(recipe, **changes):
         # A method or an optimizer that is given wins.
         ({"method": "lp-ft", "lr": 0.001}, but(LP_FT, lr=0.001)),
         ({"method": "lp-ft", "mom": 0.5}, but(LP_FT, mom=0.5)),
-        ({"optimizer": "adam"}, but(LP_FT, optimizer="adam")),
-        ({"optimizer": "adamw", "lr": 0.001}, but(LP_FT, lr=0.001)),
+        ({"optimizer": "adam"}, but(LP_FT, optimizer="adam", lr=0.0002, wd=0.0001)),
+        ({"optimizer": "adamw", "lr": 0.001}, but(LP_FT, optimizer="adamw", lr=0.001)),
         (
             {"method": "lp-ft", "optimizer": "sgd"},
             but(LP_FT, optimizer="sgd", lr=0.01, wd=0.0001, warmup_epochs=0.0),
@@ -55,8 +59,28 @@ def but(recipe, **changes):
 def test_what_is_given_decides_on_the_rest(given, recipe):
     assert Recipe.of(config(**given)) == recipe
     resolved = with_recipe(config(**given))
+    if recipe.optimizer == "scaled-adamw" and "lr" not in given:
+        recipe = but(recipe, lr=None)
     assert vars(recipe).items() <= vars(resolved).items()
     assert with_recipe(resolved) == resolved
+
+
+@pytest.mark.parametrize(
+    ("norm", "given", "lr"),
+    [
+        ({}, {}, 0.008),
+        (None, {}, 0.003),
+        # Fixed statistics let the output grow with the weights.
+        ({"use_global_stats": True}, {}, 0.003),
+        ({}, {"method": "lp-ft", "lr": 0.002}, 0.002),
+        ({}, {"method": "finetune"}, 0.0002),
+    ],
+)
+def test_steps_are_larger_where_batch_norm_follows(norm, given, lr):
+    net = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=2, kernel=(3, 3), name="conv")
+    if norm is not None:
+        net = mx.sym.BatchNorm(net, name="bn", **norm)
+    assert with_rate(with_recipe(config(**given)), Graph.of(net)).lr == lr
 
 
 @pytest.mark.parametrize("given", [{"loss": "focal"}, {"pos_weight": "auto"}, {"label_smoothing": 0.1}])

@@ -78,7 +78,7 @@ def extract(
             views=views,
             **settings,
         )
-        return extractor.vectors(images, "features")
+        return extractor.vectors(ImageFiles(images), "features")
 
 
 def computed(folder, images, **settings):
@@ -204,14 +204,14 @@ def test_the_call_after_a_batch_comes_once_its_vectors_are_on_disk(folder, image
 
 
 def assert_same_bits_whatever_is_cached(folder, images, network, preprocess):
-    """Each vector is the same with any others beside it in its batch, or from the file."""
+    """Each vector is the same with any number of others beside it in its batch, or from the file."""
     views = ("plain", "mirror")
     (folder / "whole").mkdir()
     whole = extract(folder / "whole", images, views, network, preprocess)
     for number, part in enumerate(([0], [1, 4, 2], [3, 5, 6, 0, 1])):
         here = folder / str(number)
         here.mkdir()
-        extract(here, images.select(np.array(part)), views, network, preprocess)
+        extract(here, images.select(np.array(part)), views, network, preprocess, batch_size=number + 1)
         found = extract(here, images, views, network, preprocess)
         assert found.computed == len(images) - len(part)
         assert found.views.tobytes() == whole.views.tobytes()
