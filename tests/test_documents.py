@@ -63,6 +63,8 @@ def test_every_command_that_the_documents_show_exists_with_its_options(checkout)
         command = group.get_command(context, words[1]) if not words[1].startswith("-") else group
         assert command is not None, f"{source}: {' '.join(words)}"
         known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)} | {"--help"}
+        # What follows is the command that `mxml launch` starts.
+        words = words[: words.index("--")] if "--" in words else words
         unknown = {word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-z]", word)} - known
         assert not unknown, f"{source}: {' '.join(words)}: no {unknown}"
     assert shown

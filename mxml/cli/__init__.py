@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("check", "Report what is wrong with lists and their images, and describe their labels."),
     "networks": ("networks", "List the networks that can be trained from scratch."),
     "train": ("train", "Fine-tune a pretrained network on multi-hot lists, or train one from scratch."),
+    "launch": ("launch", "Train on several processes or machines."),
     "augment-preview": ("augment_preview", "Draw images of a list as training varies them."),
     "runs": ("runs", "Compare training runs in a table: their settings, best metrics and state."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
@@ -79,7 +80,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A file name need not be text that the terminal's encoding has.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_run(sys.argv[1:]))
+    code = _run(sys.argv[1:])
+    if code and os.environ.get("DMLC_ROLE") == "worker":
+        # MXNet would wait for the other workers, who may wait for this one.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -75,6 +75,10 @@ def command(
     random weights. Trains, validates after each epoch, and writes checkpoints, a sidecar PREFIX.json, a history and
     curves. Ctrl-C saves before it stops; continue with --resume.
     """
+    from mxml.training.launching.environment import place, serve_if_asked
+
+    # Before anything imports mxnet, which would be the scheduler or a server as it comes.
+    serve_if_asked()
     from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles
     from mxml.training import fit
@@ -88,11 +92,13 @@ def command(
     if folds is not None:
         if resume or force:
             raise click.UsageError("--folds trains nothing that --resume or --force could mean; leave these out")
+        if place().count > 1:
+            raise click.UsageError("--folds works in one process; start it without mxml launch")
         _cross_validate(TrainConfig.of({**given, "prefix": prefix}), folds, as_json)
         return
     config = None if resume else TrainConfig.of({**given, "prefix": prefix})
-    files = RunFiles(prefix)
-    with ConsoleProgress(files.log, with_options) as progress, StopRequest() as stop:
+    files, here = RunFiles(prefix), place()
+    with ConsoleProgress(files.log if here.is_first else None, with_options) as progress, StopRequest() as stop:
         progress.log(f"mxml {__version__}: {shlex.join(['mxml', *sys.argv[1:]])}")
         try:
             if config is None:
@@ -100,7 +106,11 @@ def command(
             else:
                 result = fit.fit(config, progress, force=force, stop=stop)
         except Interrupted as error:
+            if here.count > 1:
+                raise  # `mxml launch` says what to type
             raise Interrupted(f"{error}: {resume_command(prefix)}", error.signal_number) from error
+    if not here.is_first:
+        return
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "best": dict(result.best)}, indent=1))
         return

@@ -9,7 +9,7 @@ from mxml.data.image_cache import ImageCache
 from mxml.data.image_sources import ImageSource
 from mxml.data.label_mixing import COLUMNS, Mixing, mix_rows
 from mxml.data.row_loader import TransformLoader
-from mxml.data.sampling import BatchRows, Sampler
+from mxml.data.sampling import BatchRows, RowsSampler, Sampler
 from mxml.errors import ImageError, MxmlError
 from mxml.images.decode import Limits
 from mxml.images.network_input import Transform
@@ -52,6 +52,9 @@ class Batches(BatchIterator):
         Seed of all random numbers.
     part_index, num_parts : int
         Which of how many workers this is. Each visits its share of the epoch's common order.
+    split_batches : bool
+        Share out the rows of every batch instead: the workers' rows together are the batch of ``num_parts`` times
+        ``batch_size`` rows that one process would have.
     last_batch : str
         What happens to images that do not fill an epoch's last batch: ``pad`` fills it with images of the epoch's
         beginning, ``discard`` leaves them out, ``roll_over`` gives them to the next epoch.
@@ -92,6 +95,7 @@ class Batches(BatchIterator):
         seed: int = 0,
         part_index: int = 0,
         num_parts: int = 1,
+        split_batches: bool = False,
         last_batch: str = "pad",
         threads: int | None = None,
         prefetch: int = 2,
@@ -119,7 +123,7 @@ class Batches(BatchIterator):
         super().__init__(
             count,
             TransformLoader(source, transform, limits or Limits(), ImageCache(cache_bytes)),
-            Sampler(
+            (RowsSampler if split_batches else Sampler)(
                 count,
                 batch_size,
                 shuffle=shuffle,

@@ -91,13 +91,9 @@ class Sampler:
         num_parts: int = 1,
         last_batch: str = "pad",
     ):
-        for setting, value, good, wanted in (
-            ("batch_size", batch_size, batch_size >= 1, "at least 1"),
-            ("num_parts", num_parts, num_parts >= 1, "at least 1"),
-            ("part_index", part_index, 0 <= part_index < num_parts, f"from 0 to {num_parts - 1}"),
-        ):
-            if not good:
-                raise SettingError(setting, value, wanted)
+        if batch_size < 1:
+            raise SettingError("batch_size", batch_size, "at least 1")
+        _require_part(part_index, num_parts)
         self._count = count
         self._batch_size = batch_size
         self._shuffle = shuffle
@@ -156,3 +152,46 @@ class Sampler:
                 del self._orders[min(self._orders)]
             self._orders[epoch] = epoch_order(self._count, self._seed, epoch, self._shuffle)
         return self._orders[epoch]
+
+
+class RowsSampler(Sampler):
+    """Says what one worker's rows of every batch hold: together the workers' rows are the batch of one process.
+
+    A batch has ``batch_size`` rows for each of the ``num_parts`` workers, ``part_index`` says which of them are its
+    own.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        part_index: int = 0,
+        num_parts: int = 1,
+        last_batch: str = "pad",
+    ):
+        _require_part(part_index, num_parts)
+        super().__init__(count, batch_size * num_parts, shuffle=shuffle, seed=seed, last_batch=last_batch)
+        self._rows = slice(part_index * batch_size, (part_index + 1) * batch_size)
+
+    def batch(self, epoch: int, number: int) -> BatchRows:
+        """Return what this worker's rows of a batch hold."""
+        whole = super().batch(epoch, number)
+        size = self._rows.stop - self._rows.start
+        after = self._batch_size - self._rows.stop
+        return BatchRows(
+            whole.positions[self._rows],
+            whole.epochs[self._rows],
+            # Any run of rows of a batch repeats after as many rows as the whole batch does.
+            min(whole.distinct, size),
+            min(size, max(0, whole.pad - after)),
+        )
+
+
+def _require_part(part_index: int, num_parts: int) -> None:
+    if num_parts < 1:
+        raise SettingError("num_parts", num_parts, "at least 1")
+    if not 0 <= part_index < num_parts:
+        raise SettingError("part_index", part_index, f"from 0 to {num_parts - 1}")

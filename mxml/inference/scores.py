@@ -71,9 +71,10 @@ def collect(
     logits = np.full((size, num_classes), np.nan, dtype=np.float32)
     for batch in batches:
         count = len(batch.index) - batch.pad
-        found = backend.logits(batch.data[0])[:count]
+        found = backend.logits(batch.data[0])
+        # With the padding, so that workers agree of whom one has nothing else in this batch.
         require_finite(found)
-        logits[batch.index[:count]] = found
+        logits[batch.index[:count]] = found[:count]
         advance(count)
     bad = tuple(batches.bad)
     logits[[image.position for image in bad]] = np.nan

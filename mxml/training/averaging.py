@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mxml.model import params_file
 from mxml.runtime.imports import load_mxnet
-from mxml.runtime.types import NDArray
+from mxml.runtime.types import Context, NDArray
 from mxml.training.bound_module import BoundModule
 
 mx = load_mxnet()
@@ -49,10 +49,12 @@ class WeightAverage:
             return
         keep = math.prod(min(self._decay, (1 + t) / (10 + t)) for t in range(self._updated + 1, step + 1))
         self._updated = step
-        for name, copies in self._module.trained().items():
+        trained = self._module.trained()
+        # Devices share the parameters, and have statistics of their own.
+        statistics = {f"aux:{name}": copies for name, copies in self._module.statistics_of_all().items()}
+        for name, copies in {**trained, **statistics}.items():
             average = self._arrays[name]
-            # Devices share the parameters, and have statistics of their own.
-            difference = average - (_mean(copies) if name.startswith("aux:") else _float32(copies[0]))
+            difference = average - (_mean(copies, average.context) if name in statistics else _float32(copies[0]))
             # What does not change stays as it is, to the last bit.
             mx.nd.sgd_update(average, difference, out=average, lr=1 - keep, wd=0.0)
 
@@ -76,10 +78,10 @@ def _last_update(step: int) -> int:
     return step if step < _FIRST_STEPS else step - step % _STEPS
 
 
-def _mean(copies: Sequence[NDArray]) -> NDArray:
-    total = _float32(copies[0])
+def _mean(copies: Sequence[NDArray], device: Context) -> NDArray:
+    total = _float32(copies[0]).as_in_context(device)
     for other in copies[1:]:
-        total = total + _float32(other).as_in_context(total.context)
+        total = total + _float32(other).as_in_context(device)
     return total / len(copies) if len(copies) > 1 else total
 
 

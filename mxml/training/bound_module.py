@@ -25,6 +25,7 @@ from mxml.runtime.mxnet_errors import errors_named
 from mxml.runtime.types import Context, DataBatch, DataDesc, NDArray, Symbol
 from mxml.training import optimizers
 from mxml.training.optimizers import OptimizerSettings
+from mxml.training.workers import ALONE, Workers
 
 mx = load_mxnet()
 
@@ -43,6 +44,10 @@ class BoundModule:
     states are float32 with any. Use it from one thread.
 
     The module's outputs are the probabilities and, behind a BlockGrad, the logits, from which the loss is exact.
+
+    Of several ``workers`` each has a module, and a batch's rows are shared out to them. All begin with the first one's
+    parameters, and each step's gradient is that of the whole batch, so that parameters and states stay the same. They
+    have to call the methods in the same order: those that take a step or look at the module wait for the others.
     """
 
     def __init__(
@@ -60,11 +65,13 @@ class BoundModule:
         seed: int = 0,
         num_update: int = 0,
         dtype: str = FLOAT32,
+        workers: Workers = ALONE,
     ):
         inputs = {entry.name for entry in [*provide_data, *provide_label]}
         self._frozen = frozen_parameters([name for name in symbol.list_arguments() if name not in inputs], freeze)
         self.batch_size: int = provide_data[0].shape[0]
         self.num_update = num_update
+        self.workers = workers
         self._seed = seed if draws_random_numbers(Graph.of(symbol)) else None
         self._devices = tuple(devices)
         with errors_named(self.batch_size):
@@ -86,7 +93,7 @@ class BoundModule:
             self._aux: dict[str, list[NDArray]] = dict(zip(self._module._aux_names, group.aux_arrays))
             self._optimizer = optimizers.create_optimizer(
                 optimizer,
-                batch_size=self.batch_size,
+                batch_size=self.batch_size * workers.count,
                 num_update=num_update,
                 index_to_name={
                     position * len(self._devices) + device: name
@@ -95,8 +102,10 @@ class BoundModule:
                 },
             )
             with _update_here():
-                self._module.init_optimizer(kvstore=kv_store, optimizer=self._optimizer)
+                self._module.init_optimizer(kvstore=workers.kvstore or kv_store, optimizer=self._optimizer)
             self._updater = self._module._updater
+            if workers.kvstore is not None:
+                self.set_parameters(*(self._of_first(held) for held in (self._args, self._aux)))
 
     @property
     def num_classes(self) -> int:
@@ -108,18 +117,20 @@ class BoundModule:
         """Take one optimizer step on a batch and return its logits (B, C) float32, from before the step.
 
         Where a logit is not finite the parameters are left as they were: ``not_finite`` then tells whether the step
-        before has broken them, or only this batch's images are the cause.
+        before has broken them, or only this batch's images are the cause. Where one of another worker is not finite,
+        all are NaN here too.
 
         Returns as soon as the forward pass is done; the rest runs on while the caller prepares the next batch.
         """
         if self._seed is not None:
             # One seed per step, so that dropout after a resume goes on as it would have.
-            mx.random.seed(int(np.random.SeedSequence([self._seed, self.num_update]).generate_state(1)[0] >> 1))
+            sources = [self._seed, self.num_update, *([self.workers.rank] if self.workers.rank else [])]
+            mx.random.seed(int(np.random.SeedSequence(sources).generate_state(1)[0] >> 1))
         self._optimizer.set_learning_rate(lr)
         with errors_named(self.batch_size):
             self._module.forward_backward(batch)
-            logits = self._logits()
-            if np.isfinite(logits).all():
+            logits, finite = self._agreed(self._logits())
+            if finite:
                 self._module.update()
                 self.num_update += 1
         return logits
@@ -131,7 +142,13 @@ class BoundModule:
         """
         with errors_named(self.batch_size):
             self._module.forward(mx.io.DataBatch([fixed_batch(data, self.batch_size)]), is_train=False)
-            return self._logits()[: len(data)]
+            return self._agreed(self._logits()[: len(data)])[0]
+
+    def _agreed(self, logits: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Return the logits, and whether they are finite: NaN where another worker's are not."""
+        own = bool(np.isfinite(logits).all())
+        finite = self.workers.vote(own)
+        return (np.full_like(logits, np.nan) if own and not finite else logits), finite
 
     def _logits(self) -> np.ndarray:
         logits = as_float32(self._module.get_outputs()[_LOGITS])
@@ -139,15 +156,33 @@ class BoundModule:
         return logits
 
     def sync(self) -> None:
-        """Wait until all steps have ended, and give every device the mean of BatchNorm's moving statistics.
+        """Wait until all steps have ended, and give every device the mean of BatchNorm's moving statistics over all.
 
         So validation evaluates what is saved, and a run resumed from here holds the same values as one that continues.
         """
         self._wait()
-        for arrays in self._aux.values():
+        for name, arrays in self.statistics_of_all().items():
             mean = _mean(arrays)
-            for array in arrays:
+            for array in self._aux[name]:
                 mean.copyto(array)
+
+    def statistics_of_all(self) -> dict[str, list[NDArray]]:
+        """Return what each device of each worker holds of each auxiliary state, in the workers' order."""
+        if self.workers.kvstore is None:
+            return self._aux
+        own = {
+            (name, device): array.asnumpy() for name, arrays in self._aux.items() for device, array in enumerate(arrays)
+        }
+        everyone = self.workers.gather_arrays(list(own.values()))
+        found: dict[str, list[NDArray]] = {name: [] for name in self._aux}
+        for arrays in everyone:
+            for (name, _), array in zip(own, arrays):
+                found[name].append(mx.nd.array(array))
+        return found
+
+    def _of_first(self, held: Mapping[str, Sequence[NDArray]]) -> dict[str, NDArray]:
+        arrays = self.workers.broadcast({name: copies[0].asnumpy() for name, copies in held.items()})
+        return {name: mx.nd.array(array) for name, array in arrays.items()}
 
     def _wait(self) -> None:
         with errors_named(self.batch_size):
@@ -159,7 +194,7 @@ class BoundModule:
         self._wait()
         return (
             {name: arrays[0].copyto(mx.cpu()) for name, arrays in self._args.items()},
-            {name: _mean(arrays) for name, arrays in self._aux.items()},
+            {name: _mean(arrays) for name, arrays in self.statistics_of_all().items()},
         )
 
     def trained(self) -> dict[str, list[NDArray]]:
@@ -181,14 +216,15 @@ class BoundModule:
         arrays = [
             (name, array) for held in (self._args, self._aux) for name, copies in held.items() for array in copies
         ]
-        return tuple(dict.fromkeys(name for device in self._devices for name in _not_finite(arrays, device)))
+        found = [name for device in self._devices for name in _not_finite(arrays, device)]
+        return tuple(dict.fromkeys(name for names in self.workers.gather(found) for name in names))
 
     def statistics(self) -> dict[str, NDArray]:
         """Return each device's own auxiliary states, which differ between two calls of ``sync``, by name."""
         self._wait()
         return {
             f"{_STATISTICS}{name}:{device}": array.copyto(mx.cpu())
-            for name, arrays in self._aux.items()
+            for name, arrays in self.statistics_of_all().items()
             for device, array in enumerate(arrays)
         }
 
@@ -204,12 +240,13 @@ class BoundModule:
         CheckpointError, which names ``path``, where the states are another optimizer's.
         """
         statistics = {name: array for name, array in states.items() if name.startswith(_STATISTICS)}
+        before = self.workers.rank * len(self._devices)
         targets = {
-            f"{_STATISTICS}{name}:{device}": array
+            f"{_STATISTICS}{name}:{before + device}": array
             for name, arrays in self._aux.items()
             for device, array in enumerate(arrays)
         }
-        if statistics.keys() == targets.keys():
+        if targets.keys() <= statistics.keys() and len(statistics) == len(targets) * self.workers.count:
             for name, array in targets.items():
                 statistics[name].copyto(array)
         self._updater.states = optimizers.unpack_states(

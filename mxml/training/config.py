@@ -110,10 +110,6 @@ def _epochs(values: tuple[int, ...]) -> str:
     return "" if all(value > 0 for value in values) else "epochs, 1 or more each"
 
 
-def _one_machine(value: str) -> str:
-    return "" if value in ("device", "local") else "device or local; several machines are not supported yet"
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """The settings of one training run, named as in the original script where it has them.
@@ -239,7 +235,9 @@ class TrainConfig:
     num_epoch: int = setting(
         10, help="Number of the last epoch; the first is `epoch` + 1.", check=at_least(1), on_resume="larger"
     )
-    batch_size: int = setting(32, help="Images per step, over all devices.", check=between(1, MOST_BATCH_SIZE))
+    batch_size: int = setting(
+        32, help="Images per step, over all devices and workers.", check=between(1, MOST_BATCH_SIZE)
+    )
     image_shape: tuple[int, int, int] = setting(
         None,
         help="Channels, height and width of the network's input.",
@@ -483,11 +481,12 @@ class TrainConfig:
         "float16 on GPUs. Parameters, losses and all that is saved are float32.",
         choices=DTYPES,
     )
-    kv_store: str = setting(
-        "device",
-        help="How several devices share gradients: device or local.",
-        check=_one_machine,
-        metavar="NAME",
+    kv_store: Optional[str] = setting(
+        None,
+        help="How gradients are added up: device or local by one machine's devices, dist_sync by several workers.",
+        default_help="device; dist_sync under mxml launch",
+        choices=("device", "local", "dist_sync"),
+        on_resume="free",
     )
     decode_threads: Optional[int] = setting(
         None,

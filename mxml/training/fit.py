@@ -14,14 +14,19 @@ from mxml.errors import SettingError
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
+from mxml.training.kv_store import with_kv_store
+from mxml.training.launching import environment
 from mxml.training.prefix_lock import locked
 from mxml.training.signals import StopRequest
 
 if TYPE_CHECKING:
     from mxml.model.sidecar import Sidecar
+    from mxml.runtime.types import Context
     from mxml.training.report import Callback
     from mxml.training.run import TrainResult
     from mxml.training.run_data import TrainData
+    from mxml.training.starting_point import StartingPoint
+    from mxml.training.workers import Workers
 
 
 def fit(
@@ -44,6 +49,7 @@ def fit(
         ``mxml.progress.SILENT`` shows nothing.
     callbacks : sequence of callable
         Each is called with the metrics of every epoch, once it is saved: a row of the history by column.
+        Of several workers only the first one calls them.
     resume : bool
         Continue exactly where the run at the prefix stopped; start a new run if there is none. A setting that
         differs from the run's own, and changes what is computed, is refused.
@@ -69,10 +75,12 @@ def fit(
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
     _check_one_source(config)
+    environment.serve_if_asked()
+    config = with_kv_store(config, config.given())
     with _shown(progress, config.prefix) as told:
         told.note(f"training {config.prefix} with mxml {__version__}")
-        with _noting_signals(stop) as noted, locked(config.prefix, told):
-            return _fit(config, config.given(), told, callbacks, resume, force, noted)
+        with _noting_signals(stop) as noted, _held(config.prefix, told):
+            return _fit_together(config, config.given(), told, callbacks, resume, force, noted)
 
 
 def resume(
@@ -116,10 +124,11 @@ def resume(
         except MissingSettings as error:
             raise MissingSettings(error.names, f"; there is no run at {prefix} to resume") from error
         return fit(config, progress, callbacks=callbacks, resume=True, stop=stop)
+    environment.serve_if_asked()
     with _shown(progress, prefix) as told:
         told.note(f"resuming {prefix} with mxml {__version__}")
-        with _noting_signals(stop) as noted, locked(prefix, told):
-            return _fit(None, given, told, callbacks, True, False, noted)
+        with _noting_signals(stop) as noted, _held(prefix, told):
+            return _fit_together(None, given, told, callbacks, True, False, noted)
 
 
 def _check_one_source(config: TrainConfig) -> None:
@@ -136,7 +145,14 @@ def _check_one_source(config: TrainConfig) -> None:
 
 
 def _shown(progress: Progress | None, prefix: str) -> contextlib.AbstractContextManager[Progress]:
-    return ConsoleProgress(RunFiles(prefix).log) if progress is None else contextlib.nullcontext(progress)
+    if progress is not None:
+        return contextlib.nullcontext(progress)
+    return ConsoleProgress(RunFiles(prefix).log if environment.place().is_first else None)
+
+
+def _held(prefix: str, progress: Progress) -> contextlib.AbstractContextManager[None]:
+    # The other workers write nothing.
+    return locked(prefix, progress) if environment.place().is_first else contextlib.nullcontext()
 
 
 def _noting_signals(stop: StopRequest | None) -> contextlib.AbstractContextManager[StopRequest | None]:
@@ -144,6 +160,22 @@ def _noting_signals(stop: StopRequest | None) -> contextlib.AbstractContextManag
     if stop is None and threading.current_thread() is threading.main_thread():
         return StopRequest()
     return contextlib.nullcontext(stop)
+
+
+def _fit_together(
+    config: TrainConfig | None,
+    given: Mapping[str, Any],
+    progress: Progress,
+    callbacks: Sequence[Callback],
+    resume: bool,
+    force: bool,
+    stop: StopRequest | None,
+) -> TrainResult:
+    # Whoever waits for MXNet to load has read the first line by now.
+    from mxml.training.workers import connected
+
+    with connected() as workers:
+        return _fit(config, given, progress, callbacks, resume, force, stop, workers)
 
 
 def _fit(
@@ -154,20 +186,19 @@ def _fit(
     resume: bool,
     force: bool,
     stop: StopRequest | None,
+    workers: Workers,
 ) -> TrainResult:
-    # Whoever waits for MXNet to load has read the first line by now.
     from mxml.model import checkpoint
     from mxml.model.graph import Graph
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.dtypes import note_slowness
     from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training import chosen_loss, resuming, source_lists, starting_point
-    from mxml.training.features.cache import FeatureCache
-    from mxml.training.features.preset_guess import with_preset
+    from mxml.training import chosen_loss, resuming, starting_point
     from mxml.training.prefix import check_room
     from mxml.training.recipe import with_rate, with_recipe
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
+    from mxml.training.workers import require_same_run
 
     prefix = given["prefix"]
     found = checkpoint.read_sidecar(prefix) if resume else None
@@ -179,10 +210,11 @@ def _fit(
         check_room(config, progress, force=force, resume=resume)
         if config.model is not None:
             checkpoint.find_epoch(config.model, config.epoch)
-        config = source_lists.with_lists(config, progress, force=force)
+        config = _with_lists(config, progress, force, workers)
+    config = with_kv_store(config, given)
     devices = parse_devices(config.device or "cpu")
     note_slowness(config.dtype, devices, progress)
-    if config.batch_size < len(devices):
+    if config.batch_size < len(devices) * workers.count:
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
@@ -192,14 +224,52 @@ def _fit(
             resuming.check_same_data(found, data, prefix, progress)
             chosen_loss.require_same_weights(config, given, data.train.labels)
             config = chosen_loss.with_weights(config, data.train.labels, progress)
-            sidecar = dataclasses.replace(found, config=config.to_dict(), data=data.sources)
-            return Run(config, devices, data, sidecar, None, progress, callbacks, stop).go()
-        config = chosen_loss.with_weights(config, data.train.labels, progress)
-        pretrained = starting_point.of_new_run(config, len(data.label_names))
-        config = with_rate(config, Graph.of(pretrained.symbol))
-        with FeatureCache(RunFiles(prefix).features, progress) as cache:
+            sidecar, pretrained = dataclasses.replace(found, config=config.to_dict(), data=data.sources), None
+        else:
+            config = chosen_loss.with_weights(config, data.train.labels, progress)
+            pretrained = starting_point.of_new_run(config, len(data.label_names))
+            config = with_rate(config, Graph.of(pretrained.symbol))
+            config = _with_preset(config, pretrained, data, devices, progress, workers)
+            sidecar = _new_sidecar(config, data)
+        require_same_run(workers, sidecar)
+        return Run(config, devices, data, sidecar, pretrained, progress, callbacks, stop, workers).go()
+
+
+def _with_lists(config: TrainConfig, progress: Progress, force: bool, workers: Workers) -> TrainConfig:
+    """Return the settings with the lists of ``data``, which the first worker makes."""
+    from mxml.training import source_lists
+
+    if not config.data:
+        return config
+    # Until all have looked at what is at the prefix, nothing changes there.
+    workers.barrier()
+    if workers.is_first:
+        config = source_lists.with_lists(config, progress, force=force)
+    made = ("data_root", "data_train", "data_val", "image_train", "image_val")
+    return dataclasses.replace(config, **workers.of_first({name: getattr(config, name) for name in made}))
+
+
+def _with_preset(
+    config: TrainConfig,
+    pretrained: StartingPoint,
+    data: TrainData,
+    devices: Sequence[Context],
+    progress: Progress,
+    workers: Workers,
+) -> TrainConfig:
+    """Return the settings with a preset, which the first worker guesses where none is given."""
+    from mxml.training.features.cache import FeatureCache
+    from mxml.training.features.preset_guess import with_preset
+
+    if workers.is_first:
+        with FeatureCache(RunFiles(config.prefix).features, progress) as cache:
             config = with_preset(config, pretrained, data.train, devices, cache, progress)
-        return Run(config, devices, data, _new_sidecar(config, data), pretrained, progress, callbacks, stop).go()
+    guessed = workers.of_first({name: getattr(config, name) for name in ("preset", "mean", "std", "channels")})
+    # JSON has no tuples.
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in guessed.items()
+    }
+    return dataclasses.replace(config, **values)
 
 
 def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:

@@ -45,11 +45,17 @@ class FinishedEpoch:
 
 
 class RunRecord:
-    """Writes what a run has reached, so that the files on disk are a whole run at any time."""
+    """Writes what a run has reached, so that the files on disk are a whole run at any time.
 
-    def __init__(self, config: TrainConfig, sidecar: Sidecar, progress: Progress, report: RunReport):
+    Of several workers the first one ``writes``; the others only know what it has written.
+    """
+
+    def __init__(
+        self, config: TrainConfig, sidecar: Sidecar, progress: Progress, report: RunReport, writes: bool = True
+    ):
         self.config = config
         self.sidecar = sidecar
+        self._writes = writes
         self._progress = progress
         self._report = report
         self.files = RunFiles(config.prefix)
@@ -64,6 +70,8 @@ class RunRecord:
         self.sidecar = dataclasses.replace(
             self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
         )
+        if not self._writes:
+            return
         if is_new:
             make_room(config.prefix)
         checkpoint.discard_leftovers(config.prefix)
@@ -80,7 +88,7 @@ class RunRecord:
         """Save an epoch, and show it."""
         prefix = self.config.prefix
         state = SavedState(finished.arg_params, finished.aux_params, finished.states)
-        files = saving.save_epoch(prefix, finished.epoch, state)
+        files = saving.save_epoch(prefix, finished.epoch, state) if self._writes else {}
         epochs = (
             *self.sidecar.epochs,
             Epoch(finished.epoch, finished.num_update, finished.metrics, files),
@@ -91,6 +99,8 @@ class RunRecord:
         self.sidecar = dataclasses.replace(
             self.sidecar, finished=finished.epoch >= self.config.last_epoch or self.out_of_patience()
         )
+        if not self._writes:
+            return
         checkpoint.save_sidecar(prefix, self.sidecar)
         # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
         saving.discard_unkept(prefix, epochs)
@@ -101,6 +111,8 @@ class RunRecord:
 
     def save_inside(self, pause: Pause, state: SavedState) -> None:
         """Save a place inside an epoch; until that is done the last such place stays. Raises StorageError."""
+        if not self._writes:
+            return
         prefix = self.config.prefix
         slot = 0 if self._slot is None else 1 - self._slot
         try:
@@ -121,6 +133,8 @@ class RunRecord:
             epochs = divergence.good_epochs(sidecar.epochs, sidecar.best_epoch)
             sidecar = dataclasses.replace(sidecar, epochs=epochs)
         self.sidecar = sidecar
+        if not self._writes:
+            return
         # A disk that is full must not hide the loss.
         with contextlib.suppress(MxmlError):
             checkpoint.save_sidecar(self.config.prefix, self.sidecar)
@@ -146,7 +160,7 @@ class RunRecord:
 
     def _show_history(self, draw: bool) -> None:
         """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""
-        if not self.sidecar.epochs:
+        if not self._writes or not self.sidecar.epochs:
             return
         rows = history_rows(self.sidecar.epochs, self.sidecar.label_names)
         try:

@@ -20,6 +20,7 @@ from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training import divergence, source_lists
 from mxml.training.config import TrainConfig, resumed
+from mxml.training.launching import environment
 from mxml.training.run_data import TrainData
 
 mx = load_mxnet()
@@ -33,6 +34,7 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "threads": str(threads()[0]),
+        "workers": str(environment.place().count),
     }
 
 
@@ -53,11 +55,12 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
     if divergence.has_ended(sidecar):
         raise divergence.still_ended(config, sidecar)
     now = {**versions(), "device": config.device}
-    for name, before in {**sidecar.versions, "device": saved.device}.items():
-        if name in ("mxnet", "threads", "device") and before != now[name]:
+    for name, before in {"workers": "1", **sidecar.versions, "device": saved.device}.items():
+        if name in ("mxnet", "threads", "device", "workers") and before != now[name]:
+            more = ", and by what BatchNorm sees of a batch" if name == "workers" else ""
             progress.note(
                 f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ "
-                "by rounding"
+                f"by rounding{more}"
             )
     return config
 

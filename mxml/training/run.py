@@ -34,6 +34,7 @@ from mxml.training.starting_point import StartingPoint
 from mxml.training.stopping import StopHere, Stopping
 from mxml.training.trainer import Trainer
 from mxml.training.validation import Validated, Validation, validation_metrics
+from mxml.training.workers import ALONE, Workers, all_bad_images, own_totals, sidecar_of_first, summed_totals
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class TrainResult:
 class Run:
     """What is fixed for a whole run, and its record as it grows.
 
-    ``pretrained`` is where a new run begins; None for one that goes on from what is at the prefix.
+    ``pretrained`` is where a new run begins; None for one that goes on from what is at the prefix. Of several
+    ``workers`` each has one, and only the first writes files.
     """
 
     def __init__(
@@ -80,15 +82,19 @@ class Run:
         progress: Progress,
         callbacks: Sequence[Callback],
         stop: StopRequest | None,
+        workers: Workers = ALONE,
     ):
         self.config = config
         self.devices = devices
         self.data = data
         self.pretrained = pretrained
         self.progress = progress
-        self.report = RunReport(config, progress, callbacks)
-        self.record = RunRecord(config, sidecar, progress, self.report)
-        self.stopping = Stopping(stop, config.save_every, config.time_limit)
+        # The others tell nobody.
+        told = config if workers.is_first else dataclasses.replace(config, tensorboard=None)
+        self.report = RunReport(told, progress, callbacks)
+        self.record = RunRecord(config, sidecar, progress, self.report, workers.is_first)
+        self.workers = workers
+        self.stopping = Stopping(workers.agreed(stop), config.save_every, config.time_limit, workers)
         self.bad: dict[str, BadImage] = {}
 
     def go(self) -> TrainResult:
@@ -96,7 +102,9 @@ class Run:
         config = self.config
         common: dict[str, Any] = {
             "preprocess": self.record.sidecar.preprocess,
-            "batch_size": config.batch_size,
+            "batch_size": config.batch_size // self.workers.count,
+            "part_index": self.workers.rank,
+            "num_parts": self.workers.count,
             "threads": config.decode_threads,
             "seed": config.seed,
         }
@@ -108,6 +116,7 @@ class Run:
                 augment=augment_of(config),
                 shuffle=True,
                 mixing=mixing_of(config),
+                split_batches=True,
                 bad_images="skip",
                 max_bad_share=config.max_bad_share,
                 cache_bytes=train_cache,
@@ -140,7 +149,8 @@ class Run:
             factor = divergence.lr_factor(sidecar.diverged) * divergence.LR_FACTOR
             entry = Divergence(error.epoch, error.step, error.what, factor)
         self.record.diverged(entry)
-        sidecar = self.record.sidecar
+        # All go back to what the first one has now written down.
+        self.record.sidecar = sidecar = sidecar_of_first(self.workers, self.record.sidecar)
         if divergence.has_ended(sidecar):
             raise divergence.ended(self.config, sidecar)
         lr = Recipe.of(self.config).lr
@@ -153,6 +163,7 @@ class Run:
     def _run(self, batches: Batches, validation: Validation) -> None:
         config = self.config
         point = self._starting_point()
+        self.workers.require_same({"network": point.symbol.tojson(), "place to start at": [point.epoch, point.batch]})
         module = None if config.method == "features" else self._bind(point, batches)
         self._begin(point)
         if config.fits_head and point.epoch == config.epoch:
@@ -166,12 +177,13 @@ class Run:
             return
         trainer = self._trainer(module, point, batches)
         trained_with = symbols.loss_of(point.symbol)
-        epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, point.totals)
+        before = own_totals(self.workers, point.totals)
+        epoch, first_batch, totals = point.epoch, point.batch, EpochTotals(*trained_with, before)
         while epoch < config.last_epoch and not self.record.out_of_patience():
             epoch += 1
             try:
                 trainer.train(batches, epoch, f"epoch {epoch}/{config.last_epoch}", first_batch, totals)
-                self._note_bad(batches.bad)
+                self._note_bad(all_bad_images(self.workers, batches.bad))
                 validated = validation.validate(trainer, epoch, batches.num_batches)
             except StopHere as here:
                 try:
@@ -214,10 +226,11 @@ class Run:
                 dict.fromkeys(point.head_names, recipe.head_lr_mult),
             ),
             freeze=(*config.freeze, *map(glob.escape, point.statistics[:2])),
-            kv_store=config.kv_store,
+            kv_store=config.kv_store or "device",
             seed=config.seed,
             num_update=point.num_update,
             dtype=config.dtype,
+            workers=self.workers,
         )
         if point.states is not None:
             module.restore(point.states, point.states_path)
@@ -234,9 +247,17 @@ class Run:
     def _fit_head(self, point: StartingPoint) -> StartingPoint:
         """Fit the head to feature vectors: the run's first epoch, from which the others fine-tune."""
         config, preprocess = self.config, self.record.sidecar.preprocess
-        with FeatureCache(self.record.files.features, self.progress) as cache:
+        with FeatureCache(self.record.files.features if self.workers.is_first else None, self.progress) as cache:
             fitted = fit_head(
-                point, config, preprocess, self.data, self.devices, cache, self.progress, self._stop_if_asked
+                point,
+                config,
+                preprocess,
+                self.data,
+                self.devices,
+                cache,
+                self.progress,
+                self._stop_if_asked,
+                self.workers,
             )
         self._note_bad((*fitted.bad, *fitted.scores.bad))
         if fitted.cross_validated is not None:
@@ -246,7 +267,9 @@ class Run:
             )
         epoch = config.epoch + 1
         found = validation_metrics(fitted.scores, self.data.val)
-        epoch_metrics = {"lr": None, **fitted.metrics, "val": found, "averaged": False, "val_other": None}
+        epoch_metrics = self.workers.of_first(
+            {"lr": None, **fitted.metrics, "val": found, "averaged": False, "val_other": None}
+        )
         point = dataclasses.replace(fitted.point, epoch=epoch)
         self.record.finish_epoch(FinishedEpoch(epoch, 0, epoch_metrics, point.arg_params, point.aux_params, None))
         self.stopping.saved()
@@ -254,6 +277,8 @@ class Run:
         return point
 
     def _stop_if_asked(self) -> None:
+        self.workers.vote(True)
+        self.stopping.look()
         if self.stopping.reason:
             raise StopHere(0)
 
@@ -282,9 +307,11 @@ class Run:
         )
 
     def _finish_epoch(self, trainer: Trainer, epoch: int, totals: EpochTotals, validated: Validated) -> None:
+        totals.sums = summed_totals(self.workers, totals.sums)
         module, train = trainer.module, totals.metrics()
-        if trainer.limit.is_far_above(train["train_loss"], validated.loss):
-            losses = f"the loss is {train['train_loss']:.3g} in training and {validated.loss:.3g} in validation"
+        val_loss = self.workers.of_first(validated.loss)
+        if trainer.limit.is_far_above(train["train_loss"], val_loss):
+            losses = f"the loss is {train['train_loss']:.3g} in training and {val_loss:.3g} in validation"
             raise Diverged(epoch, module.num_update, divergence.far_above(losses, trainer.limit.limit))
         state = trainer.state(validated.averaged)
         epoch_metrics = {
@@ -294,6 +321,7 @@ class Run:
             "averaged": validated.averaged,
             "val_other": validated.other,
         }
+        epoch_metrics = self.workers.of_first(epoch_metrics)
         self.record.finish_epoch(
             FinishedEpoch(epoch, module.num_update, epoch_metrics, state.arg_params, state.aux_params, state.states)
         )

@@ -6,6 +6,7 @@ import signal
 import time
 
 from mxml.training.signals import StopRequest
+from mxml.training.workers import Workers
 
 _MINUTE = 60.0
 
@@ -19,9 +20,14 @@ class StopHere(Exception):
 
 
 class Stopping:
-    """Signals, and the minutes of ``save_every`` and ``time_limit``, counted from when this is made; 0, None: never."""
+    """Signals, and the minutes of ``save_every`` and ``time_limit``, counted from when this is made; 0, None: never.
 
-    def __init__(self, stop: StopRequest | None, save_every: float, time_limit: float | None):
+    Of several ``workers`` the first one's clock counts; ``look`` brings what it says to the others.
+    """
+
+    def __init__(self, stop: StopRequest | None, save_every: float, time_limit: float | None, workers: Workers):
+        self._workers = workers
+        self._agreed = False, False
         self._stop = stop
         self._save_every = save_every
         self._time_limit = time_limit
@@ -35,7 +41,9 @@ class Stopping:
     @property
     def out_of_time(self) -> bool:
         """Say whether the time limit has passed."""
-        return self._time_limit is not None and time.monotonic() - self._begun >= _MINUTE * self._time_limit
+        if self._workers.count > 1:
+            return self._agreed[0]
+        return self._time_is_up
 
     @property
     def reason(self) -> str:
@@ -47,6 +55,23 @@ class Stopping:
     @property
     def save_is_due(self) -> bool:
         """Say whether it is so long since ``saved`` that the run should save."""
+        if self._workers.count > 1:
+            return self._agreed[1]
+        return self._save_is_due
+
+    def look(self) -> None:
+        """Agree with the other workers on what the clock says; they call this as often."""
+        if self._workers.count > 1 and (self._save_every or self._time_limit is not None):
+            here = self._workers.is_first
+            out_of_time, save_is_due = self._workers.any(here and self._time_is_up, here and self._save_is_due)
+            self._agreed = out_of_time, save_is_due
+
+    @property
+    def _time_is_up(self) -> bool:
+        return self._time_limit is not None and time.monotonic() - self._begun >= _MINUTE * self._time_limit
+
+    @property
+    def _save_is_due(self) -> bool:
         return bool(self._save_every) and time.monotonic() - self._saved >= _MINUTE * self._save_every
 
     def saved(self) -> None:

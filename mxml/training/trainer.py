@@ -23,6 +23,7 @@ from mxml.training.record import RunRecord
 from mxml.training.report import RunReport
 from mxml.training.saving import SavedState
 from mxml.training.stopping import StopHere, Stopping
+from mxml.training.workers import summed_totals
 
 
 class Trainer:
@@ -70,14 +71,15 @@ class Trainer:
                 # The logits are from before this step: the update before it made them so.
                 raise self._not_finite(epoch, last or trained)
             last = trained
-            loss = totals.add(logits, batch.label[0].asnumpy(), images)
+            loss = module.workers.mean(totals.add(logits, batch.label[0].asnumpy(), images))
             self._check_recent(epoch, loss, totals)
             if self.average is not None:
                 self.average.update()
-            self._report.step(module.num_update - 1, images, loss, lr)
+            self._report.step(module.num_update - 1, images * module.workers.count, loss, lr)
             now = time.perf_counter()
             totals.sums["seconds"] += now - clock
             clock = now
+            self._stopping.look()
             if self._stopping.reason or self._stopping.save_is_due:
                 if module.not_finite():
                     raise self._not_finite(epoch, last)
@@ -93,7 +95,7 @@ class Trainer:
         module = self.module
         state = self.state(averaged=False)
         self._record.save_inside(
-            Pause(epoch, batch, module.num_update, dict(totals.sums), {}),
+            Pause(epoch, batch, module.num_update, summed_totals(module.workers, totals.sums), {}),
             SavedState(state.arg_params, state.aux_params, {**(state.states or {}), **module.statistics()}),
         )
         self._stopping.saved()

@@ -20,6 +20,7 @@ from mxml.training.history import stored_metrics, takes_over
 from mxml.training.report import RunReport
 from mxml.training.stopping import StopHere, Stopping
 from mxml.training.trainer import Trainer
+from mxml.training.workers import merged_scores
 
 # A forward pass takes a third of a step: so both validations of so long a list take a sixth of an epoch.
 _CHEAP_SHARE = 1 / 4
@@ -84,7 +85,8 @@ class Validation:
         self._progress.start(size, what)
 
         def advance(images: int) -> None:
-            self._report.validate(images)
+            self._report.validate(images * trainer.module.workers.count)
+            self._stopping.look()
             if self._stopping.reason:
                 raise StopHere(batch)
 
@@ -97,6 +99,7 @@ class Validation:
                 advance,
                 single_label=self._config.single_label,
             )
+            scores = merged_scores(trainer.module.workers, scores, single_label=self._config.single_label)
         except NotFiniteError as error:
             # The parameters are finite, and have grown too large.
             raise Diverged(epoch, trainer.module.num_update, divergence.not_finite(None)) from error

@@ -132,7 +132,7 @@ USAGE = [
     (train("--image-shape", "3,32"), "'3,32' has 2 numbers, should have 3"),
     (train("--image-shape", "1,32,32"), "--image-shape 1,32,32: should be 3,HEIGHT,WIDTH"),
     (train("--batch-size", "99999999"), "--batch-size 99999999: should be 1 to 65536"),
-    (train("--kv-store", "dist_sync"), "several machines are not supported yet"),
+    (train("--kv-store", "dist_sync"), "--kv-store dist_sync: should be device or local on one machine"),
 ]
 FAULTS = [
     (train("--model", "nonet"), r"nonet-symbol\.json: does not exist; similar prefixes: net,"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxml.data.sampling import Sampler, epoch_order, uniforms
+from mxml.data.sampling import RowsSampler, Sampler, epoch_order, uniforms
 from mxml.errors import SettingError
 
 counts = st.integers(1, 40)
@@ -36,6 +36,30 @@ def test_padded_shards_together_visit_every_image_once(count, size, num_parts, s
             assert np.array_equal(rows.positions, distinct[np.arange(size) % rows.distinct])
     assert sorted(visited) == list(range(count))
     assert numbers == {math.ceil(math.ceil(count / num_parts) / size)}
+
+
+@settings(deadline=None)
+@given(counts, sizes, workers, st.booleans(), st.sampled_from(["pad", "discard", "roll_over"]), st.integers(0, 3))
+def test_the_rows_of_all_workers_are_the_batches_of_one_process(count, size, num_parts, shuffle, last_batch, epoch):
+    options = {"shuffle": shuffle, "seed": 7, "last_batch": last_batch}
+    if last_batch != "pad" and count < size * num_parts:
+        return
+    whole = Sampler(count, size * num_parts, **options)
+    parts = [RowsSampler(count, size, part_index=part, num_parts=num_parts, **options) for part in range(num_parts)]
+    assert {part.num_batches(epoch) for part in parts} == {whole.num_batches(epoch)}
+    for number, rows in enumerate(rows_of(whole, epoch)):
+        shares = [part.batch(epoch, number) for part in parts]
+        assert np.array_equal(np.concatenate([share.positions for share in shares]), rows.positions)
+        assert np.array_equal(np.concatenate([share.epochs for share in shares]), rows.epochs)
+        draws = whole.draws(rows, 3)
+        filling = []
+        for first, part, share in zip(range(0, size * num_parts, size), parts, shares):
+            filling += [row >= size - share.pad for row in range(size)]
+            repeated = share.positions[: share.distinct][np.arange(size) % share.distinct]
+            assert np.array_equal(share.positions, repeated)
+            at = np.arange(first, first + share.distinct) % rows.distinct
+            assert np.array_equal(part.draws(share, 3), draws[at])
+        assert filling == [row >= size * num_parts - rows.pad for row in range(size * num_parts)]
 
 
 @settings(deadline=None)

@@ -66,7 +66,7 @@ def test_paths_are_stored_relative_to_the_prefix_and_found_where_it_is_now():
         ({"model": None}, "missing `model` or `network`"),
         ({"optimizer": "lamb"}, "`optimizer` lamb: should be one of sgd, nag, adam, adamw"),
         ({"preset": "torch"}, "`preset` torch: should be one of original"),
-        ({"kv_store": "dist_sync"}, "several machines are not supported yet"),
+        ({"kv_store": "dist_async"}, "`kv_store` dist_async: should be one of device, local, dist_sync"),
         ({"max_bad_share": 1.5}, "`max_bad_share` 1.5: should be 0 to 1"),
         ({"keep": "best"}, "`keep` best: should be one of best,last, all"),
     ],
@@ -149,18 +149,8 @@ def test_resuming_keeps_the_run_as_it_was():
 
 def test_only_what_changes_no_result_is_free_on_resuming():
     free = {name for name, known in train_settings().items() if known.on_resume != "same" and not known.path}
-    assert free == {
-        "num_epoch",
-        "patience",
-        "keep",
-        "device",
-        "decode_threads",
-        "cache_mb",
-        "num_examples",
-        "method",
-        "save_every",
-        "time_limit",
-    }
+    machine = {"device", "kv_store", "decode_threads", "cache_mb"}
+    assert free == {"num_epoch", "patience", "keep", *machine, "num_examples", "method", "save_every", "time_limit"}
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,11 @@ _ASKED_AT_ONCE = 500
 class FeatureCache:
     """Vectors by ``source``, a digest of what computes them, and ``image``, a digest of an image file's content.
 
-    The file is opened, and made, when it is first asked. Use it as a context manager, in one thread.
+    The file is opened, and made, when it is first asked; without a ``path`` nothing is known, and nothing is kept. Use
+    it as a context manager, in one thread.
     """
 
-    def __init__(self, path: str, progress: Progress):
+    def __init__(self, path: str | None, progress: Progress):
         self._path = path
         self._progress = progress
         self._connection: sqlite3.Connection | None = None
@@ -79,7 +80,7 @@ class FeatureCache:
         self.close()
 
     def _open(self) -> sqlite3.Connection | None:
-        if self._connection is None and self._usable:
+        if self._connection is None and self._usable and self._path is not None:
             try:
                 self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
                 # Whoever made the file cannot have it run functions.

@@ -27,6 +27,7 @@ from mxml.training.features.linear import CrossValidated, Linear, Standardiser, 
 from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork, Vectors
 from mxml.training.run_data import TrainData
 from mxml.training.starting_point import StartingPoint
+from mxml.training.workers import ALONE, Workers
 
 mx = load_mxnet()
 
@@ -65,14 +66,15 @@ def fit_head(
     cache: FeatureCache,
     progress: Progress,
     after_batch: Callable[[], None],
+    workers: Workers = ALONE,
 ) -> FittedHead:
     """Fit the head of ``point`` to the vectors that its features give for the training list.
 
-    ``after_batch`` is called after each batch of images, and may raise. Raises TrainingError where too many images
-    cannot be read, or a vector is not finite.
+    ``after_batch`` is called after each batch of images, and may raise. Several ``workers`` share out the images, and
+    all get the first one's head. Raises TrainingError where too many images cannot be read, or a vector is not finite.
     """
     clock = time.perf_counter()
-    train, val = vectors_of_lists(point, config, preprocess, data, devices, cache, progress, after_batch)
+    train, val = vectors_of_lists(point, config, preprocess, data, devices, cache, progress, after_batch, workers)
     labels = data.train.labels[train.readable]
     fit = fit_linear(train.views[:, train.readable], labels, config.seed)
     fitted, logits = (fit.head.logits(fit.standardise(vectors)) for vectors in (train.plain[train.readable], val.plain))
@@ -88,7 +90,7 @@ def fit_head(
         "images_per_second": round(len(data.train) / max(1e-9, seconds), 2),
     }
     return FittedHead(
-        _with_head(point, fit), metrics, scores, train.bad, mean_average_precision(fit.cross_validated, labels)
+        _with_head(point, fit, workers), metrics, scores, train.bad, mean_average_precision(fit.cross_validated, labels)
     )
 
 
@@ -101,6 +103,7 @@ def vectors_of_lists(
     cache: FeatureCache,
     progress: Progress,
     after_batch: Callable[[], None] = lambda: None,
+    workers: Workers = ALONE,
 ) -> tuple[Vectors, Vectors]:
     """Return the vectors of the training and of the validation list. Raises as ``fit_head`` does."""
     extractor = FeatureExtractor(
@@ -113,6 +116,7 @@ def vectors_of_lists(
         progress=progress,
         views=("plain", *config.feature_copies),
         after_batch=after_batch,
+        workers=workers,
     )
     train = extractor.vectors(image_source(data.train), "features of the training images")
     val = extractor.vectors(image_source(data.val), "features of the validation images")
@@ -140,20 +144,22 @@ def fit_linear(views: np.ndarray, labels: np.ndarray, seed: int) -> LinearFit:
     return LinearFit(standardise, head, cross_validated)
 
 
-def _with_head(point: StartingPoint, fit: LinearFit) -> StartingPoint:
+def _with_head(point: StartingPoint, fit: LinearFit, workers: Workers) -> StartingPoint:
     weight, bias = point.head_names
     _, _, mean, variance = point.statistics
     head = {weight: fit.head.weight.T, bias: fit.head.bias}
     statistics = {mean: fit.standardise.mean, variance: fit.standardise.variance}
     return replace(
         point,
-        arg_params={**point.arg_params, **_arrays(head)},
-        aux_params={**point.aux_params, **_arrays(statistics)},
+        arg_params={**point.arg_params, **_arrays(head, workers)},
+        aux_params={**point.aux_params, **_arrays(statistics, workers)},
     )
 
 
-def _arrays(values: Mapping[str, np.ndarray]) -> dict[str, NDArray]:
-    return {name: mx.nd.array(value.astype(np.float32)) for name, value in values.items()}
+def _arrays(values: Mapping[str, np.ndarray], workers: Workers) -> dict[str, NDArray]:
+    # Processors and threads differ, and so do the last bits of what the workers have fitted.
+    same = workers.broadcast({name: value.astype(np.float32) for name, value in values.items()})
+    return {name: mx.nd.array(value) for name, value in same.items()}
 
 
 def mean_average_precision(found: CrossValidated, labels: np.ndarray) -> float | None:

@@ -22,6 +22,7 @@ from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import physical_cores
 from mxml.runtime.types import Context, NDArray, Symbol
 from mxml.training.features.cache import FeatureCache
+from mxml.training.workers import ALONE, Workers, all_bad_images
 
 mx = load_mxnet()
 
@@ -30,6 +31,8 @@ LARGER = 1.25
 _REVISION = 1
 # Files that are waiting to be read: each takes some memory.
 _BLOCK = 10_000
+# After how many batches of each the workers put together what they have.
+_BATCHES_PER_ROUND = 16
 VIEWS = ("plain", "mirror", "larger")
 
 
@@ -84,7 +87,8 @@ class FeatureExtractor:
     """Gives the feature vectors of images, from the cache where it has them.
 
     It binds the network when the first image has to be computed. ``views`` begin with ``plain``; ``after_batch`` is
-    called whenever some vectors are on disk.
+    called whenever some vectors are on disk. ``workers`` share out the images, and all get the same vectors; only the
+    first one needs a cache.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class FeatureExtractor:
         progress: Progress,
         views: Sequence[str] = ("plain",),
         after_batch: Callable[[], None] = lambda: None,
+        workers: Workers = ALONE,
     ):
         self._network = network
         self._preprocess = preprocess
@@ -108,6 +113,7 @@ class FeatureExtractor:
         self._threads = threads
         self._progress = progress
         self._after_batch = after_batch
+        self._workers = workers
         self._views = tuple(views)
         self._bound: dict[tuple[int, ...], BoundNetwork] = {}
         _, (shape,), _ = network.symbol.infer_shape(data=(1, *preprocess.data_shape))
@@ -116,7 +122,7 @@ class FeatureExtractor:
 
     def vectors(self, images: ImageSource, what: str) -> Vectors:
         """Return the vectors of the images of a list; ``what`` is what the progress calls them."""
-        names, bad = _digests(images, self._threads)
+        names, bad = self._names(images)
         found = np.zeros((len(self._views), len(images), self.size), np.float32)
         known = np.zeros((len(self._views), len(images)), bool)
         for number, view in enumerate(self._views):
@@ -125,6 +131,10 @@ class FeatureExtractor:
                 if name is not None and name in cached:
                     found[number, position] = cached[name]
                     known[number, position] = True
+        if self._workers.any(bool(known.any()))[0]:
+            # The others have no cache.
+            known = self._workers.sum(known) > 0
+            found = self._workers.sum(found)
         readable = np.array([name is not None for name in names])
         missing = readable & ~known.all(axis=0)
         for first, view in enumerate(self._views):
@@ -132,14 +142,57 @@ class FeatureExtractor:
                 continue  # it comes with the view that is decoded the same
             here = np.flatnonzero(readable & ~known[self._together(first)].all(axis=0))
             self._progress.start(len(images), what if first == 0 else f"{what}, {view}", len(images) - len(here))
-            self._compute(images, first, here, names, found, bad)
+            if self._workers.count == 1:
+                self._compute(images, first, here, names, found, bad)
+            else:
+                self._compute_together(images, first, here, names, found, bad)
         found[:, list(bad)] = 0
         return Vectors(found, tuple(bad[position] for position in sorted(bad)), int(missing.sum()))
+
+    def _names(self, images: ImageSource) -> tuple[list[bytes | None], dict[int, BadImage]]:
+        """Return a digest of each file's content, None for those that cannot be read; each worker reads its share."""
+        own = self._workers.share(len(images))
+        positions = np.arange(own.start, own.stop)
+        names, faults = _digests(ChosenImages(images, positions), self._threads)
+        if self._workers.count == 1:
+            return names, faults
+        moved = [BadImage(int(positions[at]), image.path, image.reason) for at, image in faults.items()]
+        bad = {image.position: image for image in all_bad_images(self._workers, moved)}
+        size = hashlib.sha256().digest_size
+        rows = np.zeros((len(names), size), np.float32)
+        for row, name in zip(rows, names):
+            row[:] = 0 if name is None else np.frombuffer(name, np.uint8)
+        everyone = self._workers.gather_rows(rows, len(images)).astype(np.uint8)
+        return [None if at in bad else row.tobytes() for at, row in enumerate(everyone)], bad
 
     def _together(self, first: int) -> list[int]:
         """Return the views that are computed from the same decoded images as the view number ``first``."""
         mirrored = [number for number, view in enumerate(self._views) if view == "mirror"]
         return [first, *mirrored] if self._views[first] == "plain" else [first]
+
+    def _compute_together(
+        self,
+        images: ImageSource,
+        first: int,
+        positions: np.ndarray,
+        names: Sequence[bytes | None],
+        found: np.ndarray,
+        bad: dict[int, BadImage],
+    ) -> None:
+        """Do what ``_compute`` does with all workers, in rounds: each computes its share, and the first keeps all."""
+        size = self._workers.count * self._batch_size * _BATCHES_PER_ROUND
+        for start in range(0, len(positions), size):
+            part = positions[start : start + size]
+            own = part[self._workers.share(len(part))]
+            here: dict[int, BadImage] = {}
+            self._compute(images, first, own, names, found, here)
+            bad.update((image.position, image) for image in all_bad_images(self._workers, tuple(here.values())))
+            good = [at for at in part.tolist() if at not in bad]
+            for number in self._together(first):
+                found[number, part] = self._workers.gather_rows(found[number, own], len(part))
+                self._cache.put(self._source(self._views[number]), {names[at]: found[number, at] for at in good})
+            self._progress.advance(len(part) - len(own))
+            self._after_batch()
 
     def _compute(
         self,
@@ -172,7 +225,8 @@ class FeatureExtractor:
                         {names[at]: vector for at, vector in zip(here[good].tolist(), output[good])},
                     )
                 self._progress.advance(len(rows))
-                self._after_batch()
+                if self._workers.count == 1:
+                    self._after_batch()
             for image in batches.bad:
                 position = int(positions[image.position])
                 bad[position] = BadImage(position, image.path, image.reason)

@@ -1,0 +1,1 @@
+"""Runs on several processes and machines: started, connected and supervised."""
