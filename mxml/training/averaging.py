@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from mxml.model import params_file
 from mxml.runtime.imports import load_mxnet
-from mxml.runtime.types import Context, NDArray
-from mxml.training.bound_module import BoundModule
+from mxml.runtime.types import NDArray
+from mxml.training.bound_module import BoundModule, mean_of
 
 mx = load_mxnet()
 
@@ -54,7 +54,9 @@ class WeightAverage:
         statistics = {f"aux:{name}": copies for name, copies in self._module.statistics_of_all().items()}
         for name, copies in {**trained, **statistics}.items():
             average = self._arrays[name]
-            difference = average - (_mean(copies, average.context) if name in statistics else _float32(copies[0]))
+            difference = average - (
+                mean_of([*map(_float32, copies)], average.context) if name in statistics else _float32(copies[0])
+            )
             # What does not change stays as it is, to the last bit.
             mx.nd.sgd_update(average, difference, out=average, lr=1 - keep, wd=0.0)
 
@@ -76,13 +78,6 @@ class WeightAverage:
 
 def _last_update(step: int) -> int:
     return step if step < _FIRST_STEPS else step - step % _STEPS
-
-
-def _mean(copies: Sequence[NDArray], device: Context) -> NDArray:
-    total = _float32(copies[0]).as_in_context(device)
-    for other in copies[1:]:
-        total = total + _float32(other).as_in_context(device)
-    return total / len(copies) if len(copies) > 1 else total
 
 
 def _float32(array: NDArray) -> NDArray:

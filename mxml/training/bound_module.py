@@ -162,7 +162,7 @@ class BoundModule:
         """
         self._wait()
         for name, arrays in self.statistics_of_all().items():
-            mean = _mean(arrays)
+            mean = mean_of(arrays, mx.cpu())
             for array in self._aux[name]:
                 mean.copyto(array)
 
@@ -194,7 +194,7 @@ class BoundModule:
         self._wait()
         return (
             {name: arrays[0].copyto(mx.cpu()) for name, arrays in self._args.items()},
-            {name: _mean(arrays) for name, arrays in self.statistics_of_all().items()},
+            {name: mean_of(arrays, mx.cpu()) for name, arrays in self.statistics_of_all().items()},
         )
 
     def trained(self) -> dict[str, list[NDArray]]:
@@ -299,11 +299,15 @@ def _update_here() -> Iterator[None]:
             os.environ["MXNET_UPDATE_ON_KVSTORE"] = before
 
 
-def _mean(arrays: Sequence[NDArray]) -> NDArray:
-    total = arrays[0].copyto(mx.cpu())
+def mean_of(arrays: Sequence[NDArray], device: Context) -> NDArray:
+    """Return the mean of what several devices hold, on ``device``; of equal arrays it is these, to the last bit."""
+    first = arrays[0].copyto(device)
+    if len(arrays) == 1:
+        return first
+    total = mx.nd.zeros_like(first)
     for array in arrays[1:]:
-        total += array.as_in_context(mx.cpu())
-    return total / len(arrays) if len(arrays) > 1 else total
+        total += array.as_in_context(device) - first
+    return first + total / len(arrays)
 
 
 def _not_finite(arrays: Sequence[tuple[str, NDArray]], device: Context) -> list[str]:

@@ -657,9 +657,9 @@ class TrainConfig:
         unknown = sorted(set(value) - set(train_settings()))
         if unknown:
             raise CheckpointError(f"config: setting {unknown[0]!r} is unknown")
-        if "optimizer" in value:
-            # The first sidecars have no method: there was one.
-            value.setdefault("method", "finetune")
+        if "optimizer" in value and "method" not in value:
+            # The first sidecars have neither: there was one method, and no averaging.
+            value.update(method="finetune", ema=0.0)
         try:
             return cls.of(value)
         except MxmlError as error:

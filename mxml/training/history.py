@@ -134,9 +134,8 @@ def label_columns(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_head_fit(row: Mapping[str, Any]) -> bool:
-    """Say whether an epoch took no steps, but only fitted the head: it was validated, and has no training loss."""
-    missing = [row.get(name) in (None, "") for name in ("train_loss", "lr")]
-    return all(missing) and row.get("val_loss") not in (None, "")
+    """Say whether an epoch took no steps, but only fitted the head: it was validated, and has no learning rate."""
+    return row.get("lr") in (None, "") and row.get("val_loss") not in (None, "")
 
 
 def epoch_line(row: Mapping[str, Any], last_epoch: int, best: bool, left: str = "") -> str:

@@ -68,7 +68,10 @@ class RunRecord:
         config = self.config
         epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
         self.sidecar = dataclasses.replace(
-            self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None, finished=False
+            self.sidecar, epochs=epochs, best_epoch=best_epoch(epochs, config.best_by), pause=None
+        )
+        self.sidecar = dataclasses.replace(
+            self.sidecar, finished=bool(epochs) and (point.epoch >= config.last_epoch or self.out_of_patience())
         )
         if not self._writes:
             return

@@ -1,4 +1,4 @@
-"""What must not have changed for a run to be resumed exactly, and what the user isld of the rest."""
+"""What must not have changed for a run to be resumed exactly, and what the user is told of the rest."""
 
 from __future__ import annotations
 

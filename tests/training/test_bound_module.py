@@ -16,7 +16,7 @@ from mxml.model import symbols
 from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import NDArray, Symbol
-from mxml.training.bound_module import BoundModule
+from mxml.training.bound_module import BoundModule, mean_of
 from mxml.training.optimizers import OptimizerSettings
 
 mx = load_mxnet()
@@ -381,3 +381,12 @@ def test_a_network_that_mxnet_cannot_train_is_one_line(layer, reason):
     with pytest.raises(ModelError, match=reason) as caught:
         bind(symbol, {name: mx.nd.ones(shape) for name, shape in shapes.items()}, {})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_the_mean_of_equal_arrays_is_these_to_the_last_bit(count):
+    values = mx.nd.array(np.random.default_rng(0).normal(0.5, 0.3, 1000).astype(np.float32))
+    assert np.array_equal(mean_of([values] * count, mx.cpu()).asnumpy(), values.asnumpy())
+    different = [values * number for number in range(count)]
+    expected = np.mean([array.asnumpy().astype(np.float64) for array in different], axis=0)
+    np.testing.assert_allclose(mean_of(different, mx.cpu()).asnumpy(), expected, rtol=1e-6)

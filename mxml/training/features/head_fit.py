@@ -17,7 +17,6 @@ from mxml.images.transforms import Preprocess
 from mxml.inference.metrics import multilabel_metrics
 from mxml.inference.scores import Scores, probabilities
 from mxml.model import symbols
-from mxml.model.losses import BINARY_CROSS_ENTROPY
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import Context, NDArray
@@ -80,7 +79,8 @@ def fit_head(
     fitted, logits = (fit.head.logits(fit.standardise(vectors)) for vectors in (train.plain[train.readable], val.plain))
     logits[~val.readable] = np.nan
     scores = Scores(probabilities(logits), logits, val.bad)
-    loss, known = BINARY_CROSS_ENTROPY.value(fitted, labels)
+    minimised, settings = symbols.loss_of(point.symbol)
+    loss, known = minimised.value(fitted, labels, settings)
     right = ((fitted >= 0) == (labels > 0.5)) & (labels >= 0)
     seconds = time.perf_counter() - clock
     metrics = {
