@@ -104,7 +104,13 @@ class Transform:
         box = None
         if self._boxes:
             scale = max(across / out_width, down / out_height)
-            box = self._box(across / scale, down / scale, draws)
+            # One division each, and whole numbers before it: half a pixel is then exactly half.
+            narrow = across * out_height < down * out_width
+            box = self._box(
+                across * out_height / down if narrow else out_width,
+                out_height if narrow else down * out_width / across,
+                draws,
+            )
         else:
             scale = min(across / out_width, down / out_height)
         if not augment.moves_pixels:

@@ -41,7 +41,7 @@ class RunReport:
         """
         train, val = sidecar.data["train"].images, sidecar.data["val"].images
         may_end_earlier = self._config.patience is not None
-        self._left = TimeLeft(train, val, self._config.num_epoch - epoch, images, may_end_earlier)
+        self._left = TimeLeft(train, val, self._config.last_epoch - epoch, images, may_end_earlier)
         rows = history_rows(sidecar.epochs, sidecar.label_names)
         self._events.begin(num_update, {entry.num_update: row for entry, row in zip(sidecar.epochs, rows)})
 
@@ -66,7 +66,7 @@ class RunReport:
         row = history_rows([entry], sidecar.label_names)[0]
         self._left.end_epoch()
         left = "" if sidecar.finished else self._left.after_epoch()
-        self._progress.note(epoch_line(row, self._config.num_epoch, sidecar.best_epoch == entry.epoch, left))
+        self._progress.note(epoch_line(row, self._config.last_epoch, sidecar.best_epoch == entry.epoch, left))
         self._events.epoch(entry.num_update, row)
         for callback in self._callbacks:
             callback(row)
