@@ -531,3 +531,10 @@ def test_a_signal_saves_a_run_of_a_script_too(folder):
     with pytest.raises(Interrupted, match="stopped by SIGINT in epoch 2"):
         train.fit(tiny.config(folder, num_epoch=3), SILENT, callbacks=[interrupt])
     assert train.resume(str(folder / "run"), {}, SILENT).epochs == 3
+
+
+@pytest.mark.parametrize("method", ["finetune", "lp-ft", "features"])
+def test_a_finished_run_that_is_resumed_is_finished(folder, method):
+    config = tiny.config(folder, f"done-{method}", method=method, num_epoch=2)
+    assert train.fit(config, SILENT).finished
+    assert train.resume(config.prefix, {}, SILENT).finished
