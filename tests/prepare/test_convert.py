@@ -324,7 +324,8 @@ def test_the_command_says_where_index_numbers_are_not_kept(tmp_path, mxml):
     for name in "abc":
         (tmp_path / "images" / f"{name}.jpg").write_bytes(JPEG)
     done = mxml("x.lst", "--to", "rec", "--out", "r/x.rec")
-    assert done.stderr == (
+    # A slow machine says before it how far the packing is.
+    assert done.stderr.endswith(
         "note: r/x.rec: the index numbers of the list cannot be ids of records, so the images count from 0\n"
     )
 
