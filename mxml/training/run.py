@@ -17,7 +17,7 @@ from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
 from mxml.training import divergence, saving, starting_point
 from mxml.training.averaging import WeightAverage
-from mxml.training.bound_module import BoundModule
+from mxml.training.bound_module import BoundModule, frozen_parameters
 from mxml.training.config import TrainConfig
 from mxml.training.divergence import Diverged, LossLimit
 from mxml.training.epoch_totals import EpochTotals
@@ -164,6 +164,8 @@ class Run:
         config = self.config
         point = self._starting_point()
         self.workers.require_same({"network": point.symbol.tojson(), "place to start at": [point.epoch, point.batch]})
+        # A head that is fitted may be fine-tuned from, with the same settings.
+        frozen_parameters(tuple(point.arg_params), config.freeze)
         module = None if config.method == "features" else self._bind(point, batches)
         self._begin(point)
         if config.fits_head and point.epoch == config.epoch:

@@ -13,9 +13,12 @@ import tiny
 from mxml.data.batches import Batches
 from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
+from mxml.errors import MxmlError
 from mxml.images.transforms import preset
 from mxml.inference.metrics import multilabel_metrics
+from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
+from mxml.training import fit as train
 
 mx = load_mxnet()
 
@@ -183,3 +186,10 @@ def test_the_share_of_unreadable_images_is_held_in_the_feature_pass(folder):
     assert len(json.loads(printed)["bad"]) == 8
     assert "images skipped because they cannot be read: 8" in said
     assert np.isfinite(json.loads(printed)["best"]["train_loss"])
+
+
+def test_a_pattern_that_freezes_nothing_is_refused_before_the_run_begins(folder):
+    with pytest.raises(MxmlError, match="`freeze` cnv0: names no parameter; parameters are conv0_weight"):
+        train.fit(tiny.config(folder, **FEATURES, freeze=("cnv0",)), SILENT)
+
+    assert not (folder / "run.json").exists()
