@@ -22,7 +22,7 @@ from mxml.training.config import TrainConfig
 from mxml.training.divergence import Diverged, LossLimit
 from mxml.training.epoch_totals import EpochTotals
 from mxml.training.features.cache import FeatureCache
-from mxml.training.features.head_fit import fit_head
+from mxml.training.features.head_fit import check_views, fit_head
 from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
 from mxml.training.recipe import Recipe
@@ -167,8 +167,11 @@ class Run:
         # A head that is fitted may be fine-tuned from, with the same settings.
         frozen_parameters(tuple(point.arg_params), config.freeze)
         module = None if config.method == "features" else self._bind(point, batches)
+        fits_head = config.fits_head and point.epoch == config.epoch
+        if fits_head:
+            check_views(point, config, self.record.sidecar.preprocess)
         self._begin(point)
-        if config.fits_head and point.epoch == config.epoch:
+        if fits_head:
             try:
                 point = self._fit_head(point)
             except StopHere:

@@ -13,7 +13,7 @@ import tiny
 from mxml.data.batches import Batches
 from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
-from mxml.errors import MxmlError
+from mxml.errors import MxmlError, SettingError
 from mxml.images.transforms import preset
 from mxml.inference.metrics import multilabel_metrics
 from mxml.progress import SILENT
@@ -193,3 +193,24 @@ def test_a_pattern_that_freezes_nothing_is_refused_before_the_run_begins(folder)
         train.fit(tiny.config(folder, **FEATURES, freeze=("cnv0",)), SILENT)
 
     assert not (folder / "run.json").exists()
+
+
+def test_a_view_that_the_network_cannot_take_is_refused_before_the_run_begins(folder):
+    net = mx.sym.Flatten(mx.sym.Pooling(mx.sym.Variable("data"), kernel=(4, 4), stride=(4, 4), pool_type="avg"))
+    net = mx.sym.FullyConnected(net, num_hidden=6, name="fc6")
+    net = mx.sym.FullyConnected(mx.sym.Activation(net, act_type="relu"), num_hidden=5, name="fc7")
+    net = mx.sym.SoftmaxOutput(net, name="softmax")
+    shapes, _, _ = net.infer_shape(data=(1, 3, 32, 32))
+    args = {
+        name: mx.nd.random.normal(0, 0.1, shape)
+        for name, shape in zip(net.list_arguments(), shapes)
+        if name not in ("data", "softmax_label")
+    }
+    mx.model.save_checkpoint(str(folder / "dense"), 0, net, args, {})
+    settings = {**FEATURES, "model": str(folder / "dense")}
+
+    with pytest.raises(SettingError, match="`feature_copies` larger: .* the features of this network need images of "):
+        train.fit(tiny.config(folder, **settings, feature_copies=("larger",)), SILENT)
+    assert not (folder / "run.json").exists()
+
+    assert train.fit(tiny.config(folder, **settings, feature_copies=("mirror",)), SILENT).finished
