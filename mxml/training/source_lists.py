@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mxml.data.formats import by_name
 from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
+from mxml.data.image_list import plain_path
 from mxml.data.list_root import DEFAULT_ROOT, may_be_followed
 from mxml.errors import ListError, MxmlError, StorageError, as_text
 from mxml.model.run_files import RunFiles
@@ -22,6 +21,7 @@ from mxml.model.trusted_paths import lies_inside
 from mxml.prepare.check import CheckReport, check_made
 from mxml.prepare.findings import headlines
 from mxml.prepare.make_lists import MadeLists, make_lists
+from mxml.prepare.subsets import SUBSETS
 from mxml.progress import Progress
 from mxml.text import counted, shown
 from mxml.training.config import TrainConfig, train_settings
@@ -54,13 +54,18 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
         options=FormatOptions(allow_absolute=config.allow_absolute),
     )
     try:
-        made = make_lists(sources, Path(folder), force=force, progress=progress)
+        made = make_lists(
+            sources,
+            Path(folder),
+            force=force,
+            refuse=lambda made: _refuse_untrainable(made, config.max_bad_share),
+            progress=progress,
+        )
     except ListError as error:
         raise ListError([_as_said_here(fault) for fault in error.faults], error.total) from error
     except StorageError as error:
         raise StorageError(_as_said_here(str(error))) from error
     report = check_made(made, allow_absolute=config.allow_absolute, progress=progress)
-    _refuse_untrainable(report, config.max_bad_share)
     for line in _summary(made, report):
         progress.note(line)
     return dataclasses.replace(
@@ -104,19 +109,24 @@ def _is_under(root: str, sources: tuple[str, ...]) -> bool:
     return any(lies_inside(root, folder) for folder in (*folders, DEFAULT_ROOT))
 
 
-def _refuse_untrainable(report: CheckReport, max_bad_share: float) -> None:
+def _refuse_untrainable(made: MadeLists, max_bad_share: float) -> None:
     """Raise ListError for what training would stop at."""
-    for checked, statistics in zip(report.lists, report.statistics.lists):
-        bad = np.flatnonzero(~checked.usable)
-        if len(bad) > max_bad_share * len(checked.images):
-            reasons = {fault.position: fault.reason for fault in report.scan.faults}
+    # Where no image was opened, training says which cannot be read.
+    reasons: dict[str, str] = {}
+    if made.scanned is not None:
+        names = made.scanned.images.names()
+        reasons = {plain_path(names[fault.position]): fault.reason for fault in made.scanned.scan.faults}
+    for subset, images in made.subsets.items():
+        path = made.paths[subset]
+        bad = [position for position, name in enumerate(images.names()) if plain_path(name) in reasons]
+        if len(bad) > max_bad_share * len(images):
             raise ListError(
-                f"{checked.path}: {len(bad):,} of {counted(len(checked.images), 'image')} cannot be read, more than "
-                f"`max_bad_share` {max_bad_share:g}; the first: {checked.images.path(int(bad[0]))}: "
-                f"{reasons[int(checked.rows[bad[0]])]}"
+                f"{path}: {len(bad):,} of {counted(len(images), 'image')} cannot be read, more than "
+                f"`max_bad_share` {max_bad_share:g}; the first: {images.path(bad[0])}: "
+                f"{reasons[plain_path(images.name(bad[0]))]}"
             )
-        if checked is report.lists[0] and not statistics.present.any():
-            raise ListError(f"{checked.path}: none of its images has a label, so nothing can be learned from them")
+        if subset == SUBSETS[0] and not (images.labels == 1).any():
+            raise ListError(f"{path}: none of its images has a label, so nothing can be learned from them")
 
 
 def _summary(made: MadeLists, report: CheckReport) -> list[str]:

@@ -282,6 +282,22 @@ def test_images_without_any_label_stop_the_run(folder):
         with_lists(config(folder), SILENT, force=False)
 
 
+def test_a_source_that_is_refused_leaves_the_lists_of_the_run_before_as_they_were(folder):
+    with_lists(config(folder), SILENT, force=False)
+    before = {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()}
+
+    labelled(folder, [[0, 0, 0]] * 40)
+    with pytest.raises(ListError, match="none of its images has a label"):
+        with_lists(config(folder), SILENT, force=True)
+    labelled(folder, every_kind(44))
+    for number in range(20):
+        (folder / f"photos/{number}.png").write_bytes(b"rubbish")
+    with pytest.raises(ListError, match="more than `max_bad_share`"):
+        with_lists(config(folder), SILENT, force=True)
+
+    assert {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
+
+
 # ---- very small sets
 
 

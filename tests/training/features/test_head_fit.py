@@ -209,7 +209,7 @@ def test_a_view_that_the_network_cannot_take_is_refused_before_the_run_begins(fo
     mx.model.save_checkpoint(str(folder / "dense"), 0, net, args, {})
     settings = {**FEATURES, "model": str(folder / "dense")}
 
-    with pytest.raises(SettingError, match="`feature_copies` larger: .* the features of this network need images of "):
+    with pytest.raises(SettingError, match=r"`feature_copies` larger: .* the features of this network need images of "):
         train.fit(tiny.config(folder, **settings, feature_copies=("larger",)), SILENT)
     assert not (folder / "run.json").exists()
 
