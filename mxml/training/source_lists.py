@@ -6,7 +6,7 @@ import dataclasses
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import plain_path
 from mxml.data.list_root import DEFAULT_ROOT, may_be_followed
-from mxml.errors import ListError, MxmlError, StorageError, as_text
+from mxml.errors import CheckpointError, ListError, MxmlError, SettingError, StorageError, as_text
+from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.trusted_paths import lies_inside
 from mxml.prepare.check import CheckReport, check_made
@@ -68,13 +69,44 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
     report = check_made(made, allow_absolute=config.allow_absolute, progress=progress)
     for line in _summary(made, report):
         progress.note(line)
+    return _with_lists_in(config, folder, made.root)
+
+
+def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
+    """Return the settings with the lists of the run at the prefix, which stay as they are; ``with_lists`` without one.
+
+    Raises MxmlError where the run's lists are not made of this ``data``.
+    """
+    files = RunFiles(config.prefix)
+    sidecar = checkpoint.read_sidecar(config.prefix) if config.data else None
+    if sidecar is None:
+        return with_lists(config, progress, force=False)
+    try:
+        saved = TrainConfig.from_dict(sidecar.config, files.folder)
+    except MxmlError as error:
+        raise CheckpointError(f"{files.sidecar}: {error}") from error
+    root = saved.data_root
+    if not _are_same(config.data, saved.data) or root is None:
+        what = f"lists made of {as_text(saved.data)}" if saved.data else "lists of its own"
+        raise MxmlError(
+            f"`data` {as_text(config.data)}: the run at {config.prefix} has {what}, which stay; choose another `prefix`"
+        )
+    if config.data_root is not None and os.path.realpath(config.data_root) != os.path.realpath(root):
+        raise SettingError("data_root", config.data_root, f"{root}, as of the run there, or with another `prefix`")
+    if config.data_root is None and not _is_under(root, config.data):
+        raise CheckpointError(f"{files.sidecar}: its images are in {root}, outside of `data`; name it as `data_root`")
+    progress.note(f"{files.lists}: the lists of the run at {config.prefix}, as they are")
+    return _with_lists_in(config, files.lists, root)
+
+
+def _with_lists_in(config: TrainConfig, folder: str, root: str) -> TrainConfig:
     return dataclasses.replace(
         config,
-        data_root=made.root,
+        data_root=root,
         data_train=os.path.join(folder, "train.lst"),
         data_val=os.path.join(folder, "val.lst"),
-        image_train=made.root,
-        image_val=made.root,
+        image_train=root,
+        image_val=root,
     )
 
 
@@ -86,7 +118,7 @@ def named_by_source(saved: TrainConfig, given: Mapping[str, Any]) -> dict[str, A
     """
     named = dict(given)
     data = named.pop("data", None)
-    if data and list(map(os.path.realpath, data)) != list(map(os.path.realpath, saved.data)):
+    if data and not _are_same(data, saved.data):
         made_of = f"lists made of {as_text(saved.data)}" if saved.data else "lists of its own"
         raise MxmlError(
             f"`data` {as_text(tuple(data))}: the run to resume has {made_of}, and has to continue with them; leave it "
@@ -101,6 +133,10 @@ def named_by_source(saved: TrainConfig, given: Mapping[str, Any]) -> dict[str, A
         named.setdefault("image_train", root)
         named.setdefault("image_val", root)
     return named
+
+
+def _are_same(data: Sequence[str], other: Sequence[str]) -> bool:
+    return list(map(os.path.realpath, data)) == list(map(os.path.realpath, other))
 
 
 def _is_under(root: str, sources: tuple[str, ...]) -> bool:
