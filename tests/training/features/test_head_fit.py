@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from mxml.training import fit as train
 mx = load_mxnet()
 
 # What tiny.arguments sets for the original recipe.
-FEATURES = {"method": "features", "optimizer": "adamw", "lr": 0.001, "batch_size": 16}
+FEATURES: dict[str, Any] = {"method": "features", "optimizer": "adamw", "lr": 0.001, "batch_size": 16}
 
 
 @pytest.fixture
@@ -214,3 +215,46 @@ def test_a_view_that_the_network_cannot_take_is_refused_before_the_run_begins(fo
     assert not (folder / "run.json").exists()
 
     assert train.fit(tiny.config(folder, **settings, feature_copies=("mirror",)), SILENT).finished
+
+
+def test_the_run_that_force_replaces_is_there_until_the_head_is_fitted(folder, killer):
+    here = folder / "old"
+    here.mkdir()
+    begin = arguments(folder, "old/run")
+    assert killer(folder, begin)[0] == 0
+    before = files_of_run(here)
+
+    # Another size, so that no vector is known.
+    again = [*begin, "--force", "--image-shape", "3,24,24", "--method", "lp-ft", "--num-epoch", "2"]
+    assert killer(folder, again, ("validation", 2, "SIGKILL"))[0] == -9
+    assert files_of_run(here) == before
+    code, output = killer(folder, again, ("validation", 2, "SIGINT"))
+    assert code == 130
+    assert "the feature vectors so far are kept; to go on, start it again as before" in output
+    assert "--resume" not in output
+    assert files_of_run(here) == before
+    for number in range(30):
+        (folder / "images" / f"1-{number}.png").rename(folder / "images" / f"1-{number}.good")
+        (folder / "images" / f"1-{number}.png").write_bytes(b"not an image")
+    code, output = killer(folder, again)
+    assert code == 1
+    assert "images cannot be read" in output
+    assert files_of_run(here) == before
+
+    for number in range(30):
+        (folder / "images" / f"1-{number}.good").rename(folder / "images" / f"1-{number}.png")
+    code, output = killer(folder, again, ("step", 1, "SIGKILL"))
+    assert code == -9, output
+    code, output = killer(folder, ["--prefix", "old/run", "--resume"])
+    assert code == 0, output
+    assert killer(folder, [*again, "--prefix", "old/other"])[0] == 0
+    assert params(here, "run", 2) == params(here, "other", 2)
+
+
+def files_of_run(folder):
+    """Return the content of a run's files but for its feature vectors, its lock and its log."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith("features.sqlite") and path.suffix not in (".lock", ".log")
+    }
