@@ -142,10 +142,14 @@ class TrainingError(MxmlError):
 
 
 class Interrupted(MxmlError):
-    """A run was ended by a signal and has been saved; the message says how to go on."""
+    """A run was ended by a signal and has been saved; the message says how to go on.
 
-    def __init__(self, message: str, signal_number: int):
+    ``can_resume`` is False where another run is still at the prefix, which this one was to replace.
+    """
+
+    def __init__(self, message: str, signal_number: int, can_resume: bool = True):
         self.signal_number = signal_number
+        self.can_resume = can_resume
         super().__init__(message)
 
 

@@ -106,8 +106,8 @@ def command(
             else:
                 result = fit.fit(config, progress, force=force, stop=stop)
         except Interrupted as error:
-            if here.count > 1:
-                raise  # `mxml launch` says what to type
+            if here.count > 1 or not error.can_resume:
+                raise  # `mxml launch` says what to type, or the message does
             raise Interrupted(f"{error}: {resume_command(prefix)}", error.signal_number) from error
     if not here.is_first:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def make_lists(
     split: Split = _DEFAULT_SPLIT,
     *,
     force: bool = False,
+    refuse: Callable[[MadeLists], None] = lambda made: None,
     progress: Progress = SILENT,
 ) -> MadeLists:
     """Read labelled images, split them by their labels, and write train.lst, val.lst and labels.txt into ``out``.
@@ -113,7 +114,8 @@ def make_lists(
 
     Images that are already in a list in ``out`` stay in that subset, unless ``split.new``, and keep their line and
     index number there; new images are added at the end. Only a list that keeps every line as it was is replaced without
-    ``force``. Images without a list are split by iterative stratification.
+    ``force``. Images without a list are split by iterative stratification. ``refuse`` is called before anything is
+    written, with the lists as they would be, and may raise.
 
     The files appear together or not at all. Raises ListError for faults in a source, for images that are missing under
     the root, for lists in ``out`` whose split cannot be kept, and for a subset that would be empty; StorageError for
@@ -135,23 +137,24 @@ def make_lists(
     kept_count = int((kept >= 0).sum())
     _refuse_empty(lists, split, kept_count, groups)
 
-    files = _write(lists, labelled, existing, force)
     notes = [*labelled.notes, *_misspelt(labelled), *groups.notes]
     if kept_count:
         notes += _notes_on_kept(gone, len(labelled.images), sources, positions, split, kept_count)
         notes += _parted_groups(groups, positions)
-    return MadeLists(
+    made = MadeLists(
         out,
         sources.paths,
         tuple(format.NAME for format in formats),
         labelled.label_names,
         {subset: made.images for subset, made in lists.items()},
         kept_count,
-        files,
+        (),
         unlisted,
         tuple(notes),
         groups.scanned,
     )
+    refuse(made)
+    return replace(made, files=_write(lists, labelled, existing, force))
 
 
 def _with_default_paths(sources: LabelSources) -> LabelSources:

@@ -38,6 +38,12 @@ def check_room(config: TrainConfig, progress: Progress, *, force: bool, resume: 
     )
 
 
+def holds_a_run(prefix: str) -> bool:
+    """Say whether there is something at the prefix that a new run would destroy: more than a run that only began."""
+    files = RunFiles(prefix)
+    return any(map(os.path.exists, (files.sidecar, files.symbol))) and not _has_no_checkpoint(prefix)
+
+
 def make_room(prefix: str) -> None:
     """Remove the run that a new one replaces.
 

@@ -17,14 +17,15 @@ from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
 from mxml.training import divergence, saving, starting_point
 from mxml.training.averaging import WeightAverage
-from mxml.training.bound_module import BoundModule
+from mxml.training.bound_module import BoundModule, frozen_parameters
 from mxml.training.config import TrainConfig
 from mxml.training.divergence import Diverged, LossLimit
 from mxml.training.epoch_totals import EpochTotals
 from mxml.training.features.cache import FeatureCache
-from mxml.training.features.head_fit import fit_head
+from mxml.training.features.head_fit import FittedHead, check_views, fit_head
 from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
+from mxml.training.prefix import holds_a_run
 from mxml.training.recipe import Recipe
 from mxml.training.record import FinishedEpoch, RunRecord
 from mxml.training.report import Callback, RunReport
@@ -164,13 +165,21 @@ class Run:
         config = self.config
         point = self._starting_point()
         self.workers.require_same({"network": point.symbol.tojson(), "place to start at": [point.epoch, point.batch]})
+        # A head that is fitted may be fine-tuned from, with the same settings.
+        frozen_parameters(tuple(point.arg_params), config.freeze)
         module = None if config.method == "features" else self._bind(point, batches)
-        self._begin(point)
-        if config.fits_head and point.epoch == config.epoch:
-            try:
-                point = self._fit_head(point)
-            except StopHere:
-                self._stop("before the head was fitted; the feature vectors so far are kept")
+        fits_head = config.fits_head and point.epoch == config.epoch
+        if fits_head:
+            check_views(point, config, self.record.sidecar.preprocess)
+        # The features may still be refused, and until then nothing replaces the run that is there.
+        begins_later = fits_head and self.pretrained is not None and holds_a_run(config.prefix)
+        if not begins_later:
+            self._begin(point)
+        if fits_head:
+            fitted = self._fit_head(point, has_begun=not begins_later)
+            if begins_later:
+                self._begin(point)
+            point = self._finish_head(fitted)
             if module is not None:
                 module.set_parameters(point.arg_params, point.aux_params)
         if module is None:
@@ -244,21 +253,28 @@ class Run:
         if isinstance(self.progress, ConsoleProgress):
             self.progress.begin_log()
 
-    def _fit_head(self, point: StartingPoint) -> StartingPoint:
-        """Fit the head to feature vectors: the run's first epoch, from which the others fine-tune."""
-        config, preprocess = self.config, self.record.sidecar.preprocess
-        with FeatureCache(self.record.files.features if self.workers.is_first else None, self.progress) as cache:
-            fitted = fit_head(
-                point,
-                config,
-                preprocess,
-                self.data,
-                self.devices,
-                cache,
-                self.progress,
-                self._stop_if_asked,
-                self.workers,
-            )
+    def _fit_head(self, point: StartingPoint, has_begun: bool) -> FittedHead:
+        """Fit the head to feature vectors; ``has_begun`` says that what is at the prefix is this run."""
+        try:
+            with FeatureCache(self.record.files.features if self.workers.is_first else None, self.progress) as cache:
+                return fit_head(
+                    point,
+                    self.config,
+                    self.record.sidecar.preprocess,
+                    self.data,
+                    self.devices,
+                    cache,
+                    self.progress,
+                    self._stop_if_asked,
+                    self.workers,
+                )
+        except StopHere:
+            where = "before the head was fitted; the feature vectors so far are kept"
+            raise self._stopped(where, has_begun) from None
+
+    def _finish_head(self, fitted: FittedHead) -> StartingPoint:
+        """Save the fitted head: the run's first epoch, from which the others fine-tune."""
+        config = self.config
         self._note_bad((*fitted.bad, *fitted.scores.bad))
         if fitted.cross_validated is not None:
             self.progress.note(
@@ -329,13 +345,16 @@ class Run:
 
     def _stop(self, where: str) -> None:
         """Say that the run ends here; raise Interrupted for a signal, and for a time limit before the first epoch."""
-        message = f"stopped by {self.stopping.reason} {where}; continue with `resume`"
+        error = self._stopped(where)
+        if isinstance(error, Interrupted) or not self.record.sidecar.epochs:
+            raise error
+        self.progress.note(str(error))
+
+    def _stopped(self, where: str, has_begun: bool = True) -> Interrupted | TrainingError:
+        how_to_go_on = "continue with `resume`" if has_begun else "to go on, start it again as before"
+        message = f"stopped by {self.stopping.reason} {where}; {how_to_go_on}"
         number = self.stopping.signal_number
-        if number is not None:
-            raise Interrupted(message, number)
-        if not self.record.sidecar.epochs:
-            raise TrainingError(message)
-        self.progress.note(message)
+        return TrainingError(message) if number is None else Interrupted(message, number, has_begun)
 
     def _note_bad(self, bad: Sequence[BadImage]) -> None:
         for image in bad:

@@ -6,22 +6,23 @@ import dataclasses
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mxml.data.formats import by_name
 from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
+from mxml.data.image_list import plain_path
 from mxml.data.list_root import DEFAULT_ROOT, may_be_followed
-from mxml.errors import ListError, MxmlError, StorageError, as_text
+from mxml.errors import CheckpointError, ListError, MxmlError, SettingError, StorageError, as_text
+from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.trusted_paths import lies_inside
 from mxml.prepare.check import CheckReport, check_made
 from mxml.prepare.findings import headlines
 from mxml.prepare.make_lists import MadeLists, make_lists
+from mxml.prepare.subsets import SUBSETS
 from mxml.progress import Progress
 from mxml.text import counted, shown
 from mxml.training.config import TrainConfig, train_settings
@@ -54,22 +55,58 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
         options=FormatOptions(allow_absolute=config.allow_absolute),
     )
     try:
-        made = make_lists(sources, Path(folder), force=force, progress=progress)
+        made = make_lists(
+            sources,
+            Path(folder),
+            force=force,
+            refuse=lambda made: _refuse_untrainable(made, config.max_bad_share),
+            progress=progress,
+        )
     except ListError as error:
         raise ListError([_as_said_here(fault) for fault in error.faults], error.total) from error
     except StorageError as error:
         raise StorageError(_as_said_here(str(error))) from error
     report = check_made(made, allow_absolute=config.allow_absolute, progress=progress)
-    _refuse_untrainable(report, config.max_bad_share)
     for line in _summary(made, report):
         progress.note(line)
+    return _with_lists_in(config, folder, made.root)
+
+
+def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
+    """Return the settings with the lists of the run at the prefix, which stay as they are; ``with_lists`` without one.
+
+    Raises MxmlError where the run's lists are not made of this ``data``.
+    """
+    files = RunFiles(config.prefix)
+    sidecar = checkpoint.read_sidecar(config.prefix) if config.data else None
+    if sidecar is None:
+        return with_lists(config, progress, force=False)
+    try:
+        saved = TrainConfig.from_dict(sidecar.config, files.folder)
+    except MxmlError as error:
+        raise CheckpointError(f"{files.sidecar}: {error}") from error
+    root = saved.data_root
+    if not _are_same(config.data, saved.data) or root is None:
+        what = f"lists made of {as_text(saved.data)}" if saved.data else "lists of its own"
+        raise MxmlError(
+            f"`data` {as_text(config.data)}: the run at {config.prefix} has {what}, which stay; choose another `prefix`"
+        )
+    if config.data_root is not None and os.path.realpath(config.data_root) != os.path.realpath(root):
+        raise SettingError("data_root", config.data_root, f"{root}, as of the run there, or with another `prefix`")
+    if config.data_root is None and not _is_under(root, config.data):
+        raise CheckpointError(f"{files.sidecar}: its images are in {root}, outside of `data`; name it as `data_root`")
+    progress.note(f"{files.lists}: the lists of the run at {config.prefix}, as they are")
+    return _with_lists_in(config, files.lists, root)
+
+
+def _with_lists_in(config: TrainConfig, folder: str, root: str) -> TrainConfig:
     return dataclasses.replace(
         config,
-        data_root=made.root,
+        data_root=root,
         data_train=os.path.join(folder, "train.lst"),
         data_val=os.path.join(folder, "val.lst"),
-        image_train=made.root,
-        image_val=made.root,
+        image_train=root,
+        image_val=root,
     )
 
 
@@ -81,7 +118,7 @@ def named_by_source(saved: TrainConfig, given: Mapping[str, Any]) -> dict[str, A
     """
     named = dict(given)
     data = named.pop("data", None)
-    if data and list(map(os.path.realpath, data)) != list(map(os.path.realpath, saved.data)):
+    if data and not _are_same(data, saved.data):
         made_of = f"lists made of {as_text(saved.data)}" if saved.data else "lists of its own"
         raise MxmlError(
             f"`data` {as_text(tuple(data))}: the run to resume has {made_of}, and has to continue with them; leave it "
@@ -98,25 +135,34 @@ def named_by_source(saved: TrainConfig, given: Mapping[str, Any]) -> dict[str, A
     return named
 
 
+def _are_same(data: Sequence[str], other: Sequence[str]) -> bool:
+    return list(map(os.path.realpath, data)) == list(map(os.path.realpath, other))
+
+
 def _is_under(root: str, sources: tuple[str, ...]) -> bool:
     """Say whether a folder is one of the sources, beside one of them, or below these, or the default folder."""
     folders = [source if os.path.isdir(source) else os.path.dirname(source) for source in sources]
     return any(lies_inside(root, folder) for folder in (*folders, DEFAULT_ROOT))
 
 
-def _refuse_untrainable(report: CheckReport, max_bad_share: float) -> None:
+def _refuse_untrainable(made: MadeLists, max_bad_share: float) -> None:
     """Raise ListError for what training would stop at."""
-    for checked, statistics in zip(report.lists, report.statistics.lists):
-        bad = np.flatnonzero(~checked.usable)
-        if len(bad) > max_bad_share * len(checked.images):
-            reasons = {fault.position: fault.reason for fault in report.scan.faults}
+    # Where no image was opened, training says which cannot be read.
+    reasons: dict[str, str] = {}
+    if made.scanned is not None:
+        names = made.scanned.images.names()
+        reasons = {plain_path(names[fault.position]): fault.reason for fault in made.scanned.scan.faults}
+    for subset, images in made.subsets.items():
+        path = made.paths[subset]
+        bad = [position for position, name in enumerate(images.names()) if plain_path(name) in reasons]
+        if len(bad) > max_bad_share * len(images):
             raise ListError(
-                f"{checked.path}: {len(bad):,} of {counted(len(checked.images), 'image')} cannot be read, more than "
-                f"`max_bad_share` {max_bad_share:g}; the first: {checked.images.path(int(bad[0]))}: "
-                f"{reasons[int(checked.rows[bad[0]])]}"
+                f"{path}: {len(bad):,} of {counted(len(images), 'image')} cannot be read, more than "
+                f"`max_bad_share` {max_bad_share:g}; the first: {images.path(bad[0])}: "
+                f"{reasons[plain_path(images.name(bad[0]))]}"
             )
-        if checked is report.lists[0] and not statistics.present.any():
-            raise ListError(f"{checked.path}: none of its images has a label, so nothing can be learned from them")
+        if subset == SUBSETS[0] and not (images.labels == 1).any():
+            raise ListError(f"{path}: none of its images has a label, so nothing can be learned from them")
 
 
 def _summary(made: MadeLists, report: CheckReport) -> list[str]:

@@ -27,6 +27,7 @@ from mxml.prepare.check import check_lists, check_made
 from mxml.prepare.make_lists import make_lists
 from mxml.progress import SILENT
 from mxml.training import fit as train
+from mxml.training.features.folds import cross_validate_folds
 from mxml.training.run_data import open_data
 from mxml.training.source_lists import with_lists
 
@@ -280,6 +281,39 @@ def test_images_without_any_label_stop_the_run(folder):
     labelled(folder, [[0, 0, 0]] * 20)
     with pytest.raises(ListError, match=r"runs/a-lists/train\.lst: none of its images has a label, so nothing"):
         with_lists(config(folder), SILENT, force=False)
+
+
+def test_a_source_that_is_refused_leaves_the_lists_of_the_run_before_as_they_were(folder):
+    with_lists(config(folder), SILENT, force=False)
+    before = {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()}
+
+    labelled(folder, [[0, 0, 0]] * 40)
+    with pytest.raises(ListError, match="none of its images has a label"):
+        with_lists(config(folder), SILENT, force=True)
+    labelled(folder, every_kind(44))
+    for number in range(20):
+        (folder / f"photos/{number}.png").write_bytes(b"rubbish")
+    with pytest.raises(ListError, match="more than `max_bad_share`"):
+        with_lists(config(folder), SILENT, force=True)
+
+    assert {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
+
+
+def test_folds_at_the_prefix_of_a_run_leave_its_lists_as_they_were(folder):
+    train.fit(config(folder), SILENT)
+    before = {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()}
+    settings = {"method": None, "optimizer": None, "lr": None}
+
+    # Images that are only added to the source would extend the lists without any force.
+    labelled(folder, every_kind(44))
+    found = cross_validate_folds(config(folder, **settings), 3, SILENT)
+
+    assert found.images == 40
+    assert {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
+    labelled(folder, every_kind(44), "photos/more.csv")
+    with pytest.raises(MxmlError, match=r"`data` photos/more\.csv: the run at .* has lists made .* another `prefix`"):
+        cross_validate_folds(config(folder, data=("photos/more.csv",), **settings), 3, SILENT)
+    assert {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
 
 
 # ---- very small sets

@@ -131,7 +131,8 @@ class CrossValidation:
 def cross_validate_folds(config: TrainConfig, folds: int, progress: Progress) -> CrossValidation:
     """Cross-validate the head that method ``features`` fits, on the images of both lists together.
 
-    No checkpoint is written. The feature vectors come from, and are kept in, ``features.sqlite`` beside the prefix.
+    No checkpoint is written, and the lists of a run that is at the prefix stay as they are. The feature vectors come
+    from, and are kept in, ``features.sqlite`` beside the prefix.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def cross_validate_folds(config: TrainConfig, folds: int, progress: Progress) ->
     assert config.model is not None
     checkpoint.find_epoch(config.model, config.epoch)
     with locked(config.prefix, progress):
-        return _cross_validate(source_lists.with_lists(config, progress, force=False), folds, progress)
+        return _cross_validate(source_lists.with_lists_of_run(config, progress), folds, progress)
 
 
 def _cross_validate(config: TrainConfig, folds: int, progress: Progress) -> CrossValidation:

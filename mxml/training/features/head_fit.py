@@ -94,6 +94,19 @@ def fit_head(
     )
 
 
+def check_views(point: StartingPoint, config: TrainConfig, preprocess: Preprocess) -> None:
+    """Raise SettingError where the network cannot take the images as ``feature_copies`` show them."""
+    _network(point).size_of(_views(config), preprocess)
+
+
+def _network(point: StartingPoint) -> FeatureNetwork:
+    return FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params)
+
+
+def _views(config: TrainConfig) -> tuple[str, ...]:
+    return ("plain", *config.feature_copies)
+
+
 def vectors_of_lists(
     point: StartingPoint,
     config: TrainConfig,
@@ -107,14 +120,14 @@ def vectors_of_lists(
 ) -> tuple[Vectors, Vectors]:
     """Return the vectors of the training and of the validation list. Raises as ``fit_head`` does."""
     extractor = FeatureExtractor(
-        FeatureNetwork(symbols.features_output(point.symbol), point.arg_params, point.aux_params),
+        _network(point),
         preprocess,
         devices,
         cache,
         batch_size=config.batch_size,
         threads=config.decode_threads,
         progress=progress,
-        views=("plain", *config.feature_copies),
+        views=_views(config),
         after_batch=after_batch,
         workers=workers,
     )

@@ -12,11 +12,12 @@ import numpy as np
 
 from mxml.data.batches import BadImage, Batches
 from mxml.data.image_sources import ChosenImages, ImageSource
-from mxml.errors import ImageError
+from mxml.errors import ImageError, ModelError, SettingError
 from mxml.images.decode import Limits
 from mxml.images.transforms import Preprocess
 from mxml.inference.mxnet_backend import BoundNetwork
 from mxml.model.graph import to_document
+from mxml.model.layers import Network
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import physical_cores
@@ -43,6 +44,31 @@ class FeatureNetwork:
     symbol: Symbol
     arg_params: Mapping[str, NDArray]
     aux_params: Mapping[str, NDArray]
+
+    def size_of(self, views: Sequence[str], preprocess: Preprocess) -> int:
+        """Return D. Raises SettingError for a view that the network cannot take, or gives another D for."""
+        size = self._size(preprocess.data_shape)
+        for view in views:
+            data_shape = as_shown(preprocess, view).data_shape
+            try:
+                Network(self.symbol, data_shape)
+                fits = self._size(data_shape) == size
+            except (ModelError, mx.base.MXNetError):
+                fits = False
+            if not fits:
+                height, width = preprocess.size
+                wanted = f"mirror or nothing: the features of this network need images of {height}x{width}"
+                raise SettingError("feature_copies", view, wanted)
+        return size
+
+    def _size(self, data_shape: tuple[int, ...]) -> int:
+        held = {**self.arg_params, **self.aux_params}
+        names = (*self.symbol.list_arguments(), *self.symbol.list_auxiliary_states())
+        # Without these, a layer that has weights for one size of images would seem to take every size.
+        shapes = {name: held[name].shape for name in names if name in held}
+        _, (shape,), _ = self.symbol.infer_shape_partial(data=(1, *data_shape), **shapes)
+        size: int = shape[1]
+        return size
 
     def digest(self) -> bytes:
         """Return a digest of everything that decides on the output for an input."""
@@ -116,8 +142,7 @@ class FeatureExtractor:
         self._workers = workers
         self._views = tuple(views)
         self._bound: dict[tuple[int, ...], BoundNetwork] = {}
-        _, (shape,), _ = network.symbol.infer_shape(data=(1, *preprocess.data_shape))
-        self.size: int = shape[1]
+        self.size: int = network.size_of(self._views, preprocess)
         self._digest = network.digest()
 
     def vectors(self, images: ImageSource, what: str) -> Vectors:
@@ -205,7 +230,7 @@ class FeatureExtractor:
     ) -> None:
         if not len(positions):
             return
-        preprocess = self._shown(self._views[first])
+        preprocess = as_shown(self._preprocess, self._views[first])
         source = ChosenImages(images, positions)
         bound = self._bind(preprocess)
         with Batches(source, preprocess, self._batch_size, bad_images="report", threads=self._threads) as batches:
@@ -231,13 +256,6 @@ class FeatureExtractor:
                 position = int(positions[image.position])
                 bad[position] = BadImage(position, image.path, image.reason)
 
-    def _shown(self, view: str) -> Preprocess:
-        if view != "larger":
-            return self._preprocess
-        height, width = (round(side * LARGER) for side in self._preprocess.size)
-        short = self._preprocess.short_side
-        return replace(self._preprocess, size=(height, width), short_side=short and round(short * LARGER))
-
     def _bind(self, preprocess: Preprocess) -> BoundNetwork:
         if preprocess.data_shape not in self._bound:
             network = self._network
@@ -252,8 +270,17 @@ class FeatureExtractor:
         return self._bound[preprocess.data_shape]
 
     def _source(self, view: str) -> bytes:
-        preprocess = json.dumps(self._shown(view).to_dict(), sort_keys=True)
+        preprocess = json.dumps(as_shown(self._preprocess, view).to_dict(), sort_keys=True)
         return hashlib.sha256(self._digest + f"{preprocess} {view == 'mirror'}".encode()).digest()
+
+
+def as_shown(preprocess: Preprocess, view: str) -> Preprocess:
+    """Return the preprocessing that a view shows images with."""
+    if view != "larger":
+        return preprocess
+    height, width = (round(side * LARGER) for side in preprocess.size)
+    short = preprocess.short_side
+    return replace(preprocess, size=(height, width), short_side=short and round(short * LARGER))
 
 
 def _digests(images: ImageSource, threads: int | None) -> tuple[list[bytes | None], dict[int, BadImage]]:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,17 @@ import tiny
 from mxml.data.batches import Batches
 from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
+from mxml.errors import MxmlError, SettingError
 from mxml.images.transforms import preset
 from mxml.inference.metrics import multilabel_metrics
+from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
+from mxml.training import fit as train
 
 mx = load_mxnet()
 
 # What tiny.arguments sets for the original recipe.
-FEATURES = {"method": "features", "optimizer": "adamw", "lr": 0.001, "batch_size": 16}
+FEATURES: dict[str, Any] = {"method": "features", "optimizer": "adamw", "lr": 0.001, "batch_size": 16}
 
 
 @pytest.fixture
@@ -183,3 +187,74 @@ def test_the_share_of_unreadable_images_is_held_in_the_feature_pass(folder):
     assert len(json.loads(printed)["bad"]) == 8
     assert "images skipped because they cannot be read: 8" in said
     assert np.isfinite(json.loads(printed)["best"]["train_loss"])
+
+
+def test_a_pattern_that_freezes_nothing_is_refused_before_the_run_begins(folder):
+    with pytest.raises(MxmlError, match="`freeze` cnv0: names no parameter; parameters are conv0_weight"):
+        train.fit(tiny.config(folder, **FEATURES, freeze=("cnv0",)), SILENT)
+
+    assert not (folder / "run.json").exists()
+
+
+def test_a_view_that_the_network_cannot_take_is_refused_before_the_run_begins(folder):
+    net = mx.sym.Flatten(mx.sym.Pooling(mx.sym.Variable("data"), kernel=(4, 4), stride=(4, 4), pool_type="avg"))
+    net = mx.sym.FullyConnected(net, num_hidden=6, name="fc6")
+    net = mx.sym.FullyConnected(mx.sym.Activation(net, act_type="relu"), num_hidden=5, name="fc7")
+    net = mx.sym.SoftmaxOutput(net, name="softmax")
+    shapes, _, _ = net.infer_shape(data=(1, 3, 32, 32))
+    args = {
+        name: mx.nd.random.normal(0, 0.1, shape)
+        for name, shape in zip(net.list_arguments(), shapes)
+        if name not in ("data", "softmax_label")
+    }
+    mx.model.save_checkpoint(str(folder / "dense"), 0, net, args, {})
+    settings = {**FEATURES, "model": str(folder / "dense")}
+
+    with pytest.raises(SettingError, match=r"`feature_copies` larger: .* the features of this network need images of "):
+        train.fit(tiny.config(folder, **settings, feature_copies=("larger",)), SILENT)
+    assert not (folder / "run.json").exists()
+
+    assert train.fit(tiny.config(folder, **settings, feature_copies=("mirror",)), SILENT).finished
+
+
+def test_the_run_that_force_replaces_is_there_until_the_head_is_fitted(folder, killer):
+    here = folder / "old"
+    here.mkdir()
+    begin = arguments(folder, "old/run")
+    assert killer(folder, begin)[0] == 0
+    before = files_of_run(here)
+
+    # Another size, so that no vector is known.
+    again = [*begin, "--force", "--image-shape", "3,24,24", "--method", "lp-ft", "--num-epoch", "2"]
+    assert killer(folder, again, ("validation", 2, "SIGKILL"))[0] == -9
+    assert files_of_run(here) == before
+    code, output = killer(folder, again, ("validation", 2, "SIGINT"))
+    assert code == 130
+    assert "the feature vectors so far are kept; to go on, start it again as before" in output
+    assert "--resume" not in output
+    assert files_of_run(here) == before
+    for number in range(30):
+        (folder / "images" / f"1-{number}.png").rename(folder / "images" / f"1-{number}.good")
+        (folder / "images" / f"1-{number}.png").write_bytes(b"not an image")
+    code, output = killer(folder, again)
+    assert code == 1
+    assert "images cannot be read" in output
+    assert files_of_run(here) == before
+
+    for number in range(30):
+        (folder / "images" / f"1-{number}.good").rename(folder / "images" / f"1-{number}.png")
+    code, output = killer(folder, again, ("step", 1, "SIGKILL"))
+    assert code == -9, output
+    code, output = killer(folder, ["--prefix", "old/run", "--resume"])
+    assert code == 0, output
+    assert killer(folder, [*again, "--prefix", "old/other"])[0] == 0
+    assert params(here, "run", 2) == params(here, "other", 2)
+
+
+def files_of_run(folder):
+    """Return the content of a run's files but for its feature vectors, its lock and its log."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith("features.sqlite") and path.suffix not in (".lock", ".log")
+    }
