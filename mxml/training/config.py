@@ -532,7 +532,8 @@ class TrainConfig:
         self._fill_in()
         if self.best_by == "accuracy" and not self.single_label:
             raise SettingError("best_by", self.best_by, "another metric: only `single_label` has an accuracy")
-        if self.num_epoch <= self.epoch:
+        # Method features ends after its one epoch, whatever this number is.
+        if self.method != "features" and self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
 
