@@ -447,7 +447,7 @@ class TrainConfig:
     )
     patience: Optional[int] = setting(
         None,
-        help="Stop after this many epochs without a better one.",
+        help="Stop after this many epochs without a better one, counted from the end of the warm-up.",
         default_help="never",
         check=at_least(1),
         on_resume="free",
