@@ -212,7 +212,8 @@ class TrainConfig:
         "minutes; lp-ft: fit it, then fine-tune the whole network; finetune: fine-tune from a head of zeros. A run of "
         "features can be resumed as lp-ft.",
         choices=METHODS,
-        default_help="lp-ft; finetune with `lr`, `mom`, sgd, nag, `network` or `single_label`",
+        default_help="lp-ft; finetune with `network`, `single_label`, `optimizer` sgd or nag, or with `lr` or `mom` "
+        "without `optimizer`",
         on_resume="free",
     )
     epoch: int = setting(0, help="The pretrained network's epoch, the number in PREFIX-0000.params.", check=at_least(0))
@@ -396,7 +397,7 @@ class TrainConfig:
         None,
         help="Optimizer; scaled-adamw takes steps in proportion to the size of each parameter.",
         choices=OPTIMIZERS,
-        default_help="scaled-adamw for lp-ft, else adamw; sgd where `mom` is given, or `lr` without `method`",
+        default_help="scaled-adamw for lp-ft and features; for finetune adamw, or sgd with `mom`, or with `lr` and `model`",
     )
     lr: Optional[float] = setting(
         None, help="Learning rate.", check=positive, default_help="what suits the optimizer and the network"
@@ -423,7 +424,9 @@ class TrainConfig:
         check=at_least(0),
         default_help="1; 0 for sgd and nag",
     )
-    mom: Optional[float] = setting(None, help="Momentum of sgd and nag.", check=below_one, default_help="0.9")
+    mom: Optional[float] = setting(
+        None, help="Momentum of sgd and nag; no other optimizer takes it.", check=below_one, default_help="0.9"
+    )
     wd: Optional[float] = setting(
         None,
         help="Weight decay; not applied to biases and BatchNorm.",
