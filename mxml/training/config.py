@@ -397,7 +397,8 @@ class TrainConfig:
         None,
         help="Optimizer; scaled-adamw takes steps in proportion to the size of each parameter.",
         choices=OPTIMIZERS,
-        default_help="scaled-adamw for lp-ft and features; for finetune adamw, or sgd with `mom`, or with `lr` and `model`",
+        default_help="scaled-adamw for lp-ft and features; for finetune adamw, or sgd with `mom`, or with `lr` and "
+        "`model`",
     )
     lr: Optional[float] = setting(
         None, help="Learning rate.", check=positive, default_help="what suits the optimizer and the network"
