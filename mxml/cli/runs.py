@@ -73,7 +73,7 @@ def _row(run: RunSummary) -> tuple[str, ...]:
         run.state,
         _text(settings.get("network") or os.path.basename(str(settings.get("model", "")))),
         _text(settings.get("method")),
-        f"{run.epochs}/{_text(settings.get('num_epoch'))}",
+        f"{run.epochs}/{_text(run.all_epochs)}",
         _text(run.best_epoch),
         *(_metric(run.metrics.get(name)) for name in _METRICS),
         *(_text(settings.get(name)) for name in ("lr", "optimizer", "batch_size")),

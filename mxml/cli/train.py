@@ -94,7 +94,7 @@ def command(
             raise click.UsageError("--folds trains nothing that --resume or --force could mean; leave these out")
         if place().count > 1:
             raise click.UsageError("--folds works in one process; start it without mxml launch")
-        _cross_validate(TrainConfig.of({**given, "prefix": prefix}), folds, as_json)
+        _cross_validate(TrainConfig.of({"method": "features", **given, "prefix": prefix}), folds, as_json)
         return
     config = None if resume else TrainConfig.of({**given, "prefix": prefix})
     files, here = RunFiles(prefix), place()

@@ -6,10 +6,11 @@ ones have specialised on the network's own classes (Evci et al. 2022, Head2Toe).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mxml.model.graph import PASSING, RESHAPING, Graph, find_bottlenecks
+from mxml.model.graph import PASSING, RESHAPING, Graph, Node, find_bottlenecks
 from mxml.model.layers import FeatureLayer, Network
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import Symbol
@@ -22,6 +23,13 @@ EPSILON = 1e-5
 _LEAST_WIDTH = 0.5
 # What gives values that another layer has, in another order or number.
 _NOT_TAKEN = PASSING | RESHAPING | {"null", "Pooling"}
+# The nodes of a head that stand before its classifier, as they are named below and in `attach_head`.
+_OF_HEAD = {
+    "Pooling": re.compile(r"(head_)+pool"),
+    "Flatten": re.compile(r"(head_)+flatten"),
+    "Concat": re.compile(r"(head_)+concat"),
+    "BatchNorm": re.compile(r"(head_)+norm"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,12 @@ def find_layers(
     """Return the feature layer, or ``layer`` alone, and before it up to ``count - 1`` more, the nearest first.
 
     The others are layers that everything passes through. Of those with one shape the last is taken, and none that is
-    much narrower than the one taken before it. Raises ModelError as ``Network.find`` does.
+    much narrower than the one taken before it. Of a network that has a head on such layers, they are found anew: its
+    feature layer is the one that this head has. Raises ModelError as ``Network.find`` does.
     """
     entry = network.find(layer)
+    if layer is None:
+        entry = _below_head(network.graph, entry)
     entries = [entry]
     if layer is None:
         entries += _earlier(network, entry)[: count - 1]
@@ -79,6 +90,20 @@ def standardised(features: Symbol, name: str) -> Symbol:
     The statistics are parameters that training leaves alone.
     """
     return mx.sym.BatchNorm(features, fix_gamma=True, use_global_stats=True, eps=EPSILON, name=name)
+
+
+def _below_head(graph: Graph, entry: tuple[int, int]) -> tuple[int, int]:
+    """Return the feature layer that the head's ``entry`` was made of, or ``entry`` itself: no head made it."""
+    # The first part of several is the feature layer's.
+    while _is_of_head(graph.nodes[entry[0]]):
+        entry = graph.nodes[entry[0]].inputs[0]
+    return entry
+
+
+def _is_of_head(node: Node) -> bool:
+    known = _OF_HEAD.get(node.op)
+    fixed = node.op != "BatchNorm" or node.attrs.get("use_global_stats") == "True"
+    return known is not None and fixed and known.fullmatch(node.name) is not None
 
 
 def _earlier(network: Network, entry: tuple[int, int]) -> list[tuple[int, int]]:

@@ -183,8 +183,10 @@ def fine_tune_model(
     except ModelError as error:
         raise ModelError(f"{files.symbol}: {error}") from error
     head_names = head_parameters(new.symbol)
-    kept = set(new.symbol.list_inputs()) - set(head_names)
-    dropped = {*symbol.list_inputs(), *head_names} - kept
+    # The old head's statistics, under the names of the new ones, are of other features.
+    fresh = {*head_names, *(head_statistics(new.symbol) if standardise else ())}
+    kept = set(new.symbol.list_inputs()) - fresh
+    dropped = {*symbol.list_inputs(), *fresh} - kept
     try:
         arg_params, aux_params = merge_params(new, arg_params, aux_params, dropped=dropped)
     except ModelError as error:

@@ -212,7 +212,8 @@ class TrainConfig:
         "minutes; lp-ft: fit it, then fine-tune the whole network; finetune: fine-tune from a head of zeros. A run of "
         "features can be resumed as lp-ft.",
         choices=METHODS,
-        default_help="lp-ft; finetune with `lr`, `mom`, sgd, nag, `network` or `single_label`",
+        default_help="lp-ft; finetune with `network`, `single_label`, `optimizer` sgd or nag, or with `lr` or `mom` "
+        "without `optimizer`",
         on_resume="free",
     )
     epoch: int = setting(0, help="The pretrained network's epoch, the number in PREFIX-0000.params.", check=at_least(0))
@@ -396,7 +397,8 @@ class TrainConfig:
         None,
         help="Optimizer; scaled-adamw takes steps in proportion to the size of each parameter.",
         choices=OPTIMIZERS,
-        default_help="scaled-adamw for lp-ft, else adamw; sgd where `mom` is given, or `lr` without `method`",
+        default_help="scaled-adamw for lp-ft and features; for finetune adamw, or sgd with `mom`, or with `lr` and "
+        "`model`",
     )
     lr: Optional[float] = setting(
         None, help="Learning rate.", check=positive, default_help="what suits the optimizer and the network"
@@ -423,7 +425,9 @@ class TrainConfig:
         check=at_least(0),
         default_help="1; 0 for sgd and nag",
     )
-    mom: Optional[float] = setting(None, help="Momentum of sgd and nag.", check=below_one, default_help="0.9")
+    mom: Optional[float] = setting(
+        None, help="Momentum of sgd and nag; no other optimizer takes it.", check=below_one, default_help="0.9"
+    )
     wd: Optional[float] = setting(
         None,
         help="Weight decay; not applied to biases and BatchNorm.",
@@ -447,7 +451,7 @@ class TrainConfig:
     )
     patience: Optional[int] = setting(
         None,
-        help="Stop after this many epochs without a better one.",
+        help="Stop after this many epochs without a better one, counted from the end of the warm-up.",
         default_help="never",
         check=at_least(1),
         on_resume="free",
@@ -532,7 +536,8 @@ class TrainConfig:
         self._fill_in()
         if self.best_by == "accuracy" and not self.single_label:
             raise SettingError("best_by", self.best_by, "another metric: only `single_label` has an accuracy")
-        if self.num_epoch <= self.epoch:
+        # Method features ends after its one epoch, whatever this number is.
+        if self.method != "features" and self.num_epoch <= self.epoch:
             hint = f"from which epochs are counted: {self.epoch + 10} runs ten"
             raise SettingError("num_epoch", self.num_epoch, f"above `epoch` {self.epoch}, {hint}")
 

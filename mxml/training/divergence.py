@@ -44,7 +44,8 @@ class LossLimit:
     def __init__(self, loss: Loss, settings: Settings, labels: np.ndarray):
         self._loss = loss
         self._settings = settings
-        some = labels[:: max(1, len(labels) // _IMAGES_LOOKED_AT)]
+        known = np.flatnonzero((labels >= 0).any(axis=1))
+        some = labels[known[:: max(1, len(known) // _IMAGES_LOOKED_AT)]]
         undecided, all_labels, no_label = (
             self.mean(np.full(some.shape, logit, np.float32), some) for logit in (0.0, _CONFIDENT, -_CONFIDENT)
         )

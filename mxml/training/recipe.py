@@ -1,7 +1,8 @@
 """The recipe: what settings that were not given are, by those that were.
 
 The values were found by experiment, and are the same for every network; benchmarks/RESULTS.md has the tables. The
-original script's learning rate or momentum asks for its recipe: stochastic gradient descent on the whole network.
+original script's learning rate or momentum, without an optimizer or a method that fits a head, asks for its recipe:
+stochastic gradient descent on the whole network.
 
 A network from scratch has no features that a head could be fitted to: all of it is trained at one rate, which is a
 common one of Adam's. Its preprocessing is a matter of choice.
@@ -65,12 +66,18 @@ def with_recipe(config: TrainConfig) -> TrainConfig:
     """Return the configuration with a value for every setting that the recipe decides.
 
     A preset is among them for a network from scratch alone; that of a pretrained network has to be found out. Where the
-    optimizer is scaled-adamw, the learning rate is left to ``with_rate``.
+    optimizer is scaled-adamw, the learning rate is left to ``with_rate``. Raises SettingError for a momentum that the
+    optimizer has no use for; it is not filled in there.
     """
     preset = "imagenet" if config.preset is None and config.network is not None else config.preset
     values = dataclasses.asdict(Recipe.of(config))
     if values["optimizer"] == "scaled-adamw":
         values["lr"] = config.lr
+    if values["optimizer"] not in _BY_GRADIENT_SIZE:
+        if config.mom is not None:
+            wanted = f"left out, or given with `optimizer` sgd or nag: {values['optimizer']} has none"
+            raise SettingError("mom", config.mom, wanted)
+        values["mom"] = None
     return dataclasses.replace(config, preset=preset, **values)
 
 

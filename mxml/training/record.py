@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
 from mxml.training.history import best_epoch, history_rows, to_csv
 from mxml.training.prefix import make_room
+from mxml.training.recipe import Recipe
 from mxml.training.report import RunReport
 from mxml.training.saving import SavedState
 from mxml.training.starting_point import StartingPoint
@@ -157,9 +159,13 @@ class RunRecord:
         self._slot = None
 
     def out_of_patience(self) -> bool:
-        """Say whether there has been no better epoch for as many epochs as ``patience`` says."""
-        patience, epochs, best = self.config.patience, self.sidecar.epochs, self.sidecar.best_epoch
-        return bool(patience and epochs and best is not None and epochs[-1].epoch - best >= patience)
+        """Say whether there has been no better epoch for as many epochs as ``patience`` says, after the warm-up."""
+        config, epochs, best = self.config, self.sidecar.epochs, self.sidecar.best_epoch
+        if config.patience is None or not epochs or best is None:
+            return False
+        # Until then the learning rate is too low to be judged, and a head that was fitted may well be the best.
+        warm = config.epoch + config.fits_head + math.ceil(Recipe.of(config).warmup_epochs)
+        return epochs[-1].epoch - max(best, warm) >= config.patience
 
     def _show_history(self, draw: bool) -> None:
         """Write the history, and its curves if they are asked for; a disk that is full costs these alone."""

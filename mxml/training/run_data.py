@@ -61,6 +61,9 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
     labels = counted(train.num_classes, "label")
     progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
     train_bytes = _check_images_are_there(train, data_train, config.max_bad_share, progress)
+    # Damaged records count as unlabelled images, and have been named by now.
+    if not (train.labels >= 0).any():
+        raise ListError(f"{data_train}: no label of any image is known (all are -1), so there is nothing to learn")
     val_bytes = _check_images_are_there(val, data_val, config.max_bad_share, progress)
     if config.batch_size > len(train):
         progress.note(

@@ -37,6 +37,8 @@ class RunSummary:
         ``finished``, ``running``, ``stopped`` or ``diverged``.
     epochs : int
         How many epochs the run has.
+    all_epochs : int, optional
+        How many it has once it is finished, unless its patience ends it before.
     best_epoch : int, optional
         The epoch with the best validation metric.
     metrics : mapping
@@ -53,6 +55,7 @@ class RunSummary:
     error: str = ""
     state: str = ""
     epochs: int = 0
+    all_epochs: int | None = None
     best_epoch: int | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
@@ -108,6 +111,7 @@ def read_run(prefix: str) -> RunSummary:
         prefix,
         state=_state(prefix, sidecar),
         epochs=len(sidecar.epochs),
+        all_epochs=_all_epochs(sidecar.config),
         best_epoch=sidecar.best_epoch,
         metrics=_validation(best) if best else {},
         seconds=sum(_number(entry.metrics.get("seconds")) or 0.0 for entry in sidecar.epochs),
@@ -122,6 +126,13 @@ def _state(prefix: str, sidecar: Sidecar) -> str:
     if sidecar.has_ended_diverged:
         return "diverged"
     return "finished" if sidecar.finished else "stopped"
+
+
+def _all_epochs(settings: Mapping[str, Any]) -> int | None:
+    if settings.get("method") == "features":
+        return 1
+    last, pretrained = _number(settings.get("num_epoch")), _number(settings.get("epoch", 0))
+    return None if last is None or pretrained is None else int(last - pretrained)
 
 
 def _validation(epoch: Epoch) -> dict[str, float | None]:

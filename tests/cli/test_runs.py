@@ -145,6 +145,13 @@ def test_the_state_says_how_a_run_stands(folder, mxml):
     assert read_run("running").state == "stopped"
 
 
+def test_the_epochs_are_counted_of_those_that_the_run_will_have(folder, mxml):
+    write_run(folder / "features" / "whole", epochs=1, method="features")
+    write_run(folder / "later" / "whole", epochs=2, epoch=3, num_epoch=9)
+    runs = cells(mxml("runs", "features", "later")[1])[0]
+    assert {name: row["epochs"] for name, row in runs.items()} == {"features/whole": "1/1", "later/whole": "2/6"}
+
+
 def test_json_has_all_of_it(folder, mxml):
     code, out, _ = mxml("runs", "runs", "nowhere", "--json")
     assert code == 1

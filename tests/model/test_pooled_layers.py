@@ -5,10 +5,11 @@ import pytest
 import tiny
 
 from mxml.errors import ModelError
+from mxml.model import params_file
 from mxml.model.layers import Network
 from mxml.model.pooled_layers import find_layers
 from mxml.model.symbol_file import load_symbol
-from mxml.model.symbols import features_output, fine_tune_model, head_statistics, plain_symbol
+from mxml.model.symbols import attach_head, features_output, fine_tune_model, head_statistics, plain_symbol
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -45,6 +46,49 @@ def test_the_layers_of_squeezenet(shared):
         ("fire7_concat", (384, 27, 27)),
         ("fire5_concat", (256, 27, 27)),
     ]
+
+
+@pytest.mark.parametrize("poolings", [("avg",), ("max", "avg")])
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("name", ["sample", "squeezenet"])
+def test_a_new_head_is_put_where_the_old_one_was_and_not_on_it(name, count, poolings, checkout, shared):
+    sample = checkout / "models" / "sample-symbol.json"
+    symbol = load_symbol(sample if name == "sample" else shared / "models" / "squeezenet_v1.0-symbol.json")
+    original = Network(symbol, (3, 96, 96))
+    layers = find_layers(original, count=count, poolings=poolings)
+
+    # The old head has other layers than the new one, or the same.
+    for old in (1, 3, 4):
+        for kept in (("avg",), ("avg", "max")):
+            head = attach_head(original, 3, find_layers(original, count=old, poolings=kept), standardise=True)
+            network = Network(plain_symbol(head), (3, 96, 96))
+            again = find_layers(network, count=count, poolings=poolings)
+
+            assert again.layers == layers.layers
+            renewed = attach_head(network, 5, again, standardise=True)
+            assert renewed.list_arguments() == attach_head(original, 5, layers, standardise=True).list_arguments()
+            assert feature_count(network, again) == feature_count(original, layers)
+
+
+def feature_count(network, layers):
+    features = Network(features_output(attach_head(network, 5, layers)), network.data_shape)
+    return features.shapes[features.graph.heads[0]][1]
+
+
+def test_a_new_head_does_not_take_the_statistics_of_the_old_one(tmp_path):
+    tiny.make_network(tmp_path / "net")
+    old = fine_tune_model(tmp_path / "net", 0, 3, (3, 32, 32), num_layers=4, poolings=("avg", "max"), standardise=True)
+    mean = head_statistics(old.symbol)[2]
+    old.aux_params[mean][:] = 7
+    plain_symbol(old.symbol).save(str(tmp_path / "old-symbol.json"))
+    params_file.write_params(f"{tmp_path / 'old'}-0001.params", params_file.join_params(old.arg_params, old.aux_params))
+
+    # Of the same length, and of another one.
+    for poolings in (("avg", "max"), ("avg",)):
+        new = fine_tune_model(tmp_path / "old", 1, 3, (3, 32, 32), num_layers=4, poolings=poolings, standardise=True)
+        assert new.layers.layers == old.layers.layers
+        assert head_statistics(new.symbol)[2] == mean
+        assert not new.aux_params[mean].asnumpy().any()
 
 
 # After the feature layer, each is the last of a stage or of a width.

@@ -271,6 +271,12 @@ def test_far_above_guessing_is_worse_than_all_or_none_of_the_labels_at_95_percen
     assert LossLimit(BCE, {}, unknown).limit == pytest.approx(3.0486, abs=1e-3)
 
 
+def test_images_without_a_known_label_do_not_hide_those_that_have_one():
+    labels = np.full((5000, 2), -1, np.float32)
+    labels[1::5] = 1
+    assert LossLimit(BCE, {}, labels).limit == pytest.approx(3.0486, abs=1e-3)
+
+
 def test_the_recent_loss_reaches_the_limit_by_many_batches_only():
     limit = LossLimit(BCE, {}, np.tile(np.array([[0, 1]], np.float32), (50, 1)))
 

@@ -37,10 +37,15 @@ def but(recipe, **changes):
         ({"optimizer": "sgd"}, ORIGINAL),
         ({"optimizer": "nag"}, but(ORIGINAL, optimizer="nag")),
         ({"method": "finetune", "lr": 0.05}, but(ORIGINAL, lr=0.05)),
+        ({"method": "finetune", "mom": 0.8}, but(ORIGINAL, mom=0.8)),
         ({"method": "finetune", "optimizer": "sgd"}, ORIGINAL),
+        ({"method": "finetune", "optimizer": "adamw", "lr": 0.001}, but(FROM_ZERO, lr=0.001)),
         # A method or an optimizer that is given wins.
         ({"method": "lp-ft", "lr": 0.001}, but(LP_FT, lr=0.001)),
-        ({"method": "lp-ft", "mom": 0.5}, but(LP_FT, mom=0.5)),
+        (
+            {"method": "lp-ft", "optimizer": "nag", "mom": 0.5, "lr": 0.1},
+            but(LP_FT, optimizer="nag", mom=0.5, lr=0.1, wd=0.0001, warmup_epochs=0.0),
+        ),
         ({"optimizer": "adam"}, but(LP_FT, optimizer="adam", lr=0.0002, wd=0.0001)),
         ({"optimizer": "adamw", "lr": 0.001}, but(LP_FT, optimizer="adamw", lr=0.001)),
         (
@@ -61,8 +66,26 @@ def test_what_is_given_decides_on_the_rest(given, recipe):
     resolved = with_recipe(config(**given))
     if recipe.optimizer == "scaled-adamw" and "lr" not in given:
         recipe = but(recipe, lr=None)
+    if "adam" in recipe.optimizer:
+        recipe = but(recipe, mom=None)
     assert vars(recipe).items() <= vars(resolved).items()
     assert with_recipe(resolved) == resolved
+
+
+@pytest.mark.parametrize(
+    ("given", "optimizer"),
+    [
+        ({"method": "lp-ft"}, "scaled-adamw"),
+        ({"method": "features"}, "scaled-adamw"),
+        ({"optimizer": "adam"}, "adam"),
+        ({"method": "finetune", "optimizer": "adamw"}, "adamw"),
+    ],
+)
+def test_momentum_is_refused_where_the_optimizer_has_none(given, optimizer):
+    with pytest.raises(SettingError, match=f"`mom` 0.9: should be left out, .* sgd or nag: {optimizer} has none"):
+        with_recipe(config(mom=0.9, **given))
+    # A run from before this was refused has it in its sidecar, and goes on.
+    assert Recipe.of(config(mom=0.9, **given)).optimizer == optimizer
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import tiny
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, log_loss
 
 import mxml
-from mxml.data.lst_file import read_lst
+from mxml.data.image_list import ImageList
+from mxml.data.lst_file import read_lst, write_lst
 from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, SettingError, TrainingError
 from mxml.model import checkpoint, losses, params_file
 from mxml.model.run_files import RunFiles
@@ -334,6 +335,26 @@ def test_a_run_stops_when_it_no_longer_gets_better(folder):
     result = train.fit(tiny.config(folder, **options))
     assert (result.best_epoch, result.epochs) == (1, 3)
     assert train.fit(tiny.config(folder, **options), resume=True).epochs == 3
+
+
+def test_patience_begins_after_the_warm_up(folder):
+    # Steps of nothing: no epoch is better than the first.
+    options: dict[str, Any] = {"num_epoch": 30, "patience": 1, "lr": 1e-30, "ema": 0.0, "method": "lp-ft"}
+    for optimizer, warmup_epochs, epochs in (("sgd", 0.0, 2), ("scaled-adamw", 1.0, 3), ("adamw", 2.5, 5)):
+        changes = {**options, "optimizer": optimizer, "warmup_epochs": warmup_epochs}
+        result = train.fit(tiny.config(folder, optimizer, **changes))
+        assert (result.best_epoch, result.epochs) == (1, epochs)
+        assert train.fit(tiny.config(folder, optimizer, **changes), resume=True).epochs == epochs
+
+
+def test_a_training_list_without_a_known_label_is_refused(folder):
+    path = folder / "lists" / "train.lst"
+    listed = read_lst(path, str(folder / "images"))
+    names = listed.names()
+    write_lst(path, ImageList.from_rows(names, np.full((len(names), 3), -1, np.int8), root=listed.root))
+    with pytest.raises(ListError, match=r"train\.lst: no label of any image is known \(all are -1\)"):
+        train.fit(tiny.config(folder))
+    assert RunFiles(str(folder / "run")).epochs_on_disk() == []
 
 
 def test_unreadable_images_are_skipped_and_named_up_to_a_share(folder):

@@ -76,6 +76,13 @@ def test_a_senseless_setting_is_named_with_what_it_should_be(changes, message):
         TrainConfig(**{**REQUIRED, **changes})
 
 
+def test_features_has_one_epoch_whatever_the_number_of_the_last():
+    config = TrainConfig(**REQUIRED, method="features", epoch=10)
+    assert (config.num_epoch, config.last_epoch) == (10, 11)
+    with pytest.raises(SettingError, match="`num_epoch` 10: should be above `epoch` 10"):
+        resumed(config, {"method": "lp-ft"})
+
+
 def test_what_python_gives_is_taken_as_json_would_bring_it():
     config = TrainConfig(**{**REQUIRED, "model": Path("nets/a"), "lr": 1, "lr_steps": [2, 4], "freeze": ["a*"]})
     assert (config.model, config.lr, config.lr_steps, config.freeze) == ("nets/a", 1.0, (2, 4), ("a*",))

@@ -42,6 +42,7 @@ _TRIAL_IMAGES = 256
 _TRIAL_PENALTIES = (0.3, 0.1, 0.03)
 # How near the nearest statistics have to be, and how many times nearer than the next.
 _NEAR, _SURE = 1.0, 2.0
+_FITTED = {"crop": "cropped", "letterbox": "letterboxed", "stretch": "stretched"}
 _GLUON_NAME = re.compile(r"\w+_fwd")
 
 
@@ -51,6 +52,7 @@ class _Guess:
 
     settings: dict[str, Any]
     reason: str
+    note: str = ""
 
 
 def with_preset(
@@ -77,7 +79,7 @@ def with_preset(
         or _of_names(point)
         or _of_trial(config, point, images, devices, cache, progress)
     )
-    progress.note(f"preprocessing: {guess.reason}; `preset` sets another")
+    progress.note(f"preprocessing: {guess.reason}; `preset` sets another{guess.note}")
     return dataclasses.replace(config, **guess.settings)
 
 
@@ -91,11 +93,12 @@ def _of_sidecar(config: TrainConfig) -> _Guess | None:
         return None
     own = sidecar.preprocess
     reason = f"as {os.path.basename(config.model)}.json says"
+    note = "" if own.fit == config.fit else f"; its images were {_FITTED[own.fit]}: `fit` {own.fit} keeps that"
     for name, values in PRESETS.items():
         if _same_values(own, values) and own.short_side == preset(name, own.size, own.fit).short_side:
-            return _Guess({"preset": name}, f"{name}, {reason}")
+            return _Guess({"preset": name}, f"{name}, {reason}", note)
     settings: dict[str, Any] = {"preset": "original", "mean": own.mean, "std": own.std, "channels": own.channels}
-    return _Guess(settings, f"mean {own.mean}, std {own.std}, {own.channels}, {reason}")
+    return _Guess(settings, f"mean {own.mean}, std {own.std}, {own.channels}, {reason}", note)
 
 
 def _same_values(one: Preprocess, other: Preprocess) -> bool:

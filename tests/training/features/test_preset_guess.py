@@ -165,6 +165,19 @@ def test_the_sidecar_of_the_run_that_trained_the_network_is_believed(folder, ima
     assert note.startswith("preprocessing: mean (1.0, 2.0, 3.0), std ")
 
 
+def test_a_fit_that_the_network_was_not_trained_with_is_said(folder, images):
+    tiny.make_data(folder)
+    trained = tiny.config(folder, "before", num_epoch=1, preset="inception", fit="letterbox")
+    fit.fit(trained, SILENT)
+    said = "preprocessing: inception, as before.json says; `preset` sets another"
+
+    config, (note,) = guess(folder, images, "before", epoch=1)
+    assert (config.fit, note) == ("crop", f"{said}; its images were letterboxed: `fit` letterbox keeps that")
+
+    _, (note,) = guess(folder, images, "before", epoch=1, fit="letterbox")
+    assert note == said
+
+
 def test_the_names_of_gluons_layers_say_original(folder, images):
     with mx.name.NameManager():
         net = mx.gluon.nn.HybridSequential(prefix="net0_")
