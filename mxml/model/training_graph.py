@@ -4,6 +4,8 @@
   Concat returns its gradients in the plain one, so that every layer before it converts to and fro. A convolution of
   joined channels is the sum of the convolutions of the parts, each with its slice of the weight, and a pooling works
   channel by channel. Results differ by float32's rounding.
+- A global average pooling is MXNet's adaptive one: oneDNN's takes as long as the rest of SqueezeNet for its gradient on
+  maps of some size, which heads on several layers have. Results differ by float32's rounding.
 - A ReLU whose output only a max pooling reads comes after it, where there is less to do: both keep the order of
   numbers, so the values are the same, and the gradients too.
 """
@@ -28,7 +30,20 @@ _MOST_NODES = 10_000
 
 def training_graph(network: Network) -> Symbol:
     """Return a symbol that computes the same as the network's, faster."""
-    return pool_before_relu(split_concats(network))
+    adapted = Network(adaptive_means(network.symbol), network.data_shape, network.images)
+    return pool_before_relu(split_concats(adapted))
+
+
+def adaptive_means(symbol: Symbol) -> Symbol:
+    """Return the network with its global average poolings computed by the operator whose gradient is fast."""
+    document = to_document(symbol)
+    for node in document["nodes"]:
+        attrs = node.get("attrs", {})
+        if node["op"] != "Pooling" or attrs.get("global_pool") != "True" or attrs.get("pool_type") != "avg":
+            continue
+        if attrs.get("layout", "None") in ("None", "NCHW") and attrs.get("kernel", "").count(",") == 1:
+            node.update(op="_contrib_AdaptiveAvgPooling2D", attrs={"output_size": "(1, 1)"})
+    return mx.sym.load_json(json.dumps(document))
 
 
 def split_concats(network: Network) -> Symbol:

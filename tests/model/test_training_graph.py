@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from mxml.model.graph import to_document
 from mxml.model.layers import Network
-from mxml.model.training_graph import pool_before_relu, split_concats, training_graph
+from mxml.model.training_graph import adaptive_means, pool_before_relu, split_concats, training_graph
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -65,6 +66,24 @@ def test_outputs_and_gradients_stay_without_concats():
     split = split_concats(Network(symbol, (3, SIZE, SIZE)))
     assert operators(symbol) and not operators(split)
     assert_same(symbol, split, rtol=1e-4)
+    assert_same(symbol, training_graph(Network(symbol, (3, SIZE, SIZE))), rtol=1e-4)
+
+
+def test_outputs_and_gradients_stay_with_adaptive_means():
+    net = squeeze_and_expand()
+    internals = net.get_internals()
+    means = [
+        mx.sym.Flatten(
+            mx.sym.Pooling(internals[f"join{number}_output"], global_pool=True, kernel=(1, 1), pool_type=kind)
+        )
+        for number, kind in ((0, "avg"), (1, "avg"), (1, "max"))
+    ]
+    symbol = mx.sym.FullyConnected(mx.sym.concat(*means, dim=1), num_hidden=3, name="head")
+    changed = adaptive_means(symbol)
+    kinds = [node["op"] for node in to_document(changed)["nodes"]]
+    # The pooling of a part of the picture and the one for the maximum stay.
+    assert kinds.count("_contrib_AdaptiveAvgPooling2D") == 2 and kinds.count("Pooling") == 2
+    assert_same(symbol, changed, rtol=1e-4)
     assert_same(symbol, training_graph(Network(symbol, (3, SIZE, SIZE))), rtol=1e-4)
 
 
