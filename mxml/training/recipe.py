@@ -1,6 +1,6 @@
 """The recipe: what settings that were not given are, by those that were.
 
-The values were found by experiment, and are the same for every network; benchmarks/RESULTS.md has the tables. The
+The values come from a few short runs on two networks; benchmarks/recipes.py compares them with others. The
 original script's learning rate or momentum, without an optimizer or a method that fits a head, asks for its recipe:
 stochastic gradient descent on the whole network.
 

@@ -80,7 +80,7 @@ class RunRecord:
         if is_new:
             make_room(config.prefix)
         checkpoint.discard_leftovers(config.prefix)
-        if point.is_pretrained:
+        if point.is_beginning:
             # Without the loss, so that every program with MXNet can load it.
             stamp = checkpoint.save_symbol(config.prefix, symbols.plain_symbol(point.symbol))
             self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)

@@ -27,7 +27,7 @@ class StartingPoint:
     which the head scales its features, and which training leaves alone; ``num_update`` counts the
     optimizer's steps, whose ``states`` came from ``states_path``; where they are None the optimizer is a fresh one.
     ``average`` are the averaged weights, None to begin with these. ``totals`` sums the batches of the unfinished epoch.
-    ``is_pretrained`` says that this is the run's beginning.
+    ``is_beginning`` says that the run has taken no step yet.
     """
 
     message: str
@@ -43,7 +43,7 @@ class StartingPoint:
     states: Mapping[str, NDArray] | None = None
     states_path: str = ""
     average: Mapping[str, NDArray] | None = None
-    is_pretrained: bool = False
+    is_beginning: bool = False
 
 
 def of_new_run(config: TrainConfig, num_classes: int) -> StartingPoint:
@@ -89,7 +89,7 @@ def _beginning(model: FineTuneModel, message: str, config: TrainConfig) -> Start
         model.head_names,
         symbols.head_statistics(model.symbol),
         config.epoch,
-        is_pretrained=True,
+        is_beginning=True,
     )
 
 
