@@ -1,7 +1,6 @@
 """Runs with each loss and its settings: what they learn, what is recorded, how they resume, what is refused."""
 
 import json
-import shutil
 import subprocess
 import sys
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 from sklearn.metrics import log_loss
+from told import StopAfter, Told
 
 import mxml
 from mxml.data.image_list import ImageList
@@ -28,39 +28,6 @@ VARIANTS: list[dict[str, Any]] = [
     {"loss": "asymmetric"},
     {"loss": "focal", "gamma": 1.0, "alpha": 0.4},
 ]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    tiny.make_data(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(data, tmp_path):
-    """A fresh copy of the data, to be written beside."""
-    shutil.copytree(data, tmp_path / "d")
-    return tmp_path / "d"
-
-
-class StopAfter:
-    """A progress that asks to stop after so many steps, and keeps its notes."""
-
-    def __init__(self, stop: StopRequest, steps: int):
-        self.stop, self.steps = stop, steps
-        self.notes: list[str] = []
-
-    def start(self, total, what, done=0):
-        self.what = what
-
-    def advance(self, count=1, detail=""):
-        self.steps -= self.what.startswith("epoch")
-        if self.steps <= 0:
-            self.stop.number = 15
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 def sidecar(folder, name="run"):
@@ -124,7 +91,7 @@ def test_a_stopped_run_resumes_bit_for_bit_with_its_own_loss(folder, changes, st
 
 
 def test_the_sidecar_holds_numbers_and_an_epoch_more_needs_nothing_else(folder):
-    progress = StopAfter(StopRequest(), 1 << 30)
+    progress = Told()
     train.fit(tiny.config(folder, num_epoch=1, pos_weight="auto"), progress)
     labels = read_lst(folder / "lists" / "train.lst", str(folder / "images")).labels
     weights = [float((column == 0).sum() / (column == 1).sum()) for column in labels.T]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 from event_files import scalars
+from told import StopAfter, Told
 
 from mxml.data.label_names import write_label_names
 from mxml.errors import CheckpointError, Interrupted, SetupError, StorageError
@@ -24,28 +25,9 @@ NAMES = ("dark red", "dark_red", "Düne/1")
 
 
 @pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path)
-    write_label_names(tmp_path / "lists" / "labels.txt", NAMES)
-    return tmp_path
-
-
-class StopAfter:
-    """A progress that asks a run to stop after some steps."""
-
-    def __init__(self, stop, steps):
-        self.stop, self.left, self.part, self.notes = stop, steps, "", []
-
-    def start(self, total, what, done=0):
-        self.part = what
-
-    def advance(self, count=1, detail=""):
-        self.left -= self.part.startswith("epoch")
-        if not self.left:
-            self.stop.number = 15
-
-    def note(self, text):
-        self.notes.append(text)
+def folder(folder):
+    write_label_names(folder / "lists" / "labels.txt", NAMES)
+    return folder
 
 
 def close(one, other):
@@ -153,7 +135,7 @@ def test_a_missing_library_or_a_folder_that_is_none_is_said_before_anything_is_w
 
 
 def test_a_full_disk_costs_the_events_and_not_the_run(tmp_path):
-    progress = StopAfter(StopRequest(), 0)
+    progress = Told()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with EventLog(str(tmp_path / "tb"), str(tmp_path / "run"), progress) as log:
         log.begin(0, {})

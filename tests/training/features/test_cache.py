@@ -6,28 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+from told import Told
 
 from mxml.progress import SILENT
 from mxml.training.features import cache as cache_module
 from mxml.training.features.cache import FeatureCache
 
 SIZE = 5
-
-
-class Notes:
-    """Keeps the notes of a task."""
-
-    def __init__(self):
-        self.notes = []
-
-    def start(self, total, what, done=0):
-        pass
-
-    def advance(self, count=1, detail=""):
-        pass
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture
@@ -129,7 +114,7 @@ def test_a_damaged_file_is_said_once_and_costs_only_time(path, damage):
     keep(path, vectors("a"))
     damage(path)
 
-    progress = Notes()
+    progress = Told()
     with FeatureCache(path, progress) as cache:
         assert cache.get(b"source", [b"a"], SIZE) == {}
         cache.put(b"source", vectors("a"))
@@ -140,7 +125,7 @@ def test_a_damaged_file_is_said_once_and_costs_only_time(path, damage):
 
 
 def test_a_folder_that_does_not_exist_is_said(tmp_path):
-    progress = Notes()
+    progress = Told()
     with FeatureCache(str(tmp_path / "nowhere" / "features.sqlite"), progress) as cache:
         assert cache.get(b"source", [b"a"], SIZE) == {}
         cache.put(b"source", vectors("a"))
@@ -154,7 +139,7 @@ def test_a_file_that_another_process_holds_costs_what_it_holds(path, monkeypatch
     holder = sqlite3.connect(path)
     holder.execute("BEGIN IMMEDIATE")
 
-    progress = Notes()
+    progress = Told()
     with FeatureCache(path, progress) as cache:
         assert_same(cache.get(b"source", [b"a"], SIZE), vectors("a"))
         cache.put(b"source", vectors("bb"))

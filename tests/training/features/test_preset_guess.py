@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from told import Told
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
@@ -23,22 +24,6 @@ from mxml.training.recipe import with_recipe
 from mxml.training.run_data import preprocess_of
 
 mx = load_mxnet()
-
-
-class Notes:
-    """Keeps the notes of a task."""
-
-    def __init__(self):
-        self.notes = []
-
-    def start(self, total, what, done=0):
-        pass
-
-    def advance(self, count=1, detail=""):
-        pass
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture
@@ -75,7 +60,7 @@ def guess(folder, images, model="net", **given):
         **given,
     }
     config = with_recipe(TrainConfig(**settings))
-    progress = Notes()
+    progress = Told()
     point = starting_point.of_pretrained(config, images.labels.shape[1])
     with FeatureCache(str(folder / "features.sqlite"), SILENT) as cache:
         return with_preset(config, point, images, [mx.cpu()], cache, progress), progress.notes
