@@ -75,7 +75,8 @@ class ConsoleProgress:
 
     With ``log_path``, notes are also added to that file with the time, once ``begin_log`` was called: a task that is
     refused leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
-    ``wording`` changes the text of notes. Raises StorageError for a log that cannot be written.
+    ``wording`` changes the text of notes. ``begin_log`` raises StorageError for a log that cannot be written; one that
+    could be at first costs no task: a line on stderr says so, and what is missing is added once there is room.
     """
 
     def __init__(self, log_path: str | None = None, wording: Callable[[str], str] = str):
@@ -83,6 +84,7 @@ class ConsoleProgress:
         self._wording = wording
         self._logging = False
         self._unwritten: list[str] = []
+        self._said_unwritten = False
         self._bar: tqdm[Any] | None = None
         self._part: _Part | None = None
         self._silence = _Silence()
@@ -95,9 +97,7 @@ class ConsoleProgress:
     ) -> None:
         self._end_part()
         if error is not None:
-            # A disk that is full may be the very error.
-            with contextlib.suppress(StorageError):
-                self.log(f"{type(error).__name__}: {error}")
+            self.log(f"{type(error).__name__}: {error}")
 
     def start(self, total: int, what: str, done: int = 0) -> None:
         """Open the part's bar."""
@@ -161,16 +161,24 @@ class ConsoleProgress:
 
     def begin_log(self) -> None:
         """Write the log from now on, and first what it has missed."""
-        self._logging = True
         self._write_log()
+        self._logging = True
 
     def log(self, text: str) -> None:
         """Add one line only to the log."""
         if self._log_path is None:
             return
         self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        if self._logging:
+        if not self._logging:
+            return
+        try:
             self._write_log()
+            self._said_unwritten = False
+        except StorageError as error:
+            if not self._said_unwritten:
+                self._said_unwritten = True
+                with self.bar_hidden():
+                    self._write(f"{error}; its lines are added once that is possible")
 
     def _write_log(self) -> None:
         if self._log_path is None or not self._unwritten:

@@ -13,6 +13,7 @@ import termios
 import time
 
 import pytest
+from needs import lacking
 
 from mxml.progress import ConsoleProgress
 
@@ -134,6 +135,27 @@ def test_a_line_is_no_wider_than_its_terminal(monkeypatch):
     widths = [len(part) for part in re.split("[\r\n]+", shown)]
     assert 55 < max(widths) <= 60
     assert re.search(r"epoch 10/10: +33%\|.\| \S+ img/s, \d+ s left, run 6 min", shown) and shown.endswith("\r")
+
+
+def test_a_log_that_can_no_longer_be_written_ends_nothing_and_goes_on_later(monkeypatch, tmp_path):
+    if not os.path.exists("/dev/full"):
+        lacking("needs /dev/full")
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    log = tmp_path / "train.log"
+    with ConsoleProgress(str(log)) as progress:
+        progress.begin_log()
+        progress.note("first")
+        log.rename(tmp_path / "kept")
+        log.symlink_to("/dev/full")
+        progress.note("second")
+        progress.note("third")
+        log.unlink()
+        (tmp_path / "kept").rename(log)
+        progress.note("fourth")
+    full = f"{log}: cannot be written: No space left on device; its lines are added once that is possible"
+    assert screen.getvalue().splitlines() == ["first", full, "second", "third", "fourth"]
+    assert [entry[20:] for entry in log.read_text().splitlines()] == ["first", "second", "third", "fourth"]
 
 
 def test_the_log_ends_with_the_error_of_a_run_that_began(tmp_path):
