@@ -144,7 +144,7 @@ class TrainingError(MxmlError):
 class Interrupted(MxmlError):
     """A run was ended by a signal and has been saved; the message says how to go on.
 
-    ``can_resume`` is False where another run is still at the prefix, which this one was to replace.
+    ``can_resume`` is False where it had not begun: nothing is at the prefix, or the run that it was to replace.
     """
 
     def __init__(self, message: str, signal_number: int, can_resume: bool = True):

@@ -77,6 +77,11 @@ class RunFiles:
         return f"{self.prefix}-lists"
 
     @property
+    def next_lists(self) -> str:
+        """Return ``PREFIX-lists/next``: where the lists of a run wait that is to replace the run at the prefix."""
+        return os.path.join(self.lists, "next")
+
+    @property
     def log(self) -> str:
         """Return ``train.log`` in the prefix's folder, where the original script has it."""
         return os.path.join(self.folder, "train.log")

@@ -102,6 +102,7 @@ def make_lists(
     split: Split = _DEFAULT_SPLIT,
     *,
     force: bool = False,
+    into: Path | None = None,
     refuse: Callable[[MadeLists], None] = lambda made: None,
     progress: Progress = SILENT,
 ) -> MadeLists:
@@ -115,7 +116,8 @@ def make_lists(
     Images that are already in a list in ``out`` stay in that subset, unless ``split.new``, and keep their line and
     index number there; new images are added at the end. Only a list that keeps every line as it was is replaced without
     ``force``. Images without a list are split by iterative stratification. ``refuse`` is called before anything is
-    written, with the lists as they would be, and may raise.
+    written, with the lists as they would be, and may raise. With ``into`` the files are written there, for the caller
+    to move into ``out``, and ``out`` stays as it is.
 
     The files appear together or not at all. Raises ListError for faults in a source, for images that are missing under
     the root, for lists in ``out`` whose split cannot be kept, and for a subset that would be empty; StorageError for
@@ -154,7 +156,7 @@ def make_lists(
         groups.scanned,
     )
     refuse(made)
-    return replace(made, files=_write(lists, labelled, existing, force))
+    return replace(made, files=_write(lists, labelled, existing, into or out, force))
 
 
 def _with_default_paths(sources: LabelSources) -> LabelSources:
@@ -218,7 +220,7 @@ def _refuse_empty(lists: dict[str, ContinuedList], split: Split, kept_count: int
 
 
 def _write(
-    lists: dict[str, ContinuedList], labelled: LabelledImages, existing: ExistingLists, force: bool
+    lists: dict[str, ContinuedList], labelled: LabelledImages, existing: ExistingLists, into: Path, force: bool
 ) -> tuple[tuple[Path, str], ...]:
     """Write all files or none; return what happened to each."""
     nothing_lost = (
@@ -226,7 +228,7 @@ def _write(
         and existing.label_names == labelled.label_names
         and all(made.keeps_lines for made in lists.values())
     )
-    with staged(existing.folder, force or nothing_lost) as staging:
+    with staged(into, force or nothing_lost) as staging:
         for subset, made in lists.items():
             atomic.write_bytes(staging.path / f"{subset}.lst", made.content)
         atomic.write_bytes(staging.path / LABEL_NAMES_FILE, format_label_names(labelled.label_names))

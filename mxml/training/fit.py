@@ -6,18 +6,18 @@ import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mxml import __version__
-from mxml.errors import SettingError
+from mxml.errors import Interrupted, SettingError
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
 from mxml.training.kv_store import with_kv_store
 from mxml.training.launching import environment
 from mxml.training.prefix_lock import locked
-from mxml.training.signals import StopRequest
+from mxml.training.signals import StoppableProgress, StopRequest
 
 if TYPE_CHECKING:
     from mxml.model.sidecar import Sidecar
@@ -172,10 +172,15 @@ def _fit_together(
     stop: StopRequest | None,
 ) -> TrainResult:
     # Whoever waits for MXNet to load has read the first line by now.
+    from mxml.training import source_lists
     from mxml.training.workers import connected
 
     with connected() as workers:
-        return _fit(config, given, progress, callbacks, resume, force, stop, workers)
+        try:
+            return _fit(config, given, progress, callbacks, resume, force, stop, workers)
+        finally:
+            if workers.is_first:
+                source_lists.discard_waiting(given["prefix"])
 
 
 def _fit(
@@ -193,7 +198,7 @@ def _fit(
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.runtime.dtypes import note_slowness
     from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training import chosen_loss, resuming, starting_point
+    from mxml.training import chosen_loss, resuming, source_lists, starting_point
     from mxml.training.prefix import check_room
     from mxml.training.recipe import with_rate, with_recipe
     from mxml.training.run import Run
@@ -202,6 +207,7 @@ def _fit(
 
     prefix = given["prefix"]
     found = checkpoint.read_sidecar(prefix) if resume else None
+    preparing = _stoppable(progress, stop, found is not None)
     if found is not None:
         config = resuming.resumed_config(prefix, found, given, progress)
     else:
@@ -210,7 +216,7 @@ def _fit(
         check_room(config, progress, force=force, resume=resume)
         if config.model is not None:
             checkpoint.find_epoch(config.model, config.epoch)
-        config = _with_lists(config, progress, force, workers)
+        config = _with_lists(config, preparing, force, workers)
     config = with_kv_store(config, given)
     devices = parse_devices(config.device or "cpu")
     note_slowness(config.dtype, devices, progress)
@@ -218,7 +224,9 @@ def _fit(
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
-    data = open_data(config, progress, known)
+    # Several workers read the lists each for itself, and would not stop together.
+    data = open_data(config, preparing if workers.count == 1 else progress, known)
+    config, data = source_lists.in_place(config, data)
     with memory_checked(config.batch_size):
         if found is not None:
             resuming.check_same_data(found, data, prefix, progress)
@@ -229,10 +237,18 @@ def _fit(
             config = chosen_loss.with_weights(config, data.train.labels, progress)
             pretrained = starting_point.of_new_run(config, len(data.label_names))
             config = with_rate(config, Graph.of(pretrained.symbol))
-            config = _with_preset(config, pretrained, data, devices, progress, workers)
+            config = _with_preset(config, pretrained, data, devices, preparing, workers)
             sidecar = _new_sidecar(config, data)
         require_same_run(workers, sidecar)
         return Run(config, devices, data, sidecar, pretrained, progress, callbacks, stop, workers).go()
+
+
+def _stoppable(progress: Progress, stop: StopRequest | None, is_resumed: bool) -> Progress:
+    """Return a progress with which a signal ends what a run needs before it begins: there is nothing to save yet."""
+    if is_resumed:
+        return StoppableProgress(progress, stop, "stopped by {} before the run went on; continue with `resume`", True)
+    message = "stopped by {} before the run began; to go on, start it again as before"
+    return StoppableProgress(progress, stop, message, False)
 
 
 def _with_lists(config: TrainConfig, progress: Progress, force: bool, workers: Workers) -> TrainConfig:
@@ -243,10 +259,8 @@ def _with_lists(config: TrainConfig, progress: Progress, force: bool, workers: W
         return config
     # Until all have looked at what is at the prefix, nothing changes there.
     workers.barrier()
-    if workers.is_first:
-        config = source_lists.with_lists(config, progress, force=force)
-    made = ("data_root", "data_train", "data_val", "image_train", "image_val")
-    return dataclasses.replace(config, **workers.of_first({name: getattr(config, name) for name in made}))
+    names = ("data_root", "data_train", "data_val", "image_train", "image_val")
+    return _changed_by_first(config, workers, names, lambda: source_lists.with_lists(config, progress, force=force))
 
 
 def _with_preset(
@@ -261,14 +275,32 @@ def _with_preset(
     from mxml.training.features.cache import FeatureCache
     from mxml.training.features.preset_guess import with_preset
 
-    if workers.is_first:
+    def guessed() -> TrainConfig:
         with FeatureCache(RunFiles(config.prefix).features, progress) as cache:
-            config = with_preset(config, pretrained, data.train, devices, cache, progress)
-    guessed = workers.of_first({name: getattr(config, name) for name in ("preset", "mean", "std", "channels")})
+            return with_preset(config, pretrained, data.train, devices, cache, progress)
+
+    return _changed_by_first(config, workers, ("preset", "mean", "std", "channels"), guessed)
+
+
+def _changed_by_first(
+    config: TrainConfig, workers: Workers, names: Sequence[str], change: Callable[[], TrainConfig]
+) -> TrainConfig:
+    """Return the settings with those of ``names`` as the first worker's ``change`` has them.
+
+    Where a signal ends that, it ends all workers: they wait for the first one, and would do so for ever.
+    """
+    changed = config
+    stopped: tuple[str, int, bool] | None = None
+    if workers.is_first:
+        try:
+            changed = change()
+        except Interrupted as error:
+            stopped = str(error), error.signal_number, error.can_resume
+    values, stopped = workers.of_first([{name: getattr(changed, name) for name in names}, stopped])
+    if stopped:
+        raise Interrupted(*stopped)
     # JSON has no tuples.
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in guessed.items()
-    }
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return dataclasses.replace(config, **values)
 
 

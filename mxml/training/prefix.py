@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mxml.errors import CheckpointError, SettingError
+from mxml.errors import CheckpointError, SettingError, StorageError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.progress import Progress
@@ -45,12 +45,21 @@ def holds_a_run(prefix: str) -> bool:
 
 
 def make_room(prefix: str) -> None:
-    """Remove the run that a new one replaces.
+    """Remove the run that a new one replaces, and put the lists of the new one where its lists were.
 
-    Called last before a run begins: an earlier error should leave everything as it was.
+    Called last before a run begins: an earlier error should leave everything as it was. Raises StorageError.
     """
-    if os.path.exists(RunFiles(prefix).sidecar):
+    files = RunFiles(prefix)
+    if os.path.exists(files.sidecar):
         checkpoint.discard_run(prefix)
+    if not os.path.isdir(files.next_lists):
+        return
+    try:
+        for name in os.listdir(files.next_lists):
+            os.replace(os.path.join(files.next_lists, name), os.path.join(files.lists, name))
+        os.rmdir(files.next_lists)
+    except OSError as error:
+        raise StorageError(f"{files.lists}: cannot be written: {error.strerror}") from error
 
 
 def _has_no_checkpoint(prefix: str) -> bool:

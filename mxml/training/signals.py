@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that a run checks between two steps."""
+"""Ctrl-C and SIGTERM as a request that a run, and what it needs before it begins, check between two batches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Union
+
+from mxml.errors import Interrupted
+from mxml.progress import Progress
 
 _Handler = Union[Callable[[int, "FrameType | None"], object], int, None]
 
@@ -39,3 +42,35 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+
+class StoppableProgress:
+    """Passes on the progress of a task that has nothing to save, and ends the task once a signal was noted.
+
+    Raises Interrupted with ``message``, whose ``{}`` becomes the signal's name, and ``can_resume``.
+    """
+
+    def __init__(self, progress: Progress, stop: StopRequest | None, message: str, can_resume: bool):
+        self._progress = progress
+        self._stop = stop
+        self._message = message
+        self._can_resume = can_resume
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        """Begin a part."""
+        self._end_if_asked()
+        self._progress.start(total, what, done)
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """Count more images as done."""
+        self._progress.advance(count, detail)
+        self._end_if_asked()
+
+    def note(self, text: str) -> None:
+        """Pass on a line."""
+        self._progress.note(text)
+
+    def _end_if_asked(self) -> None:
+        number = None if self._stop is None else self._stop.number
+        if number is not None:
+            raise Interrupted(self._message.format(signal.Signals(number).name), number, self._can_resume)

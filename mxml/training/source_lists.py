@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,11 @@ from mxml.prepare.findings import headlines
 from mxml.prepare.make_lists import MadeLists, make_lists
 from mxml.prepare.subsets import SUBSETS
 from mxml.progress import Progress
+from mxml.staging import remove_empty
 from mxml.text import counted, shown
 from mxml.training.config import TrainConfig, train_settings
+from mxml.training.prefix import holds_a_run
+from mxml.training.run_data import TrainData
 
 _MOST_HEADLINES = 4
 # What the notes of `make_lists` have said already.
@@ -41,12 +45,16 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
     """Return the settings of a new run with the lists that are made of its ``data``; without that, as they are.
 
     The lists are split as ``make_lists`` does by default, which keeps the split of those that are there. ``force``
-    lets lists be replaced from which images are gone, or whose labels have changed. Raises ListError for a source that
-    has faults, for lists that cannot be trained on, and what else ``make_lists`` does.
+    lets lists be replaced from which images are gone, or whose labels have changed. Where a run will be replaced that
+    has lists, the new ones wait in a folder until it is, and are named there: ``in_place`` says where they will be.
+    Raises ListError for a source that has faults, for lists that cannot be trained on, and what else ``make_lists``
+    does.
     """
     if not config.data:
         return config
     folder = RunFiles(config.prefix).lists
+    discard_waiting(config.prefix)
+    into = Path(RunFiles(config.prefix).next_lists if force and holds_a_run(config.prefix) else folder)
     sources = LabelSources(
         tuple(map(Path, config.data)),
         None if config.data_root is None else Path(config.data_root),
@@ -59,6 +67,7 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
             sources,
             Path(folder),
             force=force,
+            into=into,
             refuse=lambda made: _refuse_untrainable(made, config.max_bad_share),
             progress=progress,
         )
@@ -66,10 +75,10 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
         raise ListError([_as_said_here(fault) for fault in error.faults], error.total) from error
     except StorageError as error:
         raise StorageError(_as_said_here(str(error))) from error
-    report = check_made(made, allow_absolute=config.allow_absolute, progress=progress)
+    report = check_made(dataclasses.replace(made, folder=into), allow_absolute=config.allow_absolute, progress=progress)
     for line in _summary(made, report):
         progress.note(line)
-    return _with_lists_in(config, folder, made.root)
+    return _with_lists_in(config, str(into), made.root)
 
 
 def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
@@ -97,6 +106,25 @@ def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
         raise CheckpointError(f"{files.sidecar}: its images are in {root}, outside of `data`; name it as `data_root`")
     progress.note(f"{files.lists}: the lists of the run at {config.prefix}, as they are")
     return _with_lists_in(config, files.lists, root)
+
+
+def in_place(config: TrainConfig, data: TrainData) -> tuple[TrainConfig, TrainData]:
+    """Return settings and data with the lists named as the run has them once it has begun: see ``make_room``."""
+    files = RunFiles(config.prefix)
+    if config.data_root is None or os.path.dirname(config.lists[0]) != files.next_lists:
+        return config, data
+    config = _with_lists_in(config, files.lists, config.data_root)
+    named = zip(("train", "val"), config.lists)
+    sources = {name: dataclasses.replace(data.sources[name], path=path) for name, path in named}
+    return config, dataclasses.replace(data, sources=sources)
+
+
+def discard_waiting(prefix: str) -> None:
+    """Remove lists whose run did not begin."""
+    files = RunFiles(prefix)
+    if os.path.isdir(files.next_lists):
+        shutil.rmtree(files.next_lists, ignore_errors=True)
+        remove_empty([Path(files.lists)])
 
 
 def _with_lists_in(config: TrainConfig, folder: str, root: str) -> TrainConfig:

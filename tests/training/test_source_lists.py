@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny
+from told import Told
 
 from mxml.data.formats import FORMATS
 from mxml.data.formats.options import FormatOptions
@@ -23,6 +25,7 @@ from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, ListError, MxmlError, SettingError, StorageError
 from mxml.model import checkpoint
+from mxml.model.sidecar import Stamp
 from mxml.prepare.check import check_lists, check_made
 from mxml.prepare.make_lists import make_lists
 from mxml.progress import SILENT
@@ -30,25 +33,6 @@ from mxml.training import fit as train
 from mxml.training.features.folds import cross_validate_folds
 from mxml.training.run_data import open_data
 from mxml.training.source_lists import with_lists
-
-
-class Notes:
-    """Keeps what the user is told."""
-
-    def __init__(self):
-        self.lines = []
-
-    def start(self, total, what, done=0):
-        pass
-
-    def advance(self, count=1, detail=""):
-        pass
-
-    def note(self, text):
-        self.lines.append(text)
-
-    def about(self, text):
-        return [line for line in self.lines if text in line]
 
 
 def write_images(folder, rows, first=0):
@@ -181,7 +165,7 @@ def test_a_new_run_with_more_images_keeps_the_split(folder):
     rows = every_kind(60)
     write_images(folder / "photos", rows[40:], 40)
     write_table(folder / "photos/labels.csv", [f"{number}.png" for number in range(60)], rows)
-    notes = Notes()
+    notes = Told()
     train.fit(config(folder), notes, force=True)
     after = split_of("runs/a-lists")
     assert len(after) == 60
@@ -256,17 +240,17 @@ def test_warnings_are_said_in_a_few_lines_with_the_command_that_shows_all(folder
     rows[5] = [0, 0, 0]
     labelled(folder, rows)
     shutil.copy("photos/3.png", "photos/30.png")
-    notes = Notes()
+    notes = Told()
     with_lists(config(folder), notes, force=False)
-    assert len(notes.lines) < 12
+    assert len(notes.notes) < 12
     assert notes.about("images that occur more than once, with different labels (1), such as")
     lists = [os.path.join(folder, "runs/a-lists", name) for name in ("train.lst", "val.lst")]
-    assert notes.lines[-1] == f"all of it: mxml check {' '.join(lists)} `root` photos"
+    assert notes.notes[-1] == f"all of it: mxml check {' '.join(lists)} `root` photos"
 
 
 def test_an_image_that_cannot_be_read_is_said_and_many_stop_the_run(folder):
     (folder / "photos/3.png").write_bytes(b"rubbish")
-    notes = Notes()
+    notes = Told()
     with_lists(config(folder), notes, force=False)
     assert notes.about("1 of 40 images cannot be read, such as '3.png'")
     for number in range(20):
@@ -299,6 +283,60 @@ def test_a_source_that_is_refused_leaves_the_lists_of_the_run_before_as_they_wer
     assert {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
 
 
+# Kills the process once some feature vectors are kept.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import test_source_lists
+from mxml import fit
+class Killing:
+    def start(self, total, what, done=0):
+        self.what = what
+    def advance(self, count=1, detail=""):
+        if self.what.startswith("features of"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    def note(self, text):
+        pass
+fit(test_source_lists.fitting(), Killing(), force=True)
+"""
+
+
+def fitting():
+    return config(Path(), method="lp-ft", optimizer=None, lr=None)
+
+
+def test_a_forced_run_that_is_killed_before_it_begins_leaves_the_run_before_and_its_lists(folder, checkout):
+    train.fit(config(folder), SILENT)
+    before = {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()}
+    # Other labels, and more images.
+    labelled(folder, [[1, 1, 1], *every_kind(60)[1:]])
+
+    done = subprocess.run([sys.executable, "-c", KILLED, checkout / "tests" / "training"], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert {name: Path("runs/a-lists", name).read_bytes() for name in before} == before
+    assert len(split_of("runs/a-lists/next")) == 60
+
+    assert train.resume("runs/a", {"num_epoch": 2, "data": ("photos/labels.csv",)}, SILENT).epochs == 2
+    assert {path.name for path in Path("runs/a-lists").iterdir()} == before.keys()
+
+    result = train.fit(fitting(), SILENT, force=True)
+    assert result.epochs == 1
+    assert {path.name for path in Path("runs/a-lists").iterdir()} == before.keys()
+    assert len(split_of("runs/a-lists")) == 60
+    used = sidecar_of("runs/a").data["train"]
+    assert (used.path, used.sha256) == ("runs/a-lists/train.lst", Stamp.of("runs/a-lists/train.lst").sha256)
+    assert train.resume("runs/a", {"num_epoch": 2, "data": ("photos/labels.csv",)}, SILENT).epochs == 2
+
+
+def test_a_forced_run_that_is_refused_leaves_no_lists_of_its_own(folder):
+    train.fit(config(folder), SILENT)
+    before = {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()}
+    labelled(folder, every_kind(60))
+    with pytest.raises(SettingError, match="`batch_size` 1: should be at least one image for each device"):
+        train.fit(config(folder, batch_size=1, device="cpu:0,1"), SILENT, force=True)
+    assert {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
+
+
 def test_folds_at_the_prefix_of_a_run_leave_its_lists_as_they_were(folder):
     train.fit(config(folder), SILENT)
     before = {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()}
@@ -321,7 +359,7 @@ def test_folds_at_the_prefix_of_a_run_leave_its_lists_as_they_were(folder):
 
 def test_labels_with_one_or_two_images_are_named(folder):
     labelled(folder, [[1, int(number == 3), int(number in (5, 6))] for number in range(30)])
-    notes = Notes()
+    notes = Told()
     train.fit(config(folder), notes)
     (line,) = notes.about("labels with fewer than 5 images")
     assert line == ("labels with fewer than 5 images: green 1, blue 2; too few to learn, or to measure how well")
@@ -330,7 +368,7 @@ def test_labels_with_one_or_two_images_are_named(folder):
 
 def test_five_images_train_and_three_are_too_few(folder):
     labelled(folder, every_kind(5))
-    notes = Notes()
+    notes = Told()
     assert train.fit(config(folder), notes).epochs == 1
     assert notes.about("1 image to validate on is too few to compare models by")
     labelled(folder, every_kind(2), "few/labels.csv")

@@ -75,7 +75,7 @@ def with_preset(
         return dataclasses.replace(config, preset="original")
     guess = (
         _of_sidecar(config)
-        or _of_statistics(config, point, images, devices)
+        or _of_statistics(config, point, images, devices, progress)
         or _of_names(point)
         or _of_trial(config, point, images, devices, cache, progress)
     )
@@ -106,7 +106,11 @@ def _same_values(one: Preprocess, other: Preprocess) -> bool:
 
 
 def _of_statistics(
-    config: TrainConfig, point: StartingPoint, images: ImageList | RecordList, devices: Sequence[Context]
+    config: TrainConfig,
+    point: StartingPoint,
+    images: ImageList | RecordList,
+    devices: Sequence[Context],
+    progress: Progress,
 ) -> _Guess | None:
     """Guess by the mean and the variance of each channel that the first BatchNorm remembers."""
     graph = Graph.of(point.symbol)
@@ -130,8 +134,9 @@ def _of_statistics(
         mx.sym.Concat(*moments, dim=1), point.arg_params, point.aux_params, devices, config.image_shape, batch_size
     )
     distances = {}
+    progress.start(len(_BY_STATISTICS) * len(some), "comparing with the first BatchNorm")
     for name in _BY_STATISTICS:
-        rows = _outputs(bound, some, preset(name, config.image_shape[1:], config.fit), config.decode_threads)
+        rows = _outputs(bound, some, preset(name, config.image_shape[1:], config.fit), config.decode_threads, progress)
         if not len(rows) or not np.isfinite(rows).all():
             return None
         found = rows.mean(axis=0, dtype=np.float64)
@@ -143,7 +148,9 @@ def _of_statistics(
     return _Guess({"preset": nearest}, f"{nearest}, by what the first BatchNorm of {config.model} remembers of images")
 
 
-def _outputs(bound: BoundNetwork, images: ImageSource, preprocess: Preprocess, threads: int | None) -> np.ndarray:
+def _outputs(
+    bound: BoundNetwork, images: ImageSource, preprocess: Preprocess, threads: int | None, progress: Progress
+) -> np.ndarray:
     """Return what a network says (N, K) of the images that can be read."""
     rows: list[np.ndarray] = []
     with Batches(images, preprocess, bound.batch_size, bad_images="report", threads=threads) as batches:
@@ -152,6 +159,7 @@ def _outputs(bound: BoundNetwork, images: ImageSource, preprocess: Preprocess, t
             output = bound.output(batch.data[0])
             positions = batch.index[: len(batch.index) - batch.pad].tolist()
             rows += [row for row, position in zip(output, positions) if position not in unreadable]
+            progress.advance(len(positions))
     return np.array(rows, np.float32)
 
 
