@@ -440,7 +440,7 @@ class TrainConfig:
     ema: float = setting(
         0.999,
         help="How much of the averaged weights a step keeps, at most; 0: no averaging. They are saved unless the "
-        "current weights validate better.",
+        "current weights validate better; of a long validation list a part decides that.",
         check=below_one,
     )
     best_by: str = setting(
@@ -464,7 +464,8 @@ class TrainConfig:
     )
     time_limit: Optional[float] = setting(
         None,
-        help="Minutes after which the run saves and ends; continue with `resume`.",
+        help="Minutes after which the run saves and ends; continue with `resume`. However short, each start takes a "
+        "step or finishes a validation.",
         default_help="none",
         check=positive,
         on_resume="free",
@@ -692,7 +693,8 @@ def train_settings() -> dict[str, Setting]:
 def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     """Return ``saved`` with what ``given`` may change: a resumed run continues exactly as it was configured.
 
-    What is not given keeps the run's own value. Raises MxmlError that names a setting which differs and may not.
+    What is not given keeps the run's own value. Raises MxmlError that names a setting which differs and may not; how
+    much larger one has to be, only the run itself can say.
     """
     changes = {}
     for name, value in _with_named_epoch(given).items():
@@ -701,10 +703,7 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
         if value in known.words:
             # The run has numbers in its place; `fit` compares them with what the word stands for.
             continue
-        unused = name == "num_epoch" and saved.method == "features"
-        if (known.on_resume == "same" and value != before) or (
-            known.on_resume == "larger" and value < before and not unused
-        ):
+        if known.on_resume == "same" and value != before:
             raise MxmlError(
                 f"`{name}` {as_text(value)}: the run to resume has {as_text(before)}, and has to continue with it; "
                 "leave it out, or start a new run under another `prefix`"

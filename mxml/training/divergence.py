@@ -95,6 +95,12 @@ def good_epochs(epochs: Sequence[Epoch], best: int | None) -> tuple[Epoch, ...]:
     return tuple(entry for entry in epochs if entry.epoch <= last)
 
 
+def goes_back_to(epochs: Sequence[Epoch]) -> str:
+    """Say where a run goes on that diverged after these epochs, of which not all have files."""
+    kept = [entry.epoch for entry in epochs if entry.files]
+    return f"it goes back to the end of epoch {kept[-1]}" if kept else "no epoch was saved, so it begins again"
+
+
 def lr_factor(diverged: Sequence[Divergence]) -> float:
     """Return what the learning rate is multiplied by after these."""
     return diverged[-1].lr_factor if diverged else 1.0

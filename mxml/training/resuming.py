@@ -19,7 +19,7 @@ from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training import divergence, source_lists
-from mxml.training.config import TrainConfig, resumed
+from mxml.training.config import TrainConfig, resumed, train_settings
 from mxml.training.launching import environment
 from mxml.training.run_data import TrainData
 
@@ -49,6 +49,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     given = source_lists.named_by_source(saved, given)
+    _check_num_epoch(saved, sidecar, given, prefix)
     config = resumed(dataclasses.replace(saved, prefix=prefix), given)
     _check_method(saved, config)
     config = _trusted(config, sidecar, given, progress)
@@ -63,6 +64,24 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
                 f"by rounding{more}"
             )
     return config
+
+
+def _check_num_epoch(saved: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], prefix: str) -> None:
+    """Raise MxmlError, which says how far the run is, for fewer epochs than its learning rates were made for."""
+    before = saved.num_epoch
+    # Method features ends after its one epoch, whatever the number is.
+    if "num_epoch" not in given or saved.method == "features":
+        return
+    value = train_settings()["num_epoch"].checked(given["num_epoch"])
+    if value >= before:
+        return
+    done = sidecar.epochs[-1].epoch if sidecar.epochs else saved.epoch
+    if done >= before:
+        remedy = f"has finished epoch {done}, its last; leave it out, or give {before + 1} or more to train on"
+    else:
+        reached = f"finished epoch {done}" if sidecar.epochs else "finished no epoch yet"
+        remedy = f"has {reached} and ends with epoch {before}, or a later one; leave it out, or give {before} or more"
+    raise MxmlError(f"`num_epoch` {value}: the run at {prefix} {remedy}")
 
 
 def _check_method(saved: TrainConfig, config: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mxml.data.batches import BadImage, Batches
+from mxml.data.image_sources import ChosenImages
 from mxml.data.record_list import image_source
 from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
 from mxml.model import symbols
@@ -34,7 +36,7 @@ from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
 from mxml.training.stopping import StopHere, Stopping
 from mxml.training.trainer import Trainer
-from mxml.training.validation import Validated, Validation, validation_metrics
+from mxml.training.validation import Part, Validated, Validation, positions_of_parts, validation_metrics
 from mxml.training.workers import ALONE, Workers, all_bad_images, own_totals, sidecar_of_first, summed_totals
 
 
@@ -110,31 +112,33 @@ class Run:
             "seed": config.seed,
         }
         train_cache, val_cache = cache_bytes(config, self.data)
-        with (
-            Batches(
-                image_source(self.data.train),
-                labels=self.data.train.labels,
-                augment=augment_of(config),
-                shuffle=True,
-                mixing=mixing_of(config),
-                split_batches=True,
-                bad_images="skip",
-                max_bad_share=config.max_bad_share,
-                cache_bytes=train_cache,
-                **common,
-            ) as train_batches,
-            Batches(
-                image_source(self.data.val),
-                labels=self.data.val.labels,
-                bad_images="report",
-                cache_bytes=val_cache,
-                **common,
-            ) as val_batches,
-            self.report,
-        ):
-            validation = Validation(
-                config, val_batches, self.data.val, len(self.data.train), self.stopping, self.progress, self.report
+        with contextlib.ExitStack() as stack:
+            train_batches = stack.enter_context(
+                Batches(
+                    image_source(self.data.train),
+                    labels=self.data.train.labels,
+                    augment=augment_of(config),
+                    shuffle=True,
+                    mixing=mixing_of(config),
+                    split_batches=True,
+                    bad_images="skip",
+                    max_bad_share=config.max_bad_share,
+                    cache_bytes=train_cache,
+                    **common,
+                )
             )
+            val, parts = self.data.val, []
+            for positions in positions_of_parts(len(val), len(self.data.train), config):
+                batches = Batches(
+                    ChosenImages(image_source(val), positions),
+                    labels=val.labels[positions],
+                    bad_images="report",
+                    cache_bytes=val_cache * len(positions) // len(val),
+                    **common,
+                )
+                parts.append(Part(positions, stack.enter_context(batches)))
+            stack.enter_context(self.report)
+            validation = Validation(config, parts, val, self.stopping, self.progress, self.report)
             while not self._reaches_its_end(train_batches, validation):
                 # What is at the prefix now belongs to this run, and the next try begins there.
                 self.pretrained = None
@@ -156,7 +160,7 @@ class Run:
             raise divergence.ended(self.config, sidecar)
         lr = Recipe.of(self.config).lr
         self.progress.note(
-            f"training diverged in epoch {entry.epoch}: {entry.what}; it goes back to what was saved last, and on with "
+            f"training diverged in epoch {entry.epoch}: {entry.what}; {divergence.goes_back_to(sidecar.epochs)}, with "
             f"`lr` {lr * entry.lr_factor:g} instead of {lr:g}"
         )
         return False
@@ -193,7 +197,8 @@ class Run:
             try:
                 trainer.train(batches, epoch, f"epoch {epoch}/{config.last_epoch}", first_batch, totals)
                 self._note_bad(all_bad_images(self.workers, batches.bad))
-                validated = validation.validate(trainer, epoch, batches.num_batches)
+                has_stepped = first_batch < batches.num_batches
+                validated = validation.validate(trainer, epoch, batches.num_batches, has_stepped=has_stepped)
             except StopHere as here:
                 try:
                     trainer.save(epoch, here.batch, totals)
@@ -255,8 +260,8 @@ class Run:
 
     def _fit_head(self, point: StartingPoint, has_begun: bool) -> FittedHead:
         """Fit the head to feature vectors; ``has_begun`` says that what is at the prefix is this run."""
-        try:
-            with FeatureCache(self.record.files.features if self.workers.is_first else None, self.progress) as cache:
+        with FeatureCache(self.record.files.features if self.workers.is_first else None, self.progress) as cache:
+            try:
                 return fit_head(
                     point,
                     self.config,
@@ -268,9 +273,10 @@ class Run:
                     self._stop_if_asked,
                     self.workers,
                 )
-        except StopHere:
-            where = "before the head was fitted; the feature vectors so far are kept"
-            raise self._stopped(where, has_begun) from None
+            except StopHere:
+                kept = "are kept" if cache.is_usable else "could not be kept, and all have to be computed in one run"
+                where = f"before the head was fitted; the feature vectors so far {kept}"
+                raise self._stopped(where, has_begun) from None
 
     def _finish_head(self, fitted: FittedHead) -> StartingPoint:
         """Save the fitted head: the run's first epoch, from which the others fine-tune."""
@@ -282,7 +288,7 @@ class Run:
                 "training images"
             )
         epoch = config.epoch + 1
-        found = validation_metrics(fitted.scores, self.data.val)
+        found = validation_metrics(fitted.scores, self.data.val.labels)
         epoch_metrics = self.workers.of_first(
             {"lr": None, **fitted.metrics, "val": found, "averaged": False, "val_other": None}
         )
@@ -294,9 +300,7 @@ class Run:
 
     def _stop_if_asked(self) -> None:
         self.workers.vote(True)
-        self.stopping.look()
-        if self.stopping.reason:
-            raise StopHere(0)
+        self.stopping.end_if_asked(0)
 
     def _trainer(self, module: BoundModule, point: StartingPoint, batches: Batches) -> Trainer:
         config, recipe = self.config, Recipe.of(self.config)

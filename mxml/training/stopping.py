@@ -66,6 +66,12 @@ class Stopping:
             out_of_time, save_is_due = self._workers.any(here and self._time_is_up, here and self._save_is_due)
             self._agreed = out_of_time, save_is_due
 
+    def end_if_asked(self, batch: int, *, by_time: bool = True) -> None:
+        """Look, and raise StopHere where the run has to end; not for its time limit unless ``by_time``."""
+        self.look()
+        if self.signal_number is not None or (by_time and self.out_of_time):
+            raise StopHere(batch)
+
     @property
     def _time_is_up(self) -> bool:
         return self._time_limit is not None and time.monotonic() - self._begun >= _MINUTE * self._time_limit

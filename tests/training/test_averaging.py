@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ from mxml.progress import SILENT
 from mxml.training import averaging
 from mxml.training import fit as training
 from mxml.training.averaging import WeightAverage
+from mxml.training.validation import positions_of_parts
+
+CONFIG = tiny.config(Path())
 
 
 def numpy_values(mapping):
@@ -118,12 +123,6 @@ def test_files_hold_both_and_are_parted_again():
     assert averaging.parted(current, None) == (current, None, None)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path)
-    return tmp_path
-
-
 def epochs(folder, prefix="run"):
     return json.loads((folder / f"{prefix}.json").read_text())["epochs"]
 
@@ -133,9 +132,10 @@ def same(one, other):
     return one.keys() == other.keys() and all(np.array_equal(value, other[name]) for name, value in one.items())
 
 
-def test_an_epochs_metrics_are_those_of_the_weights_that_are_saved(folder):
-    # The validation list is a quarter of the training list, so that both are validated.
-    tiny.make_data(folder, train=40, val=10)
+# A quarter as long as the training list, as long as it, and longer.
+@pytest.mark.parametrize(("val", "compared"), [(10, 10), (40, 10), (60, 15)])
+def test_an_epochs_metrics_are_those_of_the_weights_that_are_saved(folder, val, compared):
+    tiny.make_data(folder, train=40, val=val)
     training.fit(tiny.config(folder, num_epoch=6, keep="all", ema=0.9, lr=0.2, lr_schedule="constant"), SILENT)
     images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
     for epoch in epochs(folder):
@@ -146,8 +146,25 @@ def test_an_epochs_metrics_are_those_of_the_weights_that_are_saved(folder):
         scores = mxml.Classifier.load(str(folder / "run"), epoch["epoch"]).scores(images)
         known = np.logaddexp(0, np.where(images.labels == 1, -scores.logits, scores.logits).astype(np.float64))
         assert metrics["val"]["loss"] == pytest.approx(known.mean(), rel=1e-6)
+        assert metrics["val"]["samples"] == val
         assert metrics["val_other"]["loss"] != metrics["val"]["loss"]
+        assert metrics["val_other"]["samples"] == compared
     assert {epoch["metrics"]["averaged"] for epoch in epochs(folder)} == {False, True}
+
+
+@pytest.mark.parametrize(("count", "train", "compared"), [(25, 100, 25), (26, 100, 25), (100, 100, 25), (301, 100, 76)])
+def test_weights_are_compared_on_a_part_that_is_drawn_once(count, train, compared):
+    first, *rest = positions_of_parts(count, train, CONFIG)
+    assert len(first) == compared
+    assert sorted([*first, *(position for part in rest for position in part)]) == list(range(count))
+    again, *_ = positions_of_parts(count, train, CONFIG)
+    assert again.tolist() == first.tolist()
+    if rest:
+        other, *_ = positions_of_parts(count, train, dataclasses.replace(CONFIG, seed=1))
+        # Neither one end of the list, nor every so many-th.
+        assert len({tuple(first), tuple(other), tuple(range(compared)), tuple(range(0, count, count // compared))}) == 4
+    (everything,) = positions_of_parts(count, train, dataclasses.replace(CONFIG, ema=0.0))
+    assert everything.tolist() == list(range(count))
 
 
 def test_training_goes_on_from_the_current_weights_whatever_is_saved(folder):

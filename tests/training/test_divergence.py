@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from told import Told
 
 from mxml.data import sampling
 from mxml.errors import CheckpointError, Interrupted, ModelError, TrainingError
@@ -27,32 +28,15 @@ SURVIVABLE: dict[str, Any] = {"lr": 5.0, "mom": 0.5}
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(folder):
     """Data, and a network whose features are so large that the first update at TOO_HIGH leaves float32's range.
 
     Until then the head is zero, and so are the logits: nothing that the first batch shows is out of order.
     """
-    tiny.make_data(tmp_path)
-    params = params_file.read_params(tmp_path / "net-0000.params")
+    params = params_file.read_params(folder / "net-0000.params")
     params["arg:bn0_gamma"] *= 1e30
-    params_file.write_params(tmp_path / "net-0000.params", params)
-    return tmp_path
-
-
-class Told:
-    """A progress that keeps the notes."""
-
-    def __init__(self):
-        self.notes = []
-
-    def start(self, total, what, done=0):
-        pass
-
-    def advance(self, count=1, detail=""):
-        pass
-
-    def note(self, text):
-        self.notes.append(text)
+    params_file.write_params(folder / "net-0000.params", params)
+    return folder
 
 
 def named(text):
@@ -80,7 +64,7 @@ def test_the_images_are_those_whose_gradient_did_it(folder):
     (first,) = (note for note in told.notes if "diverged" in note)
     for message in (first, str(caught.value)):
         assert named(message) == (1, 1, images_of_first_batch(folder, 8))
-    assert first.endswith("; it goes back to what was saved last, and on with `lr` 1e+09 instead of 1e+10")
+    assert first.endswith("; no epoch was saved, so it begins again, with `lr` 1e+09 instead of 1e+10")
     assert str(caught.value).startswith("training diverged again in epoch 1, with `lr` 1e+09: ")
     assert str(caught.value).endswith("; no epoch was finished: start a new run with a lower `lr`, such as 1e+08")
     assert RunFiles(str(folder / "run")).epochs_on_disk() == []
@@ -101,7 +85,9 @@ def test_finite_parameters_that_are_too_large_are_found_in_validation(folder):
     told = Told()
     with pytest.raises(TrainingError, match=r"^training diverged again in epoch 1, .* finite in validation; "):
         train.fit(tiny.config(folder, lr=1e6, batch_size=40), told)
-    assert any("diverged in epoch 1: the loss is not finite in validation; it goes back" in note for note in told.notes)
+    assert any(
+        "diverged in epoch 1: the loss is not finite in validation; no epoch was saved" in note for note in told.notes
+    )
     assert RunFiles(str(folder / "run")).epochs_on_disk() == []
     assert [entry["epoch"] for entry in records(folder)] == [1, 1]
 
@@ -253,6 +239,7 @@ def test_a_run_goes_back_before_the_epochs_on_the_way(folder):
     first = next(number for number, note in enumerate(told.notes) if note.startswith("training diverged in"))
     back = int(told.notes[first + 1].removeprefix("resuming after epoch "))
     seen = [float(loss) for loss in re.findall(r"val loss ([\d.]+)", "\n".join(told.notes[:first]))]
+    assert f"; it goes back to the end of epoch {back}, with `lr` 0.1 instead of 1" in told.notes[first]
     assert back < len(seen) and seen[-1] > 2 * min(seen)
     assert all(loss <= 2 * min(seen) for loss in seen[back - 1 : back])
 

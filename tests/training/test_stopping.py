@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 import tiny
+from told import StopIn
 
-from mxml.errors import TrainingError
-from mxml.model import checkpoint
+from mxml.errors import Interrupted, TrainingError
+from mxml.model import checkpoint, params_file
 from mxml.progress import SILENT
 from mxml.training import fit as train
+from mxml.training.signals import StopRequest
 
 AT_EVERY_STEP = 1e-9
-
-
-@pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path)
-    return tmp_path
 
 
 class Crash(Exception):
@@ -124,11 +121,47 @@ def test_a_time_limit_ends_a_run_as_a_signal_does(folder):
         with pytest.raises(TrainingError, match="stopped by its time limit"):
             train.resume(folder / "run", limit, SILENT)
     assert json.loads((folder / "run.json").read_text())["pause"]["batch"] == 4
-    # The last step and one of two validations; then one of each part.
     with pytest.raises(TrainingError, match="after batch 5"):
         train.resume(folder / "run", limit, SILENT)
-    train.resume(folder / "run", {"time_limit": 1e6}, SILENT)
+    # Only the validation is left of the epoch. It cannot be saved half done, so that a limit would always end it again.
+    result = train.resume(folder / "run", limit, SILENT)
+    assert (result.epochs, result.finished) == (1, False)
+    # A single start does no more than a step or a validation, and all starts together the whole run.
+    starts = 0
+    while not result.finished and starts < 20:
+        result, starts = train.resume(folder / "run", limit, SILENT), starts + 1
+    assert starts == 6
     assert_same_end(folder, 2)
+
+
+def test_a_time_limit_before_the_head_is_fitted_says_what_is_kept(folder):
+    limited = tiny.config(folder, method="lp-ft", optimizer=None, lr=None, time_limit=AT_EVERY_STEP)
+    for _ in range(2):
+        message = "before the head was fitted; the feature vectors so far are kept; continue with `resume`$"
+        with pytest.raises(TrainingError, match=message):
+            train.fit(limited, SILENT, resume=True)
+    (folder / "features.sqlite").unlink()
+    (folder / "features.sqlite").mkdir()
+    message = "; the feature vectors so far could not be kept, and all have to be computed in one run; continue"
+    with pytest.raises(TrainingError, match=message):
+        train.fit(limited, SILENT, resume=True)
+
+
+@pytest.mark.parametrize(
+    "part", ["looking for the images", "comparing with the first BatchNorm", "trying the preset caffe"]
+)
+def test_a_signal_before_a_run_begins_ends_it_within_a_batch(folder, part):
+    if "BatchNorm" in part:
+        params = params_file.read_params(folder / "net-0000.params")
+        params["aux:bn0_moving_mean"] += 1
+        params_file.write_params(folder / "net-0000.params", params)
+    stop = StopRequest()
+    told = StopIn(stop, part)
+    message = r"^stopped by SIGINT before the run began; to go on, start it again as before$"
+    with pytest.raises(Interrupted, match=message) as caught:
+        train.fit(tiny.config(folder, preset=None), told, stop=stop)
+    assert (caught.value.signal_number, caught.value.can_resume, told.batches) == (signal.SIGINT, False, 1)
+    assert not list(folder.glob("run*"))
 
 
 def test_a_time_limit_after_an_epoch_gives_its_result_and_what_to_type(folder):

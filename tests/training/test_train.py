@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import json
 import shutil
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, log_loss
+from told import StopAfter, Told
 
 import mxml
 from mxml.data.image_list import ImageList
@@ -23,36 +25,6 @@ from mxml.training.signals import StopRequest
 mx = load_mxnet()
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    tiny.make_data(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(data, tmp_path):
-    """A fresh copy of the data, to be written beside."""
-    shutil.copytree(data, tmp_path / "d")
-    return tmp_path / "d"
-
-
-class Recorder:
-    """A progress that keeps what it is told, and a callback that keeps the rows."""
-
-    def __init__(self):
-        self.notes, self.parts, self.rows, self.steps = [], [], [], 0
-
-    def start(self, total, what, done=0):
-        self.parts.append((what, total, done))
-
-    def advance(self, count=1, detail=""):
-        self.steps += self.parts[-1][0].startswith("epoch")
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 def same_params(first, second):
     first, second = params_file.read_params(first), params_file.read_params(second)
     assert first.keys() == second.keys()
@@ -60,13 +32,15 @@ def same_params(first, second):
 
 
 def test_a_run_learns_and_leaves_its_files(folder):
-    recorder = Recorder()
-    result = train.fit(tiny.config(folder, num_epoch=6, keep="all"), recorder, callbacks=[recorder.rows.append])
+    recorder = Told()
+    rows: list[Any] = []
+    result = train.fit(tiny.config(folder, num_epoch=6, keep="all"), recorder, callbacks=[rows.append])
     assert recorder.steps == 6 * 5
-    assert [row["epoch"] for row in recorder.rows] == [1, 2, 3, 4, 5, 6]
-    assert recorder.rows[result.best_epoch - 1] == result.best
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[result.best_epoch - 1] == result.best
     looking = [("looking for the images", 40, 0), ("looking for the images", 12, 0)]
-    assert recorder.parts[:5] == [*looking, ("epoch 1/6", 40, 0), ("validation", 12, 0), ("epoch 2/6", 40, 0)]
+    both = [("validation without averaging", 10, 0), ("validation", 12, 0)]
+    assert recorder.parts[:5] == [*looking, ("epoch 1/6", 40, 0), *both]
     assert recorder.notes[:3] == [
         f"training {folder / 'run'} with mxml {mxml.__version__}",
         "40 images to train on, 12 to validate on, 3 labels",
@@ -85,6 +59,22 @@ def test_a_run_learns_and_leaves_its_files(folder):
     assert sidecar["best_epoch"] == result.best_epoch
     assert sidecar["finished"] is True
     assert sidecar["data"]["train"]["path"] == "lists/train.lst"
+
+
+@pytest.mark.parametrize(
+    ("steps", "reached"),
+    [
+        (2, "has finished no epoch yet and ends with epoch 3, or a later one; leave it out, or give 3 or more$"),
+        (7, "has finished epoch 1 and ends with epoch 3, or a later one; leave it out, or give 3 or more$"),
+        (99, "has finished epoch 3, its last; leave it out, or give 4 or more to train on$"),
+    ],
+)
+def test_fewer_epochs_on_resuming_are_refused_with_how_far_the_run_is(folder, steps, reached):
+    stop = StopRequest()
+    with contextlib.suppress(Interrupted):
+        train.fit(tiny.config(folder, num_epoch=3), StopAfter(stop, steps), stop=stop)
+    with pytest.raises(MxmlError, match=rf"^`num_epoch` 1: the run at {folder / 'run'} {reached}"):
+        train.resume(folder / "run", {"num_epoch": 1}, SILENT)
 
 
 def test_the_files_are_those_of_any_mxnet_program(folder):
@@ -116,18 +106,6 @@ def test_the_same_seed_gives_the_same_run_whatever_the_decoding_threads(folder):
     train.fit(tiny.config(folder, "c", num_epoch=2, seed=1))
     assert same_params(folder / "a-0002.params", folder / "b-0002.params")
     assert not same_params(folder / "a-0002.params", folder / "c-0002.params")
-
-
-class StopAfter(Recorder):
-    def __init__(self, stop, steps, validating=False):
-        super().__init__()
-        self.stop, self.after, self.validating = stop, steps, validating
-
-    def advance(self, count=1, detail=""):
-        super().advance(count, detail)
-        validating = self.parts[-1][0] == "validation"
-        if self.steps >= self.after and validating == self.validating:
-            self.stop.number = 15
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -202,12 +180,12 @@ def test_a_run_that_never_began_is_begun_by_resume_or_says_what_it_lacks(folder)
 
 def test_another_device_on_resume_is_told(folder):
     train.fit(tiny.config(folder, num_epoch=1, lr_schedule="constant", device="cpu"))
-    recorder = Recorder()
+    recorder = Told()
     train.resume(folder / "run", {"num_epoch": 2, "device": "cpu:0,1"}, recorder)
     assert (
         "the run began with device cpu and continues with device cpu:0,1: its parameters will differ by rounding"
     ) in recorder.notes
-    recorder = Recorder()
+    recorder = Told()
     train.resume(folder / "run", {"num_epoch": 3}, recorder)
     assert not any("rounding" in note for note in recorder.notes)
 
@@ -218,7 +196,7 @@ def test_another_mxnet_or_number_of_threads_on_resume_is_told(folder):
     now = {name: sidecar["versions"][name] for name in ("mxnet", "threads")}
     sidecar["versions"].update(mxnet="1.8.0", threads="77")
     (folder / "run.json").write_text(json.dumps(sidecar))
-    recorder = Recorder()
+    recorder = Told()
     train.resume(folder / "run", {"num_epoch": 2}, recorder)
     for name, before in (("mxnet", "1.8.0"), ("threads", "77")):
         said = f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ"
@@ -398,7 +376,7 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(folder):
         CheckpointError, match=r"run-0003\.params: is damaged or not the run's .*newest whole .*epoch 2"
     ):
         checkpoint.load(str(folder / "run"), 3)
-    recorder = Recorder()
+    recorder = Told()
     train.fit(tiny.config(folder, **options), recorder, resume=True)
     assert any("run-0003.params: is damaged" in note for note in recorder.notes)
     assert "resuming after epoch 2" in recorder.notes
@@ -530,7 +508,7 @@ def test_a_resume_reads_its_own_list_wherever_it_is_while_it_is_the_same(folder,
 
 def test_absolute_paths_are_allowed_again_by_the_reader_alone(folder):
     stranger(folder, allow_absolute=True)
-    notes = Recorder()
+    notes = Told()
     train.resume(str(folder / "run"), {"num_epoch": 2}, notes)
     assert any("only if you set `allow_absolute`" in note for note in notes.notes)
 

@@ -22,15 +22,15 @@ _ASKED_AT_ONCE = 500
 class FeatureCache:
     """Vectors by ``source``, a digest of what computes them, and ``image``, a digest of an image file's content.
 
-    The file is opened, and made, when it is first asked; without a ``path`` nothing is known, and nothing is kept. Use
-    it as a context manager, in one thread.
+    The file is opened, and made, when it is first asked; without a ``path`` nothing is known, and nothing is kept.
+    ``is_usable`` says that nothing was wrong with the file so far. Use it as a context manager, in one thread.
     """
 
     def __init__(self, path: str | None, progress: Progress):
         self._path = path
         self._progress = progress
         self._connection: sqlite3.Connection | None = None
-        self._usable = True
+        self.is_usable = True
 
     def get(self, source: bytes, images: Sequence[bytes], size: int) -> dict[bytes, np.ndarray]:
         """Return the vectors (``size``,) float32 that are known, by image."""
@@ -80,7 +80,7 @@ class FeatureCache:
         self.close()
 
     def _open(self) -> sqlite3.Connection | None:
-        if self._connection is None and self._usable and self._path is not None:
+        if self._connection is None and self.is_usable and self._path is not None:
             try:
                 self._connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
                 # Whoever made the file cannot have it run functions.
@@ -98,5 +98,5 @@ class FeatureCache:
             f"{self._path}: cannot be used ({error}); feature vectors are computed and not kept; without the file, the "
             "next run makes a new one"
         )
-        self._usable = False
+        self.is_usable = False
         self.close()

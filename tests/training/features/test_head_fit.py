@@ -121,7 +121,7 @@ def test_features_goes_on_as_lp_ft_with_any_number_of_epochs(folder, killer):
     # It is a run of lp-ft now, whose epochs only grow.
     code, output = killer(folder, [*run, "--num-epoch", "2"])
     assert code == 1
-    assert "has to continue with it" in output
+    assert "--num-epoch 2: the run at run has finished epoch 3, its last; leave it out, or give 4 or more" in output
     code, output = killer(folder, [*run, "--method", "features"])
     assert code != 0
     assert "only features goes on as lp-ft" in output
