@@ -106,7 +106,11 @@ class RunRecord:
         )
         if not self._writes:
             return
-        checkpoint.save_sidecar(prefix, self.sidecar)
+        try:
+            checkpoint.save_sidecar(prefix, self.sidecar)
+        except StorageError as error:
+            saving.discard_unnamed(prefix, finished.epoch)
+            raise saving.nothing_lost(error) from error
         # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
         saving.discard_unkept(prefix, epochs)
         self._discard_pause()
@@ -178,5 +182,6 @@ class RunRecord:
                 diverged = [entry.epoch for entry in self.sidecar.diverged]
                 plot_history(rows, self.files.curves, self.sidecar.best_epoch, diverged)
                 self._drawn = time.monotonic()
-        except StorageError as error:
+        except (StorageError, OSError) as error:
+            # matplotlib needs a folder of its own.
             self._progress.note(f"{error}; the checkpoints are saved, and the next epoch writes it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -33,7 +34,16 @@ def save_epoch(prefix: str, epoch: int, state: SavedState) -> dict[str, Stamp]:
     try:
         return _save(files.params(epoch), files.states(epoch), state)
     except StorageError as error:
+        discard_unnamed(prefix, epoch)
         raise nothing_lost(error) from error
+
+
+def discard_unnamed(prefix: str, epoch: int) -> None:
+    """Remove the files of an epoch that no sidecar could name: they take the room that the next try needs."""
+    files = RunFiles(prefix)
+    for path in (files.params(epoch), files.states(epoch)):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def nothing_lost(error: StorageError) -> StorageError:
@@ -72,7 +82,8 @@ def _save(params_to: str, states_to: str, state: SavedState) -> dict[str, Stamp]
         reason = _why_not_written(os.path.dirname(params_to), size)
         if not reason:
             raise
-        raise StorageError(f"{params_to}: cannot be written: {reason}") from error
+        path = states_to if str(error).startswith(f"{states_to}: ") else params_to
+        raise StorageError(f"{path}: cannot be written: {reason}") from error
 
 
 def _why_not_written(folder: str, size: int) -> str:

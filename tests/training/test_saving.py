@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 
@@ -17,13 +19,8 @@ from mxml.errors import CheckpointError, Interrupted
 from mxml.model import checkpoint
 from mxml.progress import SILENT, ConsoleProgress
 from mxml.training import fit as train
+from mxml.training.features.cache import FeatureCache
 from mxml.training.signals import StopRequest
-
-
-@pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path)
-    return tmp_path
 
 
 def numbers(folder, ending):
@@ -91,8 +88,9 @@ def test_an_epoch_without_states_is_gone_on_from_with_a_fresh_optimizer(folder):
     assert sorted(epochs[1]["files"]) == ["params", "states"]
 
 
-def run(script, *arguments):
-    return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+def run(script, *arguments, **environment):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
 
 
 # Kills the process as it is about to remove the first file that is no longer needed.
@@ -153,6 +151,70 @@ def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(folder, che
     train.resume(folder / "run", progress=SILENT)
     train.fit(tiny.config(folder, "whole", num_epoch=2), SILENT)
     assert (folder / "run-0002.params").read_bytes() == (folder / "whole-0002.params").read_bytes()
+
+
+# In the second epoch only files as large as the first one's NAME can be written.
+FULL_FOR = """
+import os, resource, sys
+sys.path.insert(0, sys.argv[1])
+import pathlib, tiny
+from mxml import fit
+from mxml.errors import StorageError
+from mxml.progress import SILENT
+folder, name = pathlib.Path(sys.argv[2]), sys.argv[3]
+def fill(row):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(folder / name), resource.RLIM_INFINITY))
+try:
+    fit(tiny.config(folder, num_epoch=2, optimizer="adam", lr=0.01), SILENT, callbacks=[fill])
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("fits", "fails"), [("run-0001.params", "run-0002.states"), ("run-0001.states", "run.json")])
+def test_what_a_full_disk_has_no_room_for_is_named_and_what_came_before_it_goes(folder, checkout, fits, fails):
+    done = run(FULL_FOR, checkout / "tests", folder, fits)
+    assert done.stdout == (
+        f"{folder}/{fails}: cannot be written: File too large; everything saved before is kept: make room, then "
+        "continue with `resume`\n"
+    ), done.stderr
+    assert numbers(folder, "params") == numbers(folder, "states") == [1]
+    assert train.resume(folder / "run", progress=SILENT).epochs == 2
+
+
+# No file can become as large as the feature vectors that others have left, and matplotlib finds no room for its own.
+FULL_FOR_BY_PRODUCTS = """
+import resource, sys, tempfile
+sys.path.insert(0, sys.argv[1])
+import pathlib, tiny
+from mxml import fit
+from told import Told
+def full(*arguments, **named):
+    raise OSError(28, "No space left on device")
+tempfile.mkdtemp = full
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+told = Told()
+given = {"method": "lp-ft", "optimizer": None, "lr": None, "preset": None, "num_epoch": 2}
+fit(tiny.config(pathlib.Path(sys.argv[2]), **given), told)
+print("\\n".join(told.notes))
+"""
+
+
+def test_a_full_disk_costs_the_feature_vectors_and_the_curves_but_no_run(folder, checkout):
+    with FeatureCache(str(folder / "features.sqlite"), SILENT) as cache:
+        cache.put(b"other", {bytes([number]): np.zeros(1000, np.float32) for number in range(250)})
+    before = (folder / "features.sqlite").read_bytes()
+    done = run(FULL_FOR_BY_PRODUCTS, checkout / "tests", folder, MPLCONFIGDIR="/dev/null/none")
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.splitlines()
+    # Once in the search for the preset, once in the feature pass.
+    assert len([note for note in notes if "features.sqlite: cannot be used (" in note]) == 2
+    assert [note for note in notes if note.endswith("; the checkpoints are saved, and the next epoch writes it again")]
+    assert json.loads((folder / "run.json").read_text())["finished"]
+    assert (folder / "features.sqlite").read_bytes() == before
+    assert len((folder / "run-history.csv").read_text().splitlines()) == 3
+    train.fit(tiny.config(folder, "roomy", method="lp-ft", optimizer=None, lr=None, preset=None, num_epoch=2), SILENT)
+    assert (folder / "run-0002.params").read_bytes() == (folder / "roomy-0002.params").read_bytes()
 
 
 class Told(ConsoleProgress):
