@@ -286,7 +286,7 @@ def test_a_source_that_is_refused_leaves_the_lists_of_the_run_before_as_they_wer
 # Kills the process once some feature vectors are kept.
 KILLED = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 import test_source_lists
 from mxml import fit
 class Killing:
@@ -311,7 +311,7 @@ def test_a_forced_run_that_is_killed_before_it_begins_leaves_the_run_before_and_
     # Other labels, and more images.
     labelled(folder, [[1, 1, 1], *every_kind(60)[1:]])
 
-    done = subprocess.run([sys.executable, "-c", KILLED, checkout / "tests" / "training"], timeout=120)
+    done = subprocess.run([sys.executable, "-c", KILLED, checkout / "tests", checkout / "tests/training"])
     assert done.returncode == -signal.SIGKILL
     assert {name: Path("runs/a-lists", name).read_bytes() for name in before} == before
     assert len(split_of("runs/a-lists/next")) == 60
