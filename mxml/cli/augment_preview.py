@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from mxml.cli.setting_options import setting_option
-from mxml.training.config import AUGMENT_SETTINGS, train_settings
+from mxml.training.config import train_settings
+from mxml.training.settings.images import AUGMENT_SETTINGS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from mxml.cli.types import Numbers, Text
-from mxml.training.settings import Setting
+from mxml.training.setting import Setting
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

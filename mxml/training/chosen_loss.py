@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mxml.errors import MxmlError, SettingError
 from mxml.model.loss_settings import KINDS, LABEL_SMOOTHING, PUBLISHED
 from mxml.progress import Progress
-from mxml.training.settings import Check
+from mxml.training.setting import Check
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mxml.model.sidecar import Epoch
-from mxml.training.config import LOWER_IS_BETTER
+from mxml.training.settings.run import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from mxml.inference.metrics import Metrics

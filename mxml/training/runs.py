@@ -16,8 +16,9 @@ from typing import Any
 from mxml.errors import MxmlError
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Sidecar, read_sidecar
-from mxml.training.config import BEST_BY, LOWER_IS_BETTER, train_settings
+from mxml.training.config import train_settings
 from mxml.training.prefix_lock import is_at_work
+from mxml.training.settings.run import BEST_BY, LOWER_IS_BETTER
 
 SORT_BY = (*BEST_BY, "seconds")
 _ASCENDING = LOWER_IS_BETTER | {"seconds"}

@@ -17,8 +17,8 @@ from mxml.data.lst_file import read_lst
 from mxml.errors import SettingError
 from mxml.images.decode import load
 from mxml.training.augment_preview import augment_preview
-from mxml.training.config import AUGMENT_SETTINGS
 from mxml.training.run_data import augment_of, mixing_of, preprocess_of
+from mxml.training.settings.images import AUGMENT_SETTINGS
 
 SIDE = 32
 # 180 pixels at least: every pixel six times as large. Then the gap beside, and the titles above.

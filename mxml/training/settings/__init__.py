@@ -1,0 +1,1 @@
+"""The settings of a training run, declared by subject; ``TrainConfig`` is all of them."""
