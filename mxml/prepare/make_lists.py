@@ -159,7 +159,7 @@ def make_lists(
 
 def _with_default_paths(sources: LabelSources) -> LabelSources:
     if sources.paths:
-        return sources
+        return sources.located()
     root = sources.root or Path(DEFAULT_ROOT)
     return replace(sources, paths=(default_source(root),), root=root)
 

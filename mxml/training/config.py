@@ -701,10 +701,7 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
         if value in known.words:
             # The run has numbers in its place; `fit` compares them with what the word stands for.
             continue
-        unused = name == "num_epoch" and saved.method == "features"
-        if (known.on_resume == "same" and value != before) or (
-            known.on_resume == "larger" and value < before and not unused
-        ):
+        if (known.on_resume == "same" and value != before) or (known.on_resume == "larger" and value < before):
             raise MxmlError(
                 f"`{name}` {as_text(value)}: the run to resume has {as_text(before)}, and has to continue with it; "
                 "leave it out, or start a new run under another `prefix`"

@@ -98,8 +98,9 @@ def resume(
     prefix : str or path
         Where the run's files are.
     changes : mapping, optional
-        Settings by name. ``num_epoch`` may be raised; paths, device, threads and cache may differ. Where no run is at
-        the prefix, one begins, and ``changes`` has to hold all settings without a default.
+        Settings by name. ``num_epoch`` may be raised; paths, device, threads and cache may differ. A run of ``method``
+        features goes on as lp-ft with any settings of fine-tuning. Where no run is at the prefix, one begins, and
+        ``changes`` has to hold all settings without a default.
     progress, callbacks, stop
         As for ``fit``.
 
@@ -194,6 +195,8 @@ def _fit(
     from mxml.runtime.dtypes import note_slowness
     from mxml.runtime.mxnet_errors import memory_checked
     from mxml.training import chosen_loss, resuming, starting_point
+    from mxml.training.list_overlap import note_overlap
+    from mxml.training.method_settings import check_used
     from mxml.training.prefix import check_room
     from mxml.training.recipe import with_rate, with_recipe
     from mxml.training.run import Run
@@ -205,8 +208,9 @@ def _fit(
     if found is not None:
         config = resuming.resumed_config(prefix, found, given, progress)
     else:
-        config = config or TrainConfig.of(given)
-        config = with_recipe(dataclasses.replace(config, device=config.device or default_device()))
+        asked = config or TrainConfig.of(given)
+        config = with_recipe(dataclasses.replace(asked, device=asked.device or default_device()))
+        check_used(asked, config.method or "", progress)
         check_room(config, progress, force=force, resume=resume)
         if config.model is not None:
             checkpoint.find_epoch(config.model, config.epoch)
@@ -219,6 +223,7 @@ def _fit(
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
     data = open_data(config, progress, known)
+    note_overlap(config.lists, data, progress)
     with memory_checked(config.batch_size):
         if found is not None:
             resuming.check_same_data(found, data, prefix, progress)

@@ -125,6 +125,14 @@ def default_source(root: Path) -> Path:
     return table if table.exists() else root
 
 
+def source_in(path: Path) -> Path:
+    """Return the ``labels.csv`` of a folder that is of no other format than folders, else the path itself."""
+    if not os.path.isfile(os.path.join(path, "labels.csv")):
+        return path
+    special = any(format.recognises(path) for format in FORMATS if format is not folder_names)
+    return path if special else default_source(path)
+
+
 def by_name(name: str) -> Format:
     """Return the format called ``name``."""
     return next(format for format in FORMATS if name == format.NAME)

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mxml.data.formats import BESIDE_IMAGES, Format, by_name, default_root, recognise, require_there
+from mxml.data.formats import BESIDE_IMAGES, Format, by_name, default_root, recognise, require_there, source_in
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
@@ -42,6 +42,19 @@ class LabelSources:
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths))
 
+    def located(self) -> LabelSources:
+        """Return the sources with ``labels.csv`` in place of a folder that holds it, and that folder as the root.
+
+        Raises ListError for several such folders where no root is given.
+        """
+        if self.format is not None:
+            return self
+        tables = tuple(map(source_in, self.paths))
+        folders = {path for path, table in zip(self.paths, tables) if table != path}
+        if self.root is not None or not folders:
+            return replace(self, paths=tables)
+        return replace(self, paths=tables, root=_only(folders))
+
     def read(
         self, outputs: Container[str] = (), progress: Progress = SILENT
     ) -> tuple[LabelledImages, tuple[Format, ...]]:
@@ -76,10 +89,13 @@ class LabelSources:
     def _root(self, formats: tuple[Format, ...]) -> Path:
         if self.root is not None:
             return self.root
-        roots = {_own_root(format, path) for format, path in zip(formats, self.paths)}
-        if len(roots) > 1:
-            raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; `root` says where all are")
-        return roots.pop()
+        return _only({_own_root(format, path) for format, path in zip(formats, self.paths)})
+
+
+def _only(roots: set[Path]) -> Path:
+    if len(roots) > 1:
+        raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; `root` says where all are")
+    return roots.pop()
 
 
 def _images_may_be_beside(format: Format, path: Path) -> bool:
