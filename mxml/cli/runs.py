@@ -36,7 +36,7 @@ def command(places: tuple[str, ...], by: str | None, as_json: bool) -> None:
     working directory. Only sidecars are read. Where prefixes are long, the folder of all is shown once, above them. A
     second table has the other settings in which the runs differ. Exits with 1 if a run cannot be described.
     """
-    places = places or (".",)
+    places = tuple(place or "." for place in places) or (".",)
     runs = [read_run(prefix) for prefix in find_runs(places)]
     if not runs:
         raise MxmlError(_without_runs(places))

@@ -13,7 +13,7 @@ from mxml.data.batches import Batches
 from mxml.data.image_sources import ChosenImages
 from mxml.data.label_names import label_names_file, read_label_names
 from mxml.data.record_list import image_source, read_images
-from mxml.errors import SettingError
+from mxml.errors import ListError, SettingError
 from mxml.images.drawing import drawable
 from mxml.images.grid import Cell, draw_grid
 from mxml.images.transforms import Preprocess
@@ -88,6 +88,12 @@ def augment_preview(
     source = ChosenImages(image_source(listed), np.arange(count))
     with Batches(source, preprocess, count, **shared) as plain:
         columns = list(_columns(plain, range(1), preprocess, names))
+        if len(plain.bad) == count:
+            first = plain.bad[0]
+            raise ListError(
+                f"{os.fspath(data)}: none of its first {count} images can be read, such as {first.path}: "
+                f"{first.reason}; `root` says where they are"
+            )
     augment, mixing = augment_of(config), mixing_of(config)
     with Batches(source, preprocess, count, augment=augment, mixing=mixing, **shared) as varied:
         columns += _columns(varied, range(1, copies + 1), preprocess, names)

@@ -74,7 +74,7 @@ def fit(
     """
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
-    _check_one_source(config)
+    check_one_source(config)
     environment.serve_if_asked()
     config = with_kv_store(config, config.given())
     with _shown(progress, config.prefix) as told:
@@ -132,7 +132,7 @@ def resume(
             return _fit_together(None, given, told, callbacks, True, False, noted)
 
 
-def _check_one_source(config: TrainConfig) -> None:
+def check_one_source(config: TrainConfig) -> None:
     """Raise SettingError for settings that say in two ways what to train on."""
     if not config.data:
         if config.data_root is not None:

@@ -204,6 +204,11 @@ def test_the_working_directory_is_looked_in_where_none_is_named(folder, mxml, mo
     assert code == 0 and set(cells(out)[0]) == {"first", "second"}
 
 
+def test_a_pattern_that_matches_nothing_is_said(folder, mxml):
+    code, _, err = mxml("runs", "runs", "none/*")
+    assert (code, err) == (1, "mxml: none/*: no run of mxml matches\n")
+
+
 def test_what_long_paths_have_in_common_is_shown_once(folder, mxml):
     place = folder / ("experiments-of-a-year-" * 3) / "clothes"
     for name in ("first", "deeper/second"):

@@ -375,6 +375,11 @@ def test_a_folder_with_labels_csv_is_that_table_and_its_images(place):
     shutil.copytree("photos", "others")
     with pytest.raises(ListError, match="the images are under others and photos; `root` says where all are"):
         make(Path("photos"), Path("others"), out="both")
+    (place / "red").mkdir()
+    with pytest.raises(ListError, match="the images are under photos and red; `root` says where all are"):
+        make(Path("photos"), Path("red"), out="both")
+    with pytest.raises(ListError, match=r"^photos/2\.jpg: is an image, should be a file of labels or a folder of"):
+        make(Path("photos/2.jpg"), out="image")
 
 
 def test_folders_are_read_where_there_is_no_table(place):

@@ -150,6 +150,8 @@ def recognise(path: Path, outputs: Container[str] = ()) -> Format:
             if format is folder_names:
                 _refuse_labels_inside(path, outputs)
             return format
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise ListError(f"{path}: is an image, should be a file of labels or a folder of labelled images")
     known = ", ".join(format.NAME for format in FORMATS)
     raise ListError(f"{path}: holds labels in no known format; set `format` to one of: {known}")
 

@@ -45,15 +45,14 @@ class LabelSources:
     def located(self) -> LabelSources:
         """Return the sources with ``labels.csv`` in place of a folder that holds it, and that folder as the root.
 
-        Raises ListError for several such folders where no root is given.
+        Raises ListError where no root is given, and there are other folders besides.
         """
         if self.format is not None:
             return self
         tables = tuple(map(source_in, self.paths))
-        folders = {path for path, table in zip(self.paths, tables) if table != path}
-        if self.root is not None or not folders:
+        if self.root is not None or tables == self.paths:
             return replace(self, paths=tables)
-        return replace(self, paths=tables, root=_only(folders))
+        return replace(self, paths=tables, root=_only({path for path in self.paths if path.is_dir()}))
 
     def read(
         self, outputs: Container[str] = (), progress: Progress = SILENT

@@ -26,6 +26,7 @@ from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import fit_linear, vectors_of_lists
 from mxml.training.features.linear import folds_of
 from mxml.training.features.preset_guess import with_preset
+from mxml.training.fit import check_one_source
 from mxml.training.method_settings import note_folds
 from mxml.training.prefix_lock import locked
 from mxml.training.recipe import with_recipe
@@ -163,6 +164,7 @@ def cross_validate_folds(config: TrainConfig, folds: int, progress: Progress) ->
         raise SettingError("folds", folds, f"2 to {MOST_FOLDS}")
     if config.method not in (None, "features"):
         raise SettingError("method", config.method, "features with `folds`, which fits nothing but heads")
+    check_one_source(config)
     note_folds(config, progress)
     config = with_recipe(dataclasses.replace(config, method="features", device=config.device or default_device()))
     # With a network from scratch the recipe has refused method features.

@@ -226,6 +226,7 @@ def test_the_command_prints_mean_and_spread_and_writes_no_checkpoint(folder):
     [
         (["--folds", "1"], "--folds 1: should be 2 to 100"),
         (["--folds", "60"], "--folds 60: should be at most 52, the number of different images"),
+        (["--folds", "3", "--data", "images"], "should be left out with --data, of which the lists are made"),
         (["--folds", "3", "--force"], "--folds trains nothing that --resume or --force could mean"),
         (["--folds", "3", "--method", "lp-ft"], "--method lp-ft: should be features with --folds"),
     ],
