@@ -11,6 +11,7 @@ from mxml.data.formats.options import DEFAULTS
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import read_lst
 from mxml.progress import SILENT
+from mxml.training.fit import fit
 from mxml.training.list_overlap import note_overlap
 from mxml.training.run_data import open_data
 
@@ -55,6 +56,15 @@ def test_the_same_list_twice_is_said(folder):
             f"{val}: 40 of its 40 images are in lists/train.lst too; the network trains on them, so the validation "
             "metrics flatter it"
         ]
+
+
+def test_a_run_says_it_before_it_trains(folder):
+    notes = Notes()
+    changes = {"data_val": str(folder / "lists/train.lst"), "num_epoch": 1}
+    fit(tiny.config(folder, **changes), notes)
+    first_epoch = next(number for number, line in enumerate(notes.lines) if line.startswith("epoch 1/1"))
+    (said_at,) = (number for number, line in enumerate(notes.lines) if "40 of its 40 images are in " in line)
+    assert said_at < first_epoch
 
 
 def test_images_count_whatever_way_their_paths_take(folder):
