@@ -60,8 +60,7 @@ def test_the_same_list_twice_is_said(folder):
 
 def test_a_run_says_it_before_it_trains(folder):
     notes = Notes()
-    changes = {"data_val": str(folder / "lists/train.lst"), "num_epoch": 1}
-    fit(tiny.config(folder, **changes), notes)
+    fit(tiny.config(folder, data_val=str(folder / "lists/train.lst"), num_epoch=1), notes)
     first_epoch = next(number for number, line in enumerate(notes.lines) if line.startswith("epoch 1/1"))
     (said_at,) = (number for number, line in enumerate(notes.lines) if "40 of its 40 images are in " in line)
     assert said_at < first_epoch
