@@ -157,6 +157,8 @@ def as_text(value: Any) -> str:
     """Return a setting's value as messages show it, and as a person would type it."""
     if value is None or value == ():
         return "none"
+    if value == "":
+        return "''"
     if isinstance(value, (tuple, list)):
         return ",".join(map(as_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 _LONGEST = 60
+_WIDE = 30
 
 
 def printable(text: str) -> str:
@@ -59,6 +60,18 @@ def shown(names: Sequence[str], most: int = 20) -> str:
     """Return the first names in one line, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(cut, names[:most])) + more
+
+
+def cut_path(path: str) -> str:
+    """Return a path that is no longer than a table should have it: its end, which tells it from others."""
+    return path if len(path) <= _LONGEST else "..." + path[3 - _LONGEST :]
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the folder that all of the paths are in, where its name would make a table wide; else an empty text."""
+    if not paths or max(map(len, paths)) <= _WIDE or len({os.path.isabs(path) for path in paths}) > 1:
+        return ""
+    return os.path.commonpath([os.path.dirname(path) for path in paths])
 
 
 def cut(text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mxml.cli.options import chosen_device, device_options
 from mxml.cli.tables import table
@@ -21,7 +24,7 @@ _COUNTED = (
 
 
 @click.command(name="networks")
-@click.argument("names", nargs=-1, type=click.Choice(tuple(NETWORKS)), metavar="[NETWORK]...")
+@click.argument("names", nargs=-1, metavar="[NETWORK]...")
 @click.option("--measure", is_flag=True, help="Also measure how fast each network computes on this machine.")
 @click.option(
     "--batch-size", type=click.IntRange(1, 65536), default=32, show_default=True, help="Images per measured batch."
@@ -36,6 +39,8 @@ def command(
     With --measure also images per second in inference and in training, of images that are already decoded: a few
     seconds per network, more for the large ones. NETWORK chooses some of them.
     """
+    _check_names(names)
+    _check_used(measure)
     from mxml.model.networks.cost import cost_by_design
     from mxml.runtime.devices import default_device, parse_devices
     from mxml.training.network_speed import measure_speed
@@ -69,6 +74,22 @@ def command(
     click.echo(f"\n{_COUNTED}")
     if measure:
         click.echo(f"Measured here on {where}, with batches of {batch_size:,}; reading the images is not part of it.")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in NETWORKS:
+            near = difflib.get_close_matches(name, NETWORKS, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise click.UsageError(f"there is no network {name!r}; {hint}mxml networks lists them all")
+
+
+def _check_used(measure: bool) -> None:
+    """Raise UsageError for an option that only measuring uses."""
+    context = click.get_current_context()
+    for name, option in (("batch_size", "--batch-size"), ("device", "--device"), ("gpus", "--gpus")):
+        if not measure and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} has an effect only with --measure")
 
 
 def _row(entry: dict[str, Any]) -> list[str]:

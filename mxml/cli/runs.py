@@ -6,13 +6,15 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from mxml.cli.tables import table
 from mxml.errors import MxmlError, as_text
-from mxml.text import cut, duration, printable
+from mxml.text import common_folder, cut, cut_path, duration, printable
+from mxml.training.config import train_settings
 from mxml.training.runs import SORT_BY, RunSummary, find_runs, read_run, settings_that_differ, sort_runs
 
 _METRICS = ("mAP", "CF1", "OF1", "loss")
@@ -24,18 +26,20 @@ _HEAD = (
 
 
 @click.command(name="runs")
-@click.argument("places", nargs=-1, required=True, metavar="PREFIX...")
+@click.argument("places", nargs=-1, metavar="[PREFIX]...")
 @click.option("--sort", "by", type=click.Choice(SORT_BY), help="Sort by this, the best first.  [default: as given]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(places: tuple[str, ...], by: str | None, as_json: bool) -> None:
     """Compare training runs in a table: their settings, best metrics and state.
 
-    PREFIX is the prefix of a run, one of its files, a folder of runs or a pattern such as 'runs/*'. Only sidecars are
-    read. A second table has the other settings in which the runs differ. Exits with 1 if a run cannot be described.
+    PREFIX is the prefix of a run, one of its files, a folder of runs or a pattern such as 'runs/*'; by default the
+    working directory. Only sidecars are read. Where prefixes are long, the folder of all is shown once, above them. A
+    second table has the other settings in which the runs differ. Exits with 1 if a run cannot be described.
     """
+    places = tuple(place or "." for place in places) or (".",)
     runs = [read_run(prefix) for prefix in find_runs(places)]
     if not runs:
-        raise MxmlError(f"{places[0]}: has no run of mxml" + ("" if len(places) == 1 else ", nor have the others"))
+        raise MxmlError(_without_runs(places))
     if by is not None:
         runs = sort_runs(runs, by)
     differing = settings_that_differ(runs)
@@ -51,25 +55,54 @@ def command(places: tuple[str, ...], by: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
+def _without_runs(places: Sequence[str]) -> str:
+    others = "" if len(places) == 1 else ", nor have the others"
+    hint = "; name its prefix or its folder, or a pattern such as 'runs/*'" if places == (".",) else ""
+    return f"{places[0]}: has no run of mxml{others}{hint}"
+
+
 def _print(runs: list[RunSummary], differing: list[str]) -> None:
-    for line in table([_HEAD, *map(_row, runs)]):
+    folder = common_folder([run.prefix for run in runs])
+    if folder:
+        click.echo(f"{printable(folder)}:")
+    for line in table([_HEAD, *(_row(run, folder) for run in runs)]):
         click.echo(line)
     whole = [run for run in runs if not run.error]
     if differing:
         click.echo()
-        rows = [(cut(run.prefix), *(_text(run.settings.get(name)) for name in differing)) for run in whole]
+        columns = [_column(name, [run.settings.get(name) for run in whole]) for name in differing]
+        rows = zip(*([_name(run, folder) for run in whole], *columns))
         for line in table([("prefix", *differing), *rows]):
             click.echo(line)
     if len({run.lists.get("val") for run in whole}) > 1:
         click.echo("\nThe runs were validated on different lists: their metrics cannot be compared.")
 
 
-def _row(run: RunSummary) -> tuple[str, ...]:
+def _name(run: RunSummary, folder: str) -> str:
+    return cut_path(os.path.relpath(run.prefix, folder) if folder else run.prefix)
+
+
+def _column(name: str, values: Sequence[Any]) -> list[str]:
+    """Return a setting of each run; of long paths without the folder that they have in common."""
+    known = train_settings().get(name)
+    if known is None or not known.path:
+        return [_text(value) for value in values]
+    paths = [value for value in values if isinstance(value, str)]
+    folder = common_folder(paths)
+    return [
+        cut_path(f".../{os.path.relpath(value, folder)}" if folder else value)
+        if isinstance(value, str)
+        else _text(value)
+        for value in values
+    ]
+
+
+def _row(run: RunSummary, folder: str) -> tuple[str, ...]:
     if run.error:
-        return (cut(run.prefix), "broken", *[""] * (len(_HEAD) - 2))
+        return (_name(run, folder), "broken", *[""] * (len(_HEAD) - 2))
     settings = run.settings
     return (
-        cut(run.prefix),
+        _name(run, folder),
         run.state,
         _text(settings.get("network") or os.path.basename(str(settings.get("model", "")))),
         _text(settings.get("method")),

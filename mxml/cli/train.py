@@ -54,7 +54,7 @@ def _with_settings(command: Command) -> Command:
     type=int,
     metavar="K",
     help="Only cross-validate the head of --method features, in K folds over the images of both lists: mean and spread "
-    "of the AP per label. Writes no checkpoint.",
+    "of the AP per label; in fewer folds where a label has too few images. Writes no checkpoint.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(

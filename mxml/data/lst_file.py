@@ -14,6 +14,7 @@ import numpy as np
 from mxml import atomic
 from mxml.data.image_list import ImageList, path_fault
 from mxml.data.lst_reader import LstReader
+from mxml.data.other_files import other_than_list
 from mxml.errors import Faults, ListError
 from mxml.text import quoted
 from mxml.text_lines import read_blocks
@@ -56,7 +57,8 @@ def read_lst(
     Raises
     ------
     ListError
-        With every fault, each as ``file:line: what is wrong, what it should be``; the first 20 are kept.
+        With every fault, each as ``file:line: what is wrong, what it should be``; the first 20 are kept. A file that
+        is no list at all is one fault.
     """
     reader = LstReader(os.fspath(path), num_classes, allow_absolute, any_values)
     try:
@@ -65,7 +67,7 @@ def read_lst(
     except ListError as error:
         reader.faults.extend(error)
     if reader.faults or not reader.index:
-        raise reader.error()
+        raise _error(reader)
     return reader.images(os.fspath(root))
 
 
@@ -94,17 +96,30 @@ def read_good_lines(
     """Read a ``.lst`` file as read_lst does, but leave out the faulty lines instead of raising them.
 
     Raises ListError only for a file that does not exist or is not text, for a line over the limit, and where no line is
-    good.
+    good, which is one fault where the file is no list at all.
     """
     reader = LstReader(os.fspath(path), num_classes, allow_absolute, any_values, kept_faults=_MOST_KEPT_FAULTS)
     last = 0
-    for first, block in read_blocks(path):
-        reader.add_block(first, block)
-        last = first + block.count(b"\n")
+    try:
+        for first, block in read_blocks(path):
+            reader.add_block(first, block)
+            last = first + block.count(b"\n")
+    except ListError as error:
+        raise _not_a_list(path) or error from None
     if not reader.index:
-        raise reader.error()
+        raise _error(reader)
     numbers = np.delete(np.arange(1, last + 1), np.array(reader.skipped, np.int64) - 1)
     return GoodLines(reader.images(os.fspath(root)), numbers, tuple(reader.faults.messages), reader.faults.total)
+
+
+def _error(reader: LstReader) -> ListError:
+    """Return what is wrong with a list, in one line where it is something else."""
+    return (None if reader.index else _not_a_list(reader.path)) or reader.error()
+
+
+def _not_a_list(path: str | os.PathLike[str]) -> ListError | None:
+    other = other_than_list(path)
+    return None if other is None else ListError(f"{os.fspath(path)}: is {other}")
 
 
 def format_lst(images: ImageList) -> bytes:

@@ -202,7 +202,8 @@ class Classifier:
         """Tag images, one after the other, when their predictions are asked for.
 
         The memory does not grow with the number of images: they are read a few batches ahead. Every image gives a
-        prediction, in the order of ``inputs``; an image that cannot be read gives one with an ``error``.
+        prediction, in the order of ``inputs``; an image that cannot be read gives one with an ``error``, and so does
+        a folder or pattern without images.
 
         Parameters
         ----------
@@ -236,7 +237,7 @@ class Classifier:
             If a threshold is not from 0 to 1, or names a label that is not there; if a number is not whole or not
             within its bounds.
         MxmlError
-            If a folder or a pattern gives no image, or the validation list cannot be used.
+            If the only input is a folder or a pattern that gives no image, or the validation list cannot be used.
         ModelError
             If a score is not finite.
         DeviceError

@@ -39,16 +39,18 @@ class InputStream:
     ``count`` says how many they are; None where only reading them can tell. Folders and patterns are looked up at once
     where they are named in a list or tuple, else as they are reached. Images in memory are turned into pixels only when
     they are reached, and are called by their position: ``image 0``, ``image 1``, ... ``faults`` has, by position, what
-    is wrong with images of Pillow that it could not load; nothing else is opened here.
+    is wrong with images of Pillow that it could not load; nothing else is opened here. A folder or pattern that gives
+    no image counts as one that cannot be read, and is among them.
 
     A note says where files in a folder are images of another format. Raises MxmlError for a folder or pattern that
-    gives no image and for lists that are nested too deep, and TypeError for what is no image.
+    gives no image where it is the only input, and for lists that are nested too deep, and TypeError for what is no
+    image.
     """
 
     def __init__(self, inputs: Inputs | RecordList, progress: Progress = SILENT):
         self.count: int | None = None
         self.faults: dict[int, ImageError] = {}
-        self._entries: Iterable[OneInput | StreamItem]
+        self._entries: Iterable[OneInput | StreamItem | ImageError]
         if isinstance(inputs, RecordList):
             self._entries = self._record_items(inputs)
         else:
@@ -63,6 +65,9 @@ class InputStream:
         for position, entry in enumerate(self._entries):
             if isinstance(entry, StreamItem):
                 yield entry
+            elif isinstance(entry, ImageError):
+                self.faults[position] = entry
+                yield StreamItem(entry.path, b"")
             elif isinstance(entry, (str, os.PathLike)):
                 yield StreamItem(os.fspath(entry))
             else:
@@ -104,24 +109,33 @@ def _is_pillow(value: object) -> bool:
     return module is not None and isinstance(value, module.Image)
 
 
-def _flat(inputs: Inputs, progress: Progress, depth: int = 0) -> Iterator[OneInput]:
+def _flat(inputs: Inputs, progress: Progress, depth: int = 0, alone: bool = True) -> Iterator[OneInput | ImageError]:
     if depth > _DEEPEST:
         raise MxmlError(f"the inputs are nested more than {_DEEPEST} deep, or a list of them holds itself")
     if isinstance(inputs, (str, os.PathLike)):
-        yield from _files(os.fspath(inputs), progress)
+        try:
+            yield from _files(os.fspath(inputs), progress)
+        except ImageError as error:
+            if alone:
+                raise
+            yield error
     elif isinstance(inputs, ImageList):
         yield from (inputs.path(position) for position in range(len(inputs)))
     elif _is_one(inputs):
         yield inputs  # type: ignore[misc]
     elif isinstance(inputs, Iterable):
+        alone = alone and isinstance(inputs, (list, tuple)) and len(inputs) == 1
         for entry in inputs:
-            yield from _flat(entry, progress, depth + 1)  # type: ignore[arg-type]
+            yield from _flat(entry, progress, depth + 1, alone)  # type: ignore[arg-type]
     else:
         raise TypeError(f"expected images, got {type(inputs).__name__}: {_WANTED}")
 
 
 def _files(entry: str, progress: Progress) -> list[str]:
-    """Return the files that a name stands for: itself unless it is a folder or a pattern."""
+    """Return the files that a name stands for: itself unless it is a folder or a pattern.
+
+    Raises ImageError where there is none.
+    """
     if os.path.isdir(entry):
         names, passed_over = look_for_images(Path(entry))
         found = [os.path.join(entry, name) for name in names]
@@ -136,7 +150,7 @@ def _files(entry: str, progress: Progress) -> list[str]:
     else:
         return [entry]
     if not found:
-        raise MxmlError(f"{entry}: {problem}")
+        raise ImageError(problem, entry, "missing")
     return found
 
 

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import names_beside, read_label_names, require_same_names
 from mxml.data.lst_file import GoodLines, read_good_lines
+from mxml.data.record_list import is_record_file
 from mxml.errors import ListError
 from mxml.prepare.duplicates import Duplicates
 from mxml.prepare.image_scan import ImageScan
 
 Entry = tuple[int, int]
 """An image as a list names it: the list's number and a position in its images."""
-
-_OTHER_FORMATS = {
-    ".csv": "a table",
-    ".tsv": "a table",
-    ".json": "a JSON file",
-    ".jsonl": "a JSON Lines file",
-    ".rec": "a record file",
-}
-_HEAD_BYTES = 8192  # in which any image or archive has a NUL
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,31 +103,15 @@ def read_lists(
 
 
 def _read_list(path: str | os.PathLike[str], root: str, width: int | None, allow_absolute: bool) -> GoodLines:
-    """Read the good lines of a list; where there is none because it is something else, say that in one line."""
-    try:
-        return read_good_lines(path, root, width, allow_absolute=allow_absolute)
-    except ListError as error:
-        other = _other_than_list(path)
-        if other is None:
-            raise
-        raise ListError(f"{os.fspath(path)}: is {other}") from error
-
-
-def _other_than_list(path: str | os.PathLike[str]) -> str | None:
-    """Say what a file that holds no line of a list is, and what to do with it; None where that is not known."""
-    if os.path.isdir(path):
-        what: str | None = "a folder"
-    else:
-        try:
-            with open(path, "rb") as file:
-                head = file.read(_HEAD_BYTES)
-        except OSError:
-            return None
-        what = _OTHER_FORMATS.get(Path(path).suffix.lower())
-        if what is None:
-            binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
-            return "not a text file, should be an image list" if binary else None
-    return f"{what}, should be an image list; mxml make-lst or mxml convert makes lists of labels in other formats"
+    """Read the good lines of a list; refuse a record file, whose images are not files of their own."""
+    if is_record_file(path):
+        name = os.fspath(path)
+        out = shlex.quote(f"{os.path.splitext(os.path.basename(name))[0]}.lst")
+        raise ListError(
+            f"{name}: is a record file, and only images that are files are checked: mxml convert {shlex.quote(name)} "
+            f"`to` lst `unpack` `root` FOLDER `out` FOLDER/{out} writes them into FOLDER, with a list to check"
+        )
+    return read_good_lines(path, root, width, allow_absolute=allow_absolute)
 
 
 def distinct_images(lists: Sequence[ImageList]) -> tuple[ImageList, list[np.ndarray]]:

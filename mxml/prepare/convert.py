@@ -60,6 +60,7 @@ def convert(
     faults in a source, for what the format cannot hold, and for files with other content there, unless ``force``.
     """
     format = by_name(to)
+    sources = sources.located()
     labelled, formats = sources.read(progress=progress)
     if out.name in ("", ".", ".."):
         raise ListError(f"{out}: is not the name of a file or folder to write")

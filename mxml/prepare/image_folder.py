@@ -20,7 +20,7 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
     """
     root = Path(images.root)
     if not root.is_dir():
-        raise ListError(f"{root}: is not a folder, should be the folder with the images; `root` names another")
+        raise ListError(f"{root}: is not a folder, should be the folder with the images; `root` says which it is")
     found = set(find_images(root))
     names = images.names()
     missing = [name for name in names if name not in found and not os.path.isfile(root / name)]

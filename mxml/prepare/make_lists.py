@@ -161,7 +161,7 @@ def make_lists(
 
 def _with_default_paths(sources: LabelSources) -> LabelSources:
     if sources.paths:
-        return sources
+        return sources.located()
     root = sources.root or Path(DEFAULT_ROOT)
     return replace(sources, paths=(default_source(root),), root=root)
 
@@ -216,7 +216,8 @@ def _refuse_empty(lists: dict[str, ContinuedList], split: Split, kept_count: int
             what += f", in {counted(apart, 'group')} that {'stay' if apart > 1 else 'stays'} together,"
             remedy += "; another `group_by` finds smaller groups" * (split.group_by is not None)
             remedy += "; with `ignore_duplicates` similar images may be separated" * (not split.ignore_duplicates)
-        raise ListError(f"{what} are too few for a share of {share:g} in {subset}.lst{remedy}")
+        verb = "is" if count == 1 else "are"
+        raise ListError(f"{what} {verb} too few for a share of {share:g} in {subset}.lst{remedy}")
 
 
 def _write(

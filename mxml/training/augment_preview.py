@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from mxml.data.batches import Batches
-from mxml.data.image_sources import ImageFiles
-from mxml.data.label_names import names_beside, read_label_names
-from mxml.data.list_root import image_root
-from mxml.data.lst_file import read_lst
-from mxml.errors import SettingError
+from mxml.data.image_sources import ChosenImages
+from mxml.data.label_names import label_names_file, read_label_names
+from mxml.data.record_list import image_source, read_images
+from mxml.errors import ListError, SettingError
 from mxml.images.drawing import drawable
 from mxml.images.grid import Cell, draw_grid
 from mxml.images.transforms import Preprocess
+from mxml.progress import SILENT, Progress
 from mxml.training.config import TrainConfig
 from mxml.training.run_data import augment_of, mixing_of, preprocess_of
 
@@ -31,19 +31,22 @@ def augment_preview(
     *,
     images: int = 8,
     copies: int = 6,
+    progress: Progress = SILENT,
 ) -> np.ndarray:
     """Draw the first images of a list, plain and as training varies them.
 
     Parameters
     ----------
     data : path
-        The list.
+        The list, or a ``.rec`` file.
     root : path, optional
-        Its image folder; by default what ``lists.json`` beside the list says, else ``images``.
+        Its image folder; by default what ``lists.json`` beside the list says, else ``images`` or the list's folder.
     given : mapping of str to object, optional
         Settings of ``TrainConfig`` by name, of those in ``AUGMENT_SETTINGS``.
     images, copies : int
         How many images there are at most, one in each row, and how often each is varied.
+    progress : Progress, optional
+        Receives a note where the image folder had to be found.
 
     Returns
     -------
@@ -63,27 +66,34 @@ def augment_preview(
     config = TrainConfig.of({**(given or {}), **unused, "data_train": data, "image_train": root})
     config = dataclasses.replace(config, preset=config.preset or "original")
     preprocess = preprocess_of(config)
-    folder = image_root(data, config.image_train)
-    listed = read_lst(data, folder, allow_absolute=config.allow_absolute)
-    listed = listed.select(np.arange(min(images, len(listed))))
+    listed, note = read_images(data, config.image_train, allow_absolute=config.allow_absolute)
+    if note:
+        progress.note(note)
+    count = min(images, len(listed))
     height, width = preprocess.size
-    if len(listed) * (copies + 1) * height * width > _MOST_PIXELS:
+    if count * (copies + 1) * height * width > _MOST_PIXELS:
         raise SettingError("images", images, f"fewer: with `copies` they have more than {_MOST_PIXELS:,} pixels")
-    if config.labels is not None:
-        names: Sequence[str] = read_label_names(config.labels, listed.num_classes)
+    beside = label_names_file(data)
+    if config.labels is not None or beside.is_file():
+        names = read_label_names(config.labels or beside, listed.num_classes)
     else:
-        beside = names_beside(data)
-        names = beside[1] if beside else [f"class_{index}" for index in range(listed.num_classes)]
+        names = [f"class_{index}" for index in range(listed.num_classes)]
     shared: dict[str, Any] = {
-        "labels": listed.labels,
+        "labels": listed.labels[:count],
         "seed": config.seed,
         "threads": config.decode_threads,
         "bad_images": "report",
         "prefetch": 0,
     }
-    source, count = ImageFiles(listed), len(listed)
+    source = ChosenImages(image_source(listed), np.arange(count))
     with Batches(source, preprocess, count, **shared) as plain:
         columns = list(_columns(plain, range(1), preprocess, names))
+        if len(plain.bad) == count:
+            first = plain.bad[0]
+            raise ListError(
+                f"{os.fspath(data)}: none of its first {count} images can be read, such as {first.path}: "
+                f"{first.reason}; `root` says where they are"
+            )
     augment, mixing = augment_of(config), mixing_of(config)
     with Batches(source, preprocess, count, augment=augment, mixing=mixing, **shared) as varied:
         columns += _columns(varied, range(1, copies + 1), preprocess, names)

@@ -74,7 +74,7 @@ def fit(
     """
     if resume and force:
         raise SettingError("force", True, "left out with `resume`, which continues the run")
-    _check_one_source(config)
+    check_one_source(config)
     environment.serve_if_asked()
     config = with_kv_store(config, config.given())
     with _shown(progress, config.prefix) as told:
@@ -98,8 +98,9 @@ def resume(
     prefix : str or path
         Where the run's files are.
     changes : mapping, optional
-        Settings by name. ``num_epoch`` may be raised; paths, device, threads and cache may differ. Where no run is at
-        the prefix, one begins, and ``changes`` has to hold all settings without a default.
+        Settings by name. ``num_epoch`` may be raised; paths, device, threads and cache may differ. A run of ``method``
+        features goes on as lp-ft with any settings of fine-tuning. Where no run is at the prefix, one begins, and
+        ``changes`` has to hold all settings without a default.
     progress, callbacks, stop
         As for ``fit``.
 
@@ -131,7 +132,7 @@ def resume(
             return _fit_together(None, given, told, callbacks, True, False, noted)
 
 
-def _check_one_source(config: TrainConfig) -> None:
+def check_one_source(config: TrainConfig) -> None:
     """Raise SettingError for settings that say in two ways what to train on."""
     if not config.data:
         if config.data_root is not None:
@@ -199,6 +200,8 @@ def _fit(
     from mxml.runtime.dtypes import note_slowness
     from mxml.runtime.mxnet_errors import memory_checked
     from mxml.training import chosen_loss, resuming, source_lists, starting_point
+    from mxml.training.list_overlap import note_overlap
+    from mxml.training.method_settings import check_used
     from mxml.training.prefix import check_room
     from mxml.training.recipe import with_rate, with_recipe
     from mxml.training.run import Run
@@ -211,8 +214,9 @@ def _fit(
     if found is not None:
         config = resuming.resumed_config(prefix, found, given, progress)
     else:
-        config = config or TrainConfig.of(given)
-        config = with_recipe(dataclasses.replace(config, device=config.device or default_device()))
+        asked = config or TrainConfig.of(given)
+        config = with_recipe(dataclasses.replace(asked, device=asked.device or default_device()))
+        check_used(asked, config.method or "", progress)
         check_room(config, progress, force=force, resume=resume)
         if config.model is not None:
             checkpoint.find_epoch(config.model, config.epoch)
@@ -227,6 +231,7 @@ def _fit(
     # Several workers read the lists each for itself, and would not stop together.
     data = open_data(config, preparing if workers.count == 1 else progress, known)
     config, data = source_lists.in_place(config, data)
+    note_overlap(config.lists, data, progress)
     with memory_checked(config.batch_size):
         if found is not None:
             resuming.check_same_data(found, data, prefix, progress)

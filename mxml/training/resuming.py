@@ -12,15 +12,17 @@ import numpy as np
 from mxml import __version__
 from mxml.errors import CheckpointError, MxmlError, SettingError
 from mxml.model import checkpoint
+from mxml.model.graph import Graph
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
 from mxml.model.trusted_paths import lies_inside, require_trusted, require_trusted_root
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
-from mxml.training import divergence, source_lists
+from mxml.training import divergence, method_settings, source_lists
 from mxml.training.config import TrainConfig, resumed, train_settings
 from mxml.training.launching import environment
+from mxml.training.recipe import with_rate
 from mxml.training.run_data import TrainData
 
 mx = load_mxnet()
@@ -50,7 +52,9 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     given = source_lists.named_by_source(saved, given)
     _check_num_epoch(saved, sidecar, given, prefix)
-    config = resumed(dataclasses.replace(saved, prefix=prefix), given)
+    config = resumed(dataclasses.replace(method_settings.going_on(saved, given), prefix=prefix), given)
+    if config.lr is None and saved.lr is not None:
+        config = with_rate(config, Graph.of(checkpoint.load_symbol(prefix, sidecar)))
     _check_method(saved, config)
     config = _trusted(config, sidecar, given, progress)
     if divergence.has_ended(sidecar):

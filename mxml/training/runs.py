@@ -106,7 +106,9 @@ def read_run(prefix: str) -> RunSummary:
     except MxmlError as error:
         return RunSummary(prefix, error=str(error))
     if sidecar is None:
-        return RunSummary(prefix, error=f"{RunFiles(prefix).sidecar}: does not exist; there is no run of mxml")
+        is_pattern = glob.has_magic(prefix)
+        fault = f"{prefix}: no run of mxml matches" if is_pattern else f"{RunFiles(prefix).sidecar}: does not exist"
+        return RunSummary(prefix, error=fault + ("" if is_pattern else "; there is no run of mxml"))
     best = next((entry for entry in sidecar.epochs if entry.epoch == sidecar.best_epoch), None)
     return RunSummary(
         prefix,

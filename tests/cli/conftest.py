@@ -68,5 +68,7 @@ def wrong(trained, tmp_path_factory):
     (folder / "lists" / "wide.lst").write_text("".join(line.replace("\t", "\t0\t", 1) + "\n" for line in lines))
     (folder / "two.txt").write_text("red\ngreen\n")
     (folder / "text.jpg").write_text("hello")
+    rows = "".join(f"2-{number}.png,1,0,0\n" for number in range(12))
+    (folder / "labels.csv").write_text(f"image,red,green,blue\n{rows}")
     (folder / "empty").mkdir()
     return folder

@@ -105,6 +105,11 @@ FAULTS = [
     (("evaluate", "--prefix", "saved/mutli"), r"saved/mutli-symbol\.json: does not exist; .* prefixes: saved/multi$"),
     ((*EVALUATE, "--epoch", "9"), r"multi-0009\.params: does not exist; existing epochs: 1, 2"),
     ((*EVALUATE, "--data", "lists/wide.lst", "--root", "images"), "every line has 4 labels, should be 3"),
+    (
+        (*EVALUATE, "--data", "labels.csv"),
+        r"labels\.csv: is a table, should be an image list; mxml make-lst or mxml conv",
+    ),
+    ((*EVALUATE, "--data", "images"), r"images: is a folder, should be an image list; mxml make-lst or mxml convert"),
     ((*EVALUATE, "--root", "lists"), r"lists/2-0\.png: no such file"),
     ((*EVALUATE, "--labels", "two.txt"), r"two\.txt: has 2 labels, should be 3"),
     ((*EVALUATE, "--image-shape", "3,1,1"), r"does not take images of shape \(3, 1, 1\)"),

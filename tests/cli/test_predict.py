@@ -77,6 +77,19 @@ def test_predict_prints_one_line_an_image_whatever_its_name(folder, mxml):
     ]
 
 
+def test_one_empty_folder_does_not_keep_the_rest_from_being_tagged(folder, mxml):
+    (folder / "empty").mkdir()
+    code, out, err = mxml(*PREDICT, "--top-k", "1", "empty", "images/2-0.png", "none/*.gif", "images/2-1.png")
+    assert code == 1
+    assert [line.partition(": ")[0] for line in out.splitlines()] == ["images/2-0.png", "images/2-1.png"]
+    first, second, last = err.splitlines()
+    assert first.startswith("left out, cannot be read: empty: holds no image, should hold files that end in ")
+    assert second.startswith("left out, cannot be read: none/*.gif: no file matches")
+    assert last == "mxml: 2 images of 4 cannot be read; with --skip-bad the exit code is still 0"
+    assert mxml(*PREDICT, "--skip-bad", "--save-img", "drawn", "empty", "images/2-0.png")[0] == 0
+    assert os.listdir("drawn") == ["2-0_res.jpg"]
+
+
 def test_drawings_of_images_with_one_name_stay_apart(folder, mxml):
     for name in ("one/x.png", "two/x.png", "two/x_2.png"):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -193,3 +193,38 @@ def test_only_sidecars_are_read(folder):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stderr == "[]\n"
+
+
+def test_the_working_directory_is_looked_in_where_none_is_named(folder, mxml, monkeypatch):
+    assert mxml("runs") == (
+        1, "", "mxml: .: has no run of mxml; name its prefix or its folder, or a pattern such as 'runs/*'\n"
+    )  # fmt: skip
+    monkeypatch.chdir(folder / "runs")
+    code, out, _ = mxml("runs")
+    assert code == 0 and set(cells(out)[0]) == {"first", "second"}
+
+
+def test_a_pattern_that_matches_nothing_is_said(folder, mxml):
+    code, _, err = mxml("runs", "runs", "none/*")
+    assert (code, err) == (1, "mxml: none/*: no run of mxml matches\n")
+
+
+def test_what_long_paths_have_in_common_is_shown_once(folder, mxml):
+    place = folder / ("experiments-of-a-year-" * 3) / "clothes"
+    for name in ("first", "deeper/second"):
+        write_run(place / name, 0.5, labels=str(place / name / "labels.txt"))
+    code, out, err = mxml("runs", place / "first", place / "deeper", folder / "nowhere")
+    assert (code, err.count("\n")) == (1, 1)
+    lines = out.splitlines()
+    assert lines[0] == f"{folder}:" and [line.split()[0] for line in lines[2:4]] == [
+        f"...{str(place / name)[-57:]}" for name in ("first", "deeper/second")
+    ]  # fmt: skip
+
+    code, out, _ = mxml("runs", place / "first", place / "deeper")
+
+    first, *rest = out.splitlines()
+    assert (code, first) == (0, f"{place}:")
+    runs, settings = cells("\n".join(rest))
+    assert set(runs) == set(settings) == {"first", "deeper/second"}
+    assert settings["first"]["labels"] == ".../first/labels.txt"
+    assert json.loads(mxml("runs", place, "--json")[1])["runs"][0]["prefix"] == str(place / "first")

@@ -144,7 +144,10 @@ FAULTS = [
     (train("--model", "cut"), r"cut-0000\.params: is cut short or damaged"),
     (train("--model", "garbage"), r"garbage-symbol\.json: is not a symbol file: not JSON"),
     (train("--data-train", "lists/none.lst"), r"lists/none\.lst: cannot be read: No such file"),
-    (train("--data-train", "lists"), "lists: is a folder, should be a file"),
+    (
+        train("--data-train", "lists"),
+        "lists: is a folder, should be an image list; mxml make-lst or mxml convert makes",
+    ),
     (train("--data-val", "lists/wide.lst"), r"wide\.lst: every line has 4 labels, should be 3"),
     (train("--num-classes", "4"), r"train\.lst: every line has 3 labels, should be 4"),
     (train("--labels", "two.txt"), r"two\.txt: has 2 labels, should be 3"),

@@ -243,7 +243,14 @@ def test_a_list_without_images_is_refused(lst, content):
 
 
 def test_what_is_no_text_file_is_refused(lst, tmp_path):
-    assert faults(tmp_path) == [f"{tmp_path}: is a folder, should be a file".replace(f"{tmp_path.parent}/", "")]
+    remedy = "should be an image list; mxml make-lst or mxml convert makes lists of labels in other formats"
+    assert faults(tmp_path) == [f"{tmp_path.name}: is a folder, {remedy}"]
+    table = tmp_path / "labels.csv"
+    table.write_text("image,red,blue\n" + "a.jpg,1,0\n" * 30)
+    assert faults(table) == [f"labels.csv: is a table, {remedy}"]
+    # One good line shows that it is a list.
+    table.write_text("0\t1\ta.jpg\nimage,red\n")
+    assert faults(table)[0].startswith("labels.csv:2: ")
     assert faults(tmp_path / "none.lst") == ["none.lst: cannot be read: No such file or directory"]
     assert faults(lst("0\t1\ta.jpg\n".encode("utf-16"))) == ["train.lst:1: is UTF-16 text, should be UTF-8"]
 

@@ -55,7 +55,7 @@ def test_files_folders_and_patterns_give_images_in_the_order_named(inputs, found
 )
 def test_an_input_that_gives_no_image_is_refused(entry, message):
     with pytest.raises(MxmlError, match=message):
-        InputStream(["photos/b.jpg", entry])
+        InputStream(entry)
 
 
 class Notes:
@@ -118,8 +118,18 @@ def test_a_folder_or_pattern_without_images_is_refused():
     for entry in ("empty", "photos/*.gif"):
         with pytest.raises(MxmlError, match=r"holds no image|no file matches"):
             InputStream([entry])
-        with pytest.raises(MxmlError, match=r"holds no image|no file matches"):
-            list(InputStream(iter([entry])))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("several", [list, tuple, iter, lambda entries: [entries[0], iter(entries[1:])]])
+def test_among_several_inputs_one_without_images_is_a_fault_of_its_own(several):
+    stream = InputStream(several(["photos/b.jpg", "empty", "photos/*.gif", "photos/in"]))
+
+    names = [item.name for item in stream]
+
+    assert names[:4] == ["photos/b.jpg", "empty", "photos/*.gif", "photos/in/[1].jpg"] and len(names) == 6
+    assert {position: fault.path for position, fault in stream.faults.items()} == {1: "empty", 2: "photos/*.gif"}
+    assert str(stream.faults[1]).startswith("empty: holds no image, should hold files that end in ")
 
 
 def test_images_in_memory_are_called_by_their_position():

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -20,7 +21,10 @@ import pytest
 from PIL import Image
 
 from mxml.cli.check import GUESSED_WELL
+from mxml.data.formats import rec_file
+from mxml.data.formats.options import DEFAULTS
 from mxml.data.image_list import ImageList
+from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import format_lst, read_good_lines, read_lst, write_lst
 from mxml.errors import ListError, SettingError
 from mxml.prepare.check import check_lists
@@ -212,7 +216,6 @@ def test_a_folder_in_place_of_a_list_is_one_clear_line(folder):
         ("labels.TSV", b"image\tred\tblue\na.jpg\t1\t0\nb.jpg\t0\t1\n", "a table"),
         ("instances.json", b'{\n"images": [],\n"annotations": []\n}\n', "a JSON file"),
         ("labels.jsonl", b'{"image": "a.jpg", "labels": ["red"]}\n' * 2, "a JSON Lines file"),
-        ("train.rec", b"\x0a\x23\xd7\xce\0\0\n\n\xff\n" * 5, "a record file"),
     ],
 )
 def test_labels_in_another_form_are_one_line_that_leads_to_make_lst(folder, name, content, what):
@@ -225,6 +228,23 @@ def test_labels_in_another_form_are_one_line_that_leads_to_make_lst(folder, name
             f"{folder.path / name}: is {what}, should be an image list; mxml make-lst or mxml convert makes lists of "
             "labels in other formats"
         )
+
+
+def test_a_record_file_is_refused_with_what_to_type(folder):
+    listed = read_lst(folder.sound("train.lst", "t"), str(folder.root))
+    (folder.path / "packed").mkdir()
+    rec_file.write(LabelledImages(listed, NAMES), folder.path / "packed" / "train.rec", DEFAULTS)
+    done = folder.mxml("packed/train.rec")
+    assert (done.returncode, done.stdout) == (1, "")
+    said, _, typed = done.stderr.strip().partition(": mxml ")
+    assert said == "mxml: packed/train.rec: is a record file, and only images that are files are checked"
+    typed, end, _ = typed.partition(" writes them into FOLDER, with a list to check")
+    assert end
+    arguments = shlex.split(typed.replace("FOLDER", "unpacked"))
+    command = [sys.executable, "-m", "mxml", *arguments]
+    subprocess.run(command, cwd=folder.path, check=True, timeout=120, capture_output=True)
+    report = check_lists([folder.path / "unpacked" / "train.lst"])
+    assert len(report.lists[0].images) == 4 and not report.errors
 
 
 def test_a_list_may_be_called_as_it_likes(folder):

@@ -358,6 +358,30 @@ def test_too_few_images_and_senseless_shares_are_refused(place):
     assert not (place / "lists").exists()
 
 
+def test_a_folder_with_labels_csv_is_that_table_and_its_images(place):
+    (place / "images").rename("photos")
+    made = make(Path("photos"))
+    assert (made.sources, made.formats, made.root) == ((Path("photos/labels.csv"),), ("csv",), "photos")
+    by_root = make(root=Path("photos"), out="by_root")
+    assert [images.names() for images in made.subsets.values()] == [
+        images.names() for images in by_root.subsets.values()
+    ]
+    # Subfolders in it are no labels then, as without a source.
+    (place / "photos/red").mkdir()
+    (place / "photos/1.jpg").rename("photos/red/1.jpg")
+    (place / "photos/labels.csv").write_text(TABLE.replace("\n1.jpg", "\nred/1.jpg"))
+    assert make(Path("photos"), out="again").label_names == ("red", "dress")
+    # Where the labels are somewhere else, the folder of the images may be, too.
+    shutil.copytree("photos", "others")
+    with pytest.raises(ListError, match="the images are under others and photos; `root` says where all are"):
+        make(Path("photos"), Path("others"), out="both")
+    (place / "red").mkdir()
+    with pytest.raises(ListError, match="the images are under photos and red; `root` says where all are"):
+        make(Path("photos"), Path("red"), out="both")
+    with pytest.raises(ListError, match=r"^photos/2\.jpg: is an image, should be a file of labels or a folder of"):
+        make(Path("photos/2.jpg"), out="image")
+
+
 def test_folders_are_read_where_there_is_no_table(place):
     (place / "images/labels.csv").unlink()
     for i in range(30):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import cv2
@@ -11,8 +12,12 @@ import tiny
 from PIL import Image
 
 from mxml import cli
+from mxml.cli.augment_preview import command
 from mxml.data.batches import Batches
+from mxml.data.formats import rec_file
+from mxml.data.formats.options import DEFAULTS
 from mxml.data.image_sources import ImageFiles
+from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import read_lst
 from mxml.errors import SettingError
 from mxml.images.decode import load
@@ -142,10 +147,46 @@ def test_the_command_draws_the_committed_sample(checkout, tmp_path, monkeypatch,
         (["--mixup", "0.001"], 2, "--mixup 0.001: should be 0, or 0.01 to 100"),
         (["--out", "missing/grid.png"], 1, "missing/grid.png: cannot be written"),
         (["--data", "missing.lst"], 1, "missing.lst"),
+        (["--data", "images"], 1, "images: is a folder, should be an image list; mxml make-lst or mxml convert makes"),
+        (["--data", "labels.csv"], 1, "labels.csv: is a table, should be an image list; mxml make-lst or mxml convert"),
+        (
+            ["--root", "lists"],
+            1,
+            "lists/train.lst: none of its first 6 images can be read, such as lists/1-0.png: no such",
+        ),
+        (["--labels", "two.txt"], 1, "two.txt: has 2 labels, should be 3"),
+        (["--out", "grid.jpg"], 2, "--out grid.jpg: should be a file that ends in .png"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_a_line(folder, monkeypatch, capfd, options, code, said):
     monkeypatch.chdir(folder)
+    (folder / "two.txt").write_text("red\ngreen\n")
+    (folder / "labels.csv").write_text("image,red,blue\n1-0.png,1,0\n1-1.png,0,1\n")
     arguments = ["--data", "lists/train.lst", "--root", "images", "--image-shape", "3,32,32", "--out", "grid.png"]
     got, out, err = run(monkeypatch, capfd, *arguments, *options)
     assert (got, out) == (code, "") and said in err and err.count("\n") == 1
+
+
+def test_only_the_list_has_to_be_named(folder, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    code, out, err = run(monkeypatch, capfd, "--image-shape", "3,32,32")
+    assert (code, out) == (2, "") and "Missing option '--data'" in err
+    arguments = ["--data", "lists/train.lst", "--images", "1", "--copies", "1", "--image-shape", "3,32,32"]
+    assert run(monkeypatch, capfd, *arguments) == (0, "augment-preview.png\n", "")
+    with Image.open("augment-preview.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_the_help_names_no_option_that_the_command_lacks(monkeypatch, capfd):
+    _, out, _ = run(monkeypatch, capfd, "--help")
+    named = set(re.findall(r"--[a-z][a-z-]*", out))
+    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+    assert len(named) > 20 and named <= known | {"--help"}
+
+
+def test_the_images_of_a_record_file_are_drawn_as_those_of_the_list(folder, tmp_path):
+    images = read_lst(folder / "lists" / "train.lst", folder / "images")
+    rec_file.write(LabelledImages(images, tiny.LABELS), tmp_path / "train.rec", DEFAULTS)
+    given = {"image_shape": (3, SIDE, SIDE), "rotate": 30.0}
+    packed = augment_preview(tmp_path / "train.rec", None, given, images=3, copies=2)
+    assert np.array_equal(packed, preview(folder, rotate=30.0))

@@ -184,6 +184,17 @@ def test_lists_whose_labels_have_changed_are_replaced_by_force_alone(folder):
     assert split_of("runs/a-lists").keys() == {f"{number}.png" for number in range(40)}
 
 
+def test_a_folder_with_labels_csv_is_taken_as_mxml_make_lst_takes_it(folder):
+    by_file = with_lists(config(folder), SILENT, force=False)
+    by_folder = with_lists(config(folder, "runs/b", data=("photos",)), SILENT, force=False)
+    assert split_of("runs/b-lists") == split_of("runs/a-lists")
+    assert by_folder.data_root == by_file.data_root == "photos"
+    shutil.rmtree("photos")
+    Path("photos").mkdir()
+    with pytest.raises(ListError, match=r"^photos: holds no images, should hold folders of images .*, or labels\.csv$"):
+        with_lists(config(folder, "runs/c", data=("photos",)), SILENT, force=False)
+
+
 def test_a_resume_reads_its_lists_and_not_the_source(folder):
     train.fit(config(folder), SILENT)
     (folder / "photos/labels.csv").write_text("rubbish")

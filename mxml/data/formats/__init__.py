@@ -125,6 +125,14 @@ def default_source(root: Path) -> Path:
     return table if table.exists() else root
 
 
+def source_in(path: Path) -> Path:
+    """Return the ``labels.csv`` of a folder that is of no other format than folders, else the path itself."""
+    if not os.path.isfile(os.path.join(path, "labels.csv")):
+        return path
+    special = any(format.recognises(path) for format in FORMATS if format is not folder_names)
+    return path if special else default_source(path)
+
+
 def by_name(name: str) -> Format:
     """Return the format called ``name``."""
     return next(format for format in FORMATS if name == format.NAME)
@@ -142,6 +150,8 @@ def recognise(path: Path, outputs: Container[str] = ()) -> Format:
             if format is folder_names:
                 _refuse_labels_inside(path, outputs)
             return format
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise ListError(f"{path}: is an image, should be a file of labels or a folder of labelled images")
     known = ", ".join(format.NAME for format in FORMATS)
     raise ListError(f"{path}: holds labels in no known format; set `format` to one of: {known}")
 

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mxml.data.formats import BESIDE_IMAGES, Format, by_name, default_root, recognise, require_there
+from mxml.data.formats import BESIDE_IMAGES, Format, by_name, default_root, recognise, require_there, source_in
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
@@ -42,6 +42,18 @@ class LabelSources:
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths))
 
+    def located(self) -> LabelSources:
+        """Return the sources with ``labels.csv`` in place of a folder that holds it, and that folder as the root.
+
+        Raises ListError where no root is given, and there are other folders besides.
+        """
+        if self.format is not None:
+            return self
+        tables = tuple(map(source_in, self.paths))
+        if self.root is not None or tables == self.paths:
+            return replace(self, paths=tables)
+        return replace(self, paths=tables, root=_only({path for path in self.paths if path.is_dir()}))
+
     def read(
         self, outputs: Container[str] = (), progress: Progress = SILENT
     ) -> tuple[LabelledImages, tuple[Format, ...]]:
@@ -76,10 +88,13 @@ class LabelSources:
     def _root(self, formats: tuple[Format, ...]) -> Path:
         if self.root is not None:
             return self.root
-        roots = {_own_root(format, path) for format, path in zip(formats, self.paths)}
-        if len(roots) > 1:
-            raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; `root` says where all are")
-        return roots.pop()
+        return _only({_own_root(format, path) for format, path in zip(formats, self.paths)})
+
+
+def _only(roots: set[Path]) -> Path:
+    if len(roots) > 1:
+        raise ListError(f"the images are under {' and '.join(sorted(map(str, roots)))}; `root` says where all are")
+    return roots.pop()
 
 
 def _images_may_be_beside(format: Format, path: Path) -> bool:

@@ -26,11 +26,17 @@ from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import fit_linear, vectors_of_lists
 from mxml.training.features.linear import folds_of
 from mxml.training.features.preset_guess import with_preset
+from mxml.training.fit import check_one_source
+from mxml.training.method_settings import note_folds
 from mxml.training.prefix_lock import locked
 from mxml.training.recipe import with_recipe
 from mxml.training.run_data import open_data, preprocess_of
 
 MOST_FOLDS = 100
+# A label with fewer images is in too few folds however many there are: it does not lower their number.
+_ENOUGH_IMAGES = 5
+# In smaller folds the average precision of guessing is far above the label's share.
+_SMALL_FOLD = 10
 _SHOWN_LABELS = 5
 
 
@@ -78,7 +84,7 @@ class LabelFolds:
     known, positives : int
         How many images it is known of, and how many of these have it.
     AP : Spread
-        Average precision; not defined in a fold without an image that has the label.
+        Average precision; not defined in a fold where no image has the label, or all have it.
     """
 
     name: str
@@ -139,7 +145,8 @@ def cross_validate_folds(config: TrainConfig, folds: int, progress: Progress) ->
     config : TrainConfig
         The settings of a run; those of fine-tuning are not used.
     folds : int
-        How many folds there are, from 2 to 100 and at most as many as images.
+        How many folds there are, from 2 to 100 and at most as many as images. Fewer are made where a label has fewer
+        images with it, or without it, than that; labels with fewer than 5 of these do not count.
     progress : Progress
         Receives the progress.
 
@@ -157,6 +164,8 @@ def cross_validate_folds(config: TrainConfig, folds: int, progress: Progress) ->
         raise SettingError("folds", folds, f"2 to {MOST_FOLDS}")
     if config.method not in (None, "features"):
         raise SettingError("method", config.method, "features with `folds`, which fits nothing but heads")
+    check_one_source(config)
+    note_folds(config, progress)
     config = with_recipe(dataclasses.replace(config, method="features", device=config.device or default_device()))
     # With a network from scratch the recipe has refused method features.
     assert config.model is not None
@@ -175,7 +184,7 @@ def _cross_validate(config: TrainConfig, folds: int, progress: Progress) -> Cros
     views = np.concatenate([vectors.views[:, vectors.readable] for vectors in found], axis=1)
     labels = np.concatenate([images.labels[vectors.readable] for images, vectors in zip((data.train, data.val), found)])
     result = over_folds(views, labels, data.label_names, folds, config.seed)
-    for line in _notes(result):
+    for line in _notes(result, folds):
         progress.note(line)
     return dataclasses.replace(result, bad=(*found[0].bad, *found[1].bad))
 
@@ -185,12 +194,17 @@ def over_folds(
 ) -> CrossValidation:
     """Cross-validate on views (V, N, D) of images with labels (N, C); each fold chooses its penalties without it.
 
-    Images whose vectors are the same are in one fold. Raises SettingError for fewer other images than folds.
+    Images whose vectors are the same are in one fold. There are fewer folds than ``folds`` where the labels bear no
+    more. Raises SettingError for fewer other images than folds, and where no label bears two.
     """
     same = _same_images(views[0])
     different = int(same.max()) + 1
     if different < folds:
         raise SettingError("folds", folds, f"at most {different:,}, the number of different images")
+    most = _most_folds(labels, same)
+    if most < 2:
+        raise SettingError("folds", folds, "left out: no label has two images with it and two without it")
+    folds = min(folds, most)
     fold = folds_of(labels, seed, folds, same)
     mAP: list[float | None] = []
     AP: list[list[float | None]] = [[] for _ in label_names]
@@ -199,12 +213,31 @@ def over_folds(
         fit = fit_linear(views[:, seen], labels[seen], seed)
         logits = fit.head.logits(fit.standardise(views[0, held_out]))
         metrics = multilabel_metrics(probabilities(logits), labels[held_out], logits=logits)
-        mAP.append(_defined(metrics.mAP))
-        for values, entry in zip(AP, metrics.per_class):
-            values.append(_defined(entry.AP))
+        lacking = ~(labels[held_out] == 0).any(axis=0)
+        found = [None if lacks else _defined(entry.AP) for lacks, entry in zip(lacking, metrics.per_class)]
+        mAP.append(Spread(tuple(found)).mean)
+        for values, value in zip(AP, found):
+            values.append(value)
     known, positives = (labels >= 0).sum(axis=0).tolist(), (labels > 0.5).sum(axis=0).tolist()
     per_class = [LabelFolds(*row[:3], Spread(tuple(row[3]))) for row in zip(label_names, known, positives, AP)]
     return CrossValidation(len(labels), Spread(tuple(mAP)), tuple(per_class), ())
+
+
+def _most_folds(labels: np.ndarray, same: np.ndarray) -> int:
+    """Return how many folds can each have an image with every label, and one without it.
+
+    A fold without one of these says nothing of the label, and the fewer images it has, the higher is the average
+    precision of guessing. Copies of an image, which have the same number in ``same``, are one.
+    """
+    rarer = _rarer(labels, same)
+    enough = rarer[rarer >= _ENOUGH_IMAGES]
+    return int(enough.min() if len(enough) else rarer.max())
+
+
+def _rarer(labels: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Return (C,) for each label how many different images have it, or have it not: the fewer of the two."""
+    counts = [[len(np.unique(same[column == value])) for column in labels.T] for value in (0, 1)]
+    return np.array(counts).min(axis=0)
 
 
 def _same_images(vectors: np.ndarray) -> np.ndarray:
@@ -218,13 +251,25 @@ def _defined(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _notes(result: CrossValidation) -> list[str]:
+def _notes(result: CrossValidation, asked: int) -> list[str]:
     folds = len(result.mAP.folds)
     lines = [f"{folds} folds over {counted(result.images, 'image')} of both lists; no checkpoint is written"]
+    if result.images < _SMALL_FOLD * folds:
+        lines.append(
+            f"a fold has about {round(result.images / folds)} images: of so few the AP is high by chance; fewer "
+            "`folds` say more"
+        )
+    if folds < asked:
+        rare = [label for label in result.per_class if min(label.positives, label.known - label.positives) < asked]
+        counts = [f"{label.name} {label.positives:,} of {label.known:,}" for label in rare]
+        lines.append(
+            f"labels with too few images for `folds` {asked}: {shown(counts, _SHOWN_LABELS)}; each fold needs one with "
+            f"the label and one without it, so {folds} are made"
+        )
     few = [f"{label.name} {label.positives}" for label in result.per_class if None in label.AP.folds]
     if few:
         lines.append(
             f"labels with too few images to be in every fold: {shown(few, _SHOWN_LABELS)}; their AP is of the folds "
-            "that have one"
+            "that have one with the label and one without it"
         )
     return lines

@@ -101,6 +101,55 @@ def test_a_label_that_is_not_in_every_fold_has_values_of_the_others():
         assert mAP == pytest.approx(np.mean([part for part in (common, value) if part is not None]))
 
 
+def test_there_are_no_more_folds_than_every_label_has_images_for():
+    vectors, labels = draw(90)
+    labels[:, 1] = 0
+    labels[[3, 17, 30, 44, 58, 71, 86], 1] = 1
+    labels[:, 2] = 1
+    labels[[2, 50], 2] = 0
+
+    found = over_folds(vectors[None], labels, NAMES, 40, 0)
+
+    # Seven images have the second label. Two lack the third, which is too few whatever the number of folds.
+    assert len(found.mAP.folds) == 7
+    assert None not in found.per_class[1].AP.folds
+    # Where all images have a label, no order of them is wrong: that is no measure of anything.
+    assert sum(value is not None for value in found.per_class[2].AP.folds) <= 2
+    assert len(over_folds(vectors[None], labels, NAMES, 5, 0).mAP.folds) == 5
+    copies = over_folds(np.tile(vectors, (2, 1))[None], np.tile(labels, (2, 1)), NAMES, 40, 0)
+    assert len(copies.mAP.folds) == 7
+
+
+def test_without_a_label_that_two_folds_can_have_there_is_nothing_to_measure():
+    vectors, labels = draw(30)
+    labels[:] = 0
+    labels[4] = 1
+    with pytest.raises(SettingError, match="`folds` 5: should be left out: no label has two images with it and two"):
+        over_folds(vectors[None], labels, NAMES, 5, 0)
+
+
+def test_fewer_folds_and_the_labels_that_bear_no_more_are_said(folder):
+    notes = []
+
+    class Notes:
+        def start(self, total, what, done=0):
+            pass
+
+        def advance(self, count=1, detail=""):
+            pass
+
+        def note(self, text):
+            notes.append(text)
+
+    found = cross_validate_folds(tiny.config(folder, method=None, preset=None), 45, Notes())
+
+    rarest = min(min(label.positives, 52 - label.positives) for label in found.per_class)
+    assert len(found.mAP.folds) == rarest < 45
+    (line,) = (note for note in notes if "too few images for `folds` 45" in note)
+    assert all(f"{label.name} {label.positives} of 52" in line for label in found.per_class)
+    assert line.endswith(f"each fold needs one with the label and one without it, so {rarest} are made")
+
+
 def test_a_spread_is_that_of_a_sample():
     assert Spread((0.5, None, 0.7)).mean == pytest.approx(0.6)
     assert Spread((0.5, None, 0.7)).std == pytest.approx(np.sqrt(0.02))
@@ -145,6 +194,8 @@ def test_the_command_prints_mean_and_spread_and_writes_no_checkpoint(folder):
     labels[5, 2] = 1
     names = [Path(images.path(number)).name for number in range(len(images))]
     write_lst(folder / "lists" / "train.lst", ImageList.from_rows(names, labels, root=images.root))
+    val = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
+    write_lst(folder / "lists" / "val.lst", ImageList.from_rows(val.names(), val.labels * [1, 1, 0], root=val.root))
     (folder / "images" / "1-7.png").write_bytes(b"not an image")
     before = {path.name for path in folder.iterdir()}
 
@@ -167,6 +218,7 @@ def test_the_command_prints_mean_and_spread_and_writes_no_checkpoint(folder):
     assert "labels with too few images to be in every fold: " in shown.stderr
     assert "blue" in shown.stderr.split("in every fold: ")[1]
     assert "left out, cannot be read" in shown.stderr
+    assert "a fold has about 3 images: of so few the AP is high by chance; fewer --folds say more" in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -174,6 +226,7 @@ def test_the_command_prints_mean_and_spread_and_writes_no_checkpoint(folder):
     [
         (["--folds", "1"], "--folds 1: should be 2 to 100"),
         (["--folds", "60"], "--folds 60: should be at most 52, the number of different images"),
+        (["--folds", "3", "--data", "images"], "should be left out with --data, of which the lists are made"),
         (["--folds", "3", "--force"], "--folds trains nothing that --resume or --force could mean"),
         (["--folds", "3", "--method", "lp-ft"], "--method lp-ft: should be features with --folds"),
     ],

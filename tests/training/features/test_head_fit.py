@@ -127,6 +127,53 @@ def test_features_goes_on_as_lp_ft_with_any_number_of_epochs(folder, killer):
     assert "only features goes on as lp-ft" in output
 
 
+def test_features_goes_on_as_lp_ft_with_the_fine_tuning_that_is_given_then(folder, killer):
+    given = {"optimizer": "sgd", "mom": 0.5, "rotate": 20, "num_epoch": 2}
+    # The recipe's learning rate of sgd, which the other run is not given.
+    whole = arguments(folder, "whole", method="lp-ft", **given, lr=0.01)
+    assert killer(folder, whole)[0] == 0
+    code, output = killer(folder, arguments(folder, num_epoch=7, cutout=0.5))
+    assert code == 0, output
+    assert (
+        "--method features fits only a head: --num-epoch, --optimizer, --lr and --cutout have no effect until the run "
+        "goes on as lp-ft, with --resume and --method lp-ft"
+    ) in output
+    run = ["--prefix", "run", "--resume", "--optimizer", "sgd", "--mom", "0.5", "--rotate", "20", "--num-epoch", "2"]
+
+    code, output = killer(folder, run)
+    assert code == 2
+    assert (
+        "--num-epoch 2: should be given with --method lp-ft, as which the run can go on: features fits only" in output
+    )
+    code, output = killer(folder, [*run, "--method", "lp-ft", "--cutout", "0"])
+    assert code == 0, output
+
+    assert params(folder, "whole", 2) == params(folder, "run", 2)
+    configs = [json.loads((folder / f"{name}.json").read_text())["config"] for name in ("whole", "run")]
+    differing = {name for name in configs[0].keys() | configs[1].keys() if configs[0].get(name) != configs[1].get(name)}
+    assert differing == {"prefix"}
+    # The same again changes nothing: it is a run of lp-ft now.
+    assert killer(folder, [*run, "--method", "lp-ft"])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": "finetune", "feature_layers": 2}, "`feature_layers` 2: should be left out with `method` finetune"),
+        (
+            {"method": "lp-ft", "lr_steps": (1, 2)},
+            "`lr_steps` 1,2: should be left out, or given with `lr_schedule` step",
+        ),
+        ({"lr_factor": 0.5, "lr_schedule": "inverse"}, "`lr_factor` 0.5: .* `lr_schedule` step: it is inverse"),
+        ({"lr_decay": 0.5, "lr_schedule": "step"}, "`lr_decay` 0.5: .* `lr_schedule` inverse: it is step"),
+    ],
+)
+def test_a_setting_of_another_method_or_schedule_is_refused(folder, given, said):
+    with pytest.raises(SettingError, match=said):
+        train.fit(tiny.config(folder, **{**FEATURES, **given}), SILENT)
+    assert not (folder / "run.json").exists()
+
+
 def test_a_run_killed_in_its_feature_pass_resumes_to_the_same_bits(folder, killer):
     changes = {"method": "lp-ft", "num_epoch": 2, "keep": "all"}
     here = folder / "killed"

@@ -1,0 +1,94 @@
+"""Images that are in both lists: found by their paths, and said in a line."""
+
+import os
+import shutil
+
+import pytest
+import tiny
+
+from mxml.data.formats import rec_file
+from mxml.data.formats.options import DEFAULTS
+from mxml.data.labelled_images import LabelledImages
+from mxml.data.lst_file import read_lst
+from mxml.progress import SILENT
+from mxml.training.fit import fit
+from mxml.training.list_overlap import note_overlap
+from mxml.training.run_data import open_data
+
+
+class Notes:
+    def __init__(self):
+        self.lines = []
+
+    def start(self, total, what, done=0):
+        pass
+
+    def advance(self, count=1, detail=""):
+        pass
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    tiny.make_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(folder, **changes):
+    lists = {f"data_{name}": f"lists/{name}.lst" for name in ("train", "val")}
+    config = tiny.config(folder, **{**lists, **changes})
+    notes = Notes()
+    note_overlap(config.lists, open_data(config, SILENT), notes)
+    return notes.lines
+
+
+def test_lists_without_a_common_image_need_no_word(folder):
+    assert said(folder) == []
+
+
+def test_the_same_list_twice_is_said(folder):
+    os.symlink("lists/train.lst", "again.lst")
+    for val in ("lists/train.lst", "again.lst"):
+        assert said(folder, data_val=val, image_val="images", labels="lists/labels.txt") == [
+            f"{val}: 40 of its 40 images are in lists/train.lst too; the network trains on them, so the validation "
+            "metrics flatter it"
+        ]
+
+
+def test_a_run_says_it_before_it_trains(folder):
+    notes = Notes()
+    fit(tiny.config(folder, data_val=str(folder / "lists/train.lst"), num_epoch=1), notes)
+    first_epoch = next(number for number, line in enumerate(notes.lines) if line.startswith("epoch 1/1"))
+    (said_at,) = (number for number, line in enumerate(notes.lines) if "40 of its 40 images are in " in line)
+    assert said_at < first_epoch
+
+
+def test_images_count_whatever_way_their_paths_take(folder):
+    lines = (folder / "lists" / "val.lst").read_text().splitlines()
+    os.symlink("images", "photos")
+    os.symlink("../images/1-5.png", "images/link.png")
+    shutil.copy("images/1-6.png", "images/copy.png")
+    others = ["./1-3.png", "../photos/1-4.png", "link.png", "copy.png", str(folder / "images" / "1-7.png")]
+    changed = [f"{line.rpartition(chr(9))[0]}\t{name}" for line, name in zip(lines, others)]
+    (folder / "lists" / "val.lst").write_text("\n".join([*changed, *lines[5:]]) + "\n")
+    (line,) = said(folder, allow_absolute=True)
+    assert line.startswith("lists/val.lst: 4 of its 12 images are in lists/train.lst too; ")
+
+
+def test_records_are_the_same_in_the_same_file_alone(folder):
+    for name in ("train", "val"):
+        images = read_lst(f"lists/{name}.lst", "images")
+        rec_file.write(LabelledImages(images, tiny.LABELS), folder / f"{name}.rec", DEFAULTS)
+    given = {"image_train": None, "image_val": None, "data_train": "train.rec"}
+    assert said(folder, **given, data_val="val.rec") == []
+    (line,) = said(folder, **given, data_val="./train.rec")
+    assert line.startswith("./train.rec: 40 of its 40 images are in train.rec too; ")
+    # Half of them by an index of its own.
+    os.symlink("train.rec", "half.rec")
+    lines = (folder / "train.idx").read_text().splitlines(keepends=True)
+    (folder / "half.idx").write_text("".join(lines[20:]))
+    (line,) = said(folder, **given, data_val="half.rec")
+    assert line.startswith("half.rec: 20 of its 20 images are in train.rec too; ")
