@@ -143,8 +143,9 @@ def resume_line(done):
 
 def test_three_workers_compute_what_one_process_does_and_listen_on_loopback(folder, worker):
     make_plain_network(folder / "net")
-    train.fit(tiny.config(folder, "alone", **SETTINGS), SILENT)
-    arguments = tiny.arguments(folder, "run", **SETTINGS)
+    changes = {**SETTINGS, "mixup": 0.4, "cutmix": 1.0}
+    train.fit(tiny.config(folder, "alone", **changes), SILENT)
+    arguments = tiny.arguments(folder, "run", **changes)
     done = run(command(worker, "train", *arguments, workers=3), folder, WORKER_EVENT="2 3 look")
     assert done.returncode == 0, done.stderr
     same_run(folder, "alone", "run", 3)
