@@ -227,7 +227,7 @@ def test_the_learning_rate_is_a_line_that_the_legend_names_and_that_covers_no_lo
     losses, _, right = figure.axes
     assert legend_texts(losses) == ["training", "validation", "learning rate", "best: epoch 6"]
     (rate,) = right.lines
-    assert list(rate.get_ydata()) == [row["lr"] for row in history(6)]
+    assert np.asarray(rate.get_ydata()).tolist() == [row["lr"] for row in history(6)]
     assert rate.get_linestyle() == "-" and losses.get_zorder() > right.get_zorder()
 
 
