@@ -119,7 +119,8 @@ def command(
     click.echo(f"best epoch: {result.best_epoch} (epochs trained: {result.epochs}){reached}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
     if not result.finished:
-        click.echo(f"not finished; continue with: {resuming_all() if is_worker() else resume_command(prefix)}")
+        together = resuming_all() or "the same command and --resume, for every worker"
+        click.echo(f"not finished; continue with: {together if is_worker() else resume_command(prefix)}")
     images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
     click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")
 

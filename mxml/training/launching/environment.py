@@ -62,8 +62,8 @@ def is_worker() -> bool:
 
 
 def resuming_all() -> str:
-    """Return what to type so that all workers go on with the run."""
-    return os.environ.get(RESUMING) or "the same command and --resume, for every worker"
+    """Return what to type so that all workers go on with the run; an empty text where nobody has said it."""
+    return os.environ.get(RESUMING, "")
 
 
 def serve_if_asked() -> None:
