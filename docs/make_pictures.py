@@ -39,6 +39,8 @@ def draw_curves(prefix: str, best_epoch: int | None) -> None:
     """Draw the run's history."""
     with open(RunFiles(prefix).history, encoding="utf-8", newline="") as file:
         plot_history(list(csv.DictReader(file)), DOCS / "curves.png", best_epoch)
+    drawn = Image.open(DOCS / "curves.png").convert("RGB")
+    drawn.quantize(96).save(DOCS / "curves.png", optimize=True)
 
 
 def draw_predictions(classifier: Classifier) -> None:

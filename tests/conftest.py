@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from needs import lacking
 
@@ -12,6 +13,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 # The tests are of the CPU build; the driver then names no GPU, and every machine runs the same tests.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+# A busy machine is no fault: no test is about time.
+hypothesis.settings.register_profile("mxml", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("mxml")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -45,23 +47,40 @@ def command(workers: int, servers: int, hosts: str | None, interface: str | None
     from mxml.training.launching.hosts import read_hosts
     from mxml.training.launching.launch import Job, launch
 
-    job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface)
+    words = ["mxml", *sys.argv[1 : len(sys.argv) - len(arguments)]]
+    trains = len(arguments) > 1 and os.path.basename(arguments[0]) == "mxml" and arguments[1] == "train"
+    resuming = shlex.join([*words, *_resuming(arguments)]) if trains else ""
+    replaced = _run_to_replace(arguments[2:]) if trains else None
+    before = _content(replaced)
+    job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resuming)
     with ConsoleProgress(None, with_options) as progress:
         status = launch(job, progress)
-    if status:
-        line = resume_line(sys.argv[1 : len(sys.argv) - len(arguments)], arguments) if status != 2 else ""
-        if line:
-            click.echo(f"mxml: the run can be resumed: {line}", err=True)
-        sys.exit(status)
+    if status and status != 2 and trains:
+        if before is not None and _content(replaced) == before:
+            again = shlex.join([*words, *arguments])
+            click.echo(f"mxml: the run that it was to replace is as it was; to start again: {again}", err=True)
+        else:
+            click.echo(f"mxml: the run can be resumed: {resuming}", err=True)
+    sys.exit(status)
 
 
-def resume_line(before: list[str], arguments: tuple[str, ...]) -> str:
-    """Return what to type to go on; an empty text where the workers do not run ``mxml train``.
-
-    ``before`` is what was typed after mxml, up to the command. Nothing is lost where there is no run yet: one begins.
-    """
-    if len(arguments) < 2 or os.path.basename(arguments[0]) != "mxml" or arguments[1] != "train":
-        return ""
+def _resuming(arguments: tuple[str, ...]) -> list[str]:
+    """Return the workers' command that goes on. Nothing is lost where there is no run yet: one begins."""
     again = [argument for argument in arguments if argument != "--force"]
-    again += [] if "--resume" in again else ["--resume"]
-    return shlex.join(["mxml", *before, *again])
+    return again if "--resume" in again else [*again, "--resume"]
+
+
+def _run_to_replace(options: Sequence[str]) -> str | None:
+    """Return the sidecar of the run that options of ``mxml train`` let be replaced; None where they let none."""
+    from mxml.cli.train import replaced_prefix
+    from mxml.model.run_files import RunFiles
+
+    prefix = replaced_prefix(options)
+    return None if prefix is None else RunFiles(prefix).sidecar
+
+
+def _content(path: str | None) -> bytes | None:
+    try:
+        return None if path is None else Path(path).read_bytes()
+    except OSError:
+        return None

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -75,7 +75,7 @@ def command(
     random weights. Trains, validates after each epoch, and writes checkpoints, a sidecar PREFIX.json, a history and
     curves. Ctrl-C saves before it stops; continue with --resume.
     """
-    from mxml.training.launching.environment import place, serve_if_asked
+    from mxml.training.launching.environment import is_worker, place, resuming_all, serve_if_asked
 
     # Before anything imports mxnet, which would be the scheduler or a server as it comes.
     serve_if_asked()
@@ -106,7 +106,7 @@ def command(
             else:
                 result = fit.fit(config, progress, force=force, stop=stop)
         except Interrupted as error:
-            if here.count > 1 or not error.can_resume:
+            if is_worker() or not error.can_resume:
                 raise  # `mxml launch` says what to type, or the message does
             raise Interrupted(f"{error}: {resume_command(prefix)}", error.signal_number) from error
     if not here.is_first:
@@ -119,7 +119,8 @@ def command(
     click.echo(f"best epoch: {result.best_epoch} (epochs trained: {result.epochs}){reached}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
     if not result.finished:
-        click.echo(f"not finished; continue with: {resume_command(prefix)}")
+        together = resuming_all() or "the same command and --resume, for every worker"
+        click.echo(f"not finished; continue with: {together if is_worker() else resume_command(prefix)}")
     images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
     click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")
 
@@ -156,6 +157,18 @@ def resume_command(prefix: str) -> str:
     for name, value in settings_to_name(prefix).items():
         options += [option_name(name)] if value is True else [option_name(name), shlex.quote(str(value))]
     return " ".join(["mxml train --prefix", shlex.quote(prefix), "--resume", *options])
+
+
+def replaced_prefix(options: Sequence[str]) -> str | None:
+    """Return the prefix whose run these options let be replaced; None without --force."""
+    context = command.make_context("train", list(options), resilient_parsing=True)
+    given = context.params
+    if not given.get("force"):
+        return None
+    try:
+        return _prefix(given.get("prefix"), given.get("save_result"), given.get("save_name"))
+    except click.UsageError:
+        return None
 
 
 def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:

@@ -75,8 +75,9 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         provide_data: DataDesc,
         provide_label: Sequence[DataDesc],
         loading: Loading,
+        spare_rows: int = 0,
     ):
-        batch_size = provide_data.shape[0]
+        batch_size, *shape = provide_data.shape
         super().__init__(batch_size)
         self.provide_data = [provide_data]
         self.provide_label = list(provide_label)
@@ -85,7 +86,8 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         self._sampler = sampler
         self._loading = loading
         self._bad: dict[int, BadImage] = {}
-        self._pool = LoadingPool(provide_data.shape, loading.threads, keep=loading.prefetch + 2)
+        # Behind a batch's own rows there is room for those that are only mixed into them.
+        self._pool = LoadingPool((batch_size + spare_rows, *shape), loading.threads, keep=loading.prefetch + 2)
         self._jobs: deque[tuple[BatchRows, Job[Any]]] = deque()
         self._closed = False
         if not sampler.num_batches(0):
@@ -164,20 +166,22 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         self._next_batch += 1
         try:
             loaded = job.results()
-            faults = {row: result for row, result in enumerate(loaded) if isinstance(result, ImageError)}
+            faults = {row: fault for row, fault in zip(self._loaded(rows), loaded) if isinstance(fault, ImageError)}
             self._note(rows, faults)
             self._loader.finish(loaded, job.data)
         except BaseException:
             self._pool.give_back(job.data)
             raise
-        shown = _fill_gaps(job.data, rows.distinct, faults, copy=self._loading.bad_images == "skip")
-        labels = self._labels(rows, faults, shown)
-        self._mix(rows, job.data, labels)
+        size = self.batch_size
+        own = {row: fault for row, fault in faults.items() if row < size}
+        shown = _fill_gaps(job.data[:size], rows.distinct, own, copy=self._loading.bad_images == "skip")
+        labels = self._labels(rows, own, shown)
+        self._mix(rows, job.data, labels, faults)
         return mx.io.DataBatch(
-            [mx.nd.from_numpy(self._pool.lend(job.data))],
+            [mx.nd.from_numpy(self._pool.lend(job.data, size))],
             [mx.nd.from_numpy(one) for one in labels],
             pad=self._pad(rows),
-            index=rows.positions,
+            index=rows.positions[:size],
         )
 
     def close(self) -> None:
@@ -198,17 +202,25 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
     def _labels(self, rows: BatchRows, faults: dict[int, ImageError], shown: np.ndarray) -> list[np.ndarray]:
         """Return the batch's labels; ``shown`` says for each row of which row's image it shows."""
 
-    def _mix(self, rows: BatchRows, data: np.ndarray, labels: list[np.ndarray]) -> None:
+    def _rows(self, batch: int) -> BatchRows:
+        """Return what a batch of this epoch holds."""
+        return self._sampler.batch(self._epoch, batch)
+
+    def _mix(self, rows: BatchRows, data: np.ndarray, labels: list[np.ndarray], faults: dict[int, ImageError]) -> None:
         """Change a batch in place, now that all of its rows are there."""
 
     def _pad(self, rows: BatchRows) -> int:
         return rows.pad
 
     def _start_job(self, batch: int) -> tuple[BatchRows, Job[Any]]:
-        rows = self._sampler.batch(self._epoch, batch)
+        rows = self._rows(batch)
         draws = self._sampler.draws(rows, Transform.COLUMNS)
         load = partial(_load_row, self._loader, rows.positions.tolist(), draws)
-        return rows, self._pool.start(load, rows.distinct)
+        return rows, self._pool.start(load, self._loaded(rows))
+
+    def _loaded(self, rows: BatchRows) -> list[int]:
+        """Return the rows that are loaded: each image of the batch once, then those that are only mixed into others."""
+        return [*range(rows.distinct), *range(self.batch_size, len(rows.positions))]
 
     def _drop_jobs(self) -> None:
         self._pool.drop([job for _, job in self._jobs])

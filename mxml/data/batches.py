@@ -7,7 +7,7 @@ import numpy as np
 from mxml.data.batch_iterator import LAST_BATCHES, BadImage, BatchIterator, Loading, require
 from mxml.data.image_cache import ImageCache
 from mxml.data.image_sources import ImageSource
-from mxml.data.label_mixing import COLUMNS, Mixing, mix_rows
+from mxml.data.label_mixing import COLUMNS, Mixing, drawn_pairs, mix_pairs
 from mxml.data.row_loader import TransformLoader
 from mxml.data.sampling import BatchRows, RowsSampler, Sampler
 from mxml.errors import ImageError, MxmlError
@@ -54,7 +54,8 @@ class Batches(BatchIterator):
         Which of how many workers this is. Each visits its share of the epoch's common order.
     split_batches : bool
         Share out the rows of every batch instead: the workers' rows together are the batch of ``num_parts`` times
-        ``batch_size`` rows that one process would have.
+        ``batch_size`` rows that one process would have. Rows are mixed as in that batch; for this a worker also loads
+        the images of other workers' rows that are mixed into its own.
     last_batch : str
         What happens to images that do not fill an epoch's last batch: ``pad`` fills it with images of the epoch's
         beginning, ``discard`` leaves them out, ``roll_over`` gives them to the next epoch.
@@ -135,19 +136,48 @@ class Batches(BatchIterator):
             mx.io.DataDesc(data_name, (batch_size, *preprocess.data_shape), np.float32),
             provide_label,
             Loading(threads, prefetch, bad_images, max_bad_share),
+            spare_rows=batch_size if mixing and split_batches and num_parts > 1 else 0,
         )
 
     def _labels(self, rows: BatchRows, faults: dict[int, ImageError], shown: np.ndarray) -> list[np.ndarray]:
         if self._label_table is None:
             return []
-        labels = self._label_table[rows.positions].astype(np.float32)
+        labels = self._label_table[rows.positions[: self.batch_size]].astype(np.float32)
         for row in faults:
             labels[row :: rows.distinct] = -1
         if rows.pad:
             labels[-rows.pad :] = -1
         return [labels]
 
-    def _mix(self, rows: BatchRows, data: np.ndarray, labels: list[np.ndarray]) -> None:
-        if self._mixing:
-            draws = self._sampler.draws(rows, COLUMNS, first=Transform.COLUMNS)
-            mix_rows(self._mixing, data, labels[0], draws)
+    def _rows(self, batch: int) -> BatchRows:
+        rows = super()._rows(batch)
+        if self._label_table is None or not self._mixing:
+            return rows
+        common, first = self._sampler.common(self._epoch, batch)
+        known = (self._label_table[common.positions] >= 0).any(axis=1)
+        known[len(known) - common.pad :] = False
+        own = range(first, first + self.batch_size)
+        pairs: list[tuple[int, int]] = []
+        partners: list[int] = []
+        for one, other in drawn_pairs(known, self._draws(common)):
+            if one in own or other in own:
+                beyond = self.batch_size + len(partners)
+                pairs.append((one - first if one in own else beyond, other - first if other in own else beyond))
+                partners += [row for row in (one, other) if row not in own]
+        return rows._replace(
+            positions=np.concatenate([rows.positions, common.positions[partners]]),
+            epochs=np.concatenate([rows.epochs, common.epochs[partners]]),
+            pairs=tuple(pairs),
+        )
+
+    def _mix(self, rows: BatchRows, data: np.ndarray, labels: list[np.ndarray], faults: dict[int, ImageError]) -> None:
+        if self._label_table is None or not self._mixing:
+            return
+        partners = self._label_table[rows.positions[self.batch_size :]].astype(np.float32)
+        mixed = np.concatenate([labels[0], partners])
+        pairs = [pair for pair in rows.pairs if faults.keys().isdisjoint(pair)]
+        mix_pairs(self._mixing, data, mixed, self._draws(rows), pairs)
+        labels[0][:] = mixed[: self.batch_size]
+
+    def _draws(self, rows: BatchRows) -> np.ndarray:
+        return self._sampler.draws(rows, COLUMNS, first=Transform.COLUMNS)

@@ -71,7 +71,7 @@ def stream_batches(
                 chunk = tuple(islice(remaining, batch_size))
                 if not chunk:
                     break
-                pending.append((chunk, pool.start(partial(load, chunk), len(chunk))))
+                pending.append((chunk, pool.start(partial(load, chunk), range(len(chunk)))))
             if not pending:
                 return
             chunk, job = pending.popleft()

@@ -7,6 +7,7 @@ from the random numbers of the rows' own positions; so a batch is a pure functio
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,8 @@ class Mixing:
 
     A label that is unknown in one of the two images is unknown in the mixture, since its value there could be anything
     up to that image's share. Rows without any known label, such as those that fill a batch up or whose image cannot be
-    read, are left as they are and mixed into no other. With an odd number of rows one stays as it is.
+    read, are left as they are and mixed into no other. With an odd number of rows one stays as it is, and so does the
+    partner of an image that cannot be read.
 
     Parameters
     ----------
@@ -63,15 +65,24 @@ def alpha_fault(value: float) -> str:
     return "" if good else f"0, or {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}"
 
 
-def mix_rows(mixing: Mixing, data: np.ndarray, labels: np.ndarray, draws: np.ndarray) -> None:
-    """Mix the rows of a batch in place.
+def drawn_pairs(known: np.ndarray, draws: np.ndarray) -> list[tuple[int, int]]:
+    """Return which rows of a batch are mixed with each other, of those that are ``known``, (N,) of bool.
 
-    ``data`` is (N, 3, height, width) and ``labels`` (N, C). ``draws`` is (M, COLUMNS), uniform in [0, 1): those of the
-    first M rows, among which all rows with a known label are.
+    ``draws`` is (N, COLUMNS), uniform in [0, 1).
     """
-    known = np.flatnonzero((labels >= 0).any(axis=1))
-    paired = known[np.argsort(draws[known, _PARTNER], kind="stable")]
-    for one, other in zip(paired[0::2], paired[1::2]):
+    rows = np.flatnonzero(known)
+    paired = rows[np.argsort(draws[rows, _PARTNER], kind="stable")].tolist()
+    return list(zip(paired[0::2], paired[1::2]))
+
+
+def mix_pairs(
+    mixing: Mixing, data: np.ndarray, labels: np.ndarray, draws: np.ndarray, pairs: Iterable[tuple[int, int]]
+) -> None:
+    """Mix pairs of rows in place.
+
+    ``data`` is (N, 3, height, width), ``labels`` (N, C), and ``draws`` (N, COLUMNS), uniform in [0, 1).
+    """
+    for one, other in pairs:
         draw = draws[one]
         cuts = bool(mixing.cutmix) and (not mixing.mixup or draw[_KIND] < 0.5)
         share = beta_share(mixing.cutmix if cuts else mixing.mixup, float(draw[_SHARE]))

@@ -51,14 +51,14 @@ class LoadingPool:
         self._free: deque[np.ndarray] = deque(maxlen=keep)
         self._executor: ThreadPoolExecutor | None = None
 
-    def start(self, load: Callable[[int, np.ndarray], Loaded], rows: int) -> Job[Loaded]:
-        """Let the threads call ``load(row, out)`` for the first ``rows`` rows of a batch."""
+    def start(self, load: Callable[[int, np.ndarray], Loaded], rows: Sequence[int]) -> Job[Loaded]:
+        """Let the threads call ``load(row, out)`` for these rows of a batch; the results come in their order."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, "mxml-decode")
         data = self._take()
         tasks = [
-            self._executor.submit(_load_rows, load, data, first, min(first + _ROWS_PER_TASK, rows))
-            for first in range(0, rows, _ROWS_PER_TASK)
+            self._executor.submit(_load_rows, load, data, rows[first : first + _ROWS_PER_TASK])
+            for first in range(0, len(rows), _ROWS_PER_TASK)
         ]
         return Job(data, tasks)
 
@@ -74,13 +74,13 @@ class LoadingPool:
         """Take the memory of a batch that no one looks at any more."""
         self._free.append(data)
 
-    def lend(self, data: np.ndarray) -> np.ndarray:
-        """Return the batch as an array whose memory comes back by itself once that array is gone.
+    def lend(self, data: np.ndarray, rows: int) -> np.ndarray:
+        """Return a batch's first rows as an array whose memory comes back by itself once that array is gone.
 
         MXNet shares it without copying, and lets go of it when the last NDArray that shows it, also one that a pending
         operation holds, is gone. Slices of the array do not keep it.
         """
-        shared = data.view()
+        shared = data[:rows]
         weakref.finalize(shared, self._free.append, data).atexit = False
         return shared
 
@@ -103,10 +103,10 @@ class LoadingPool:
 
 
 def _load_rows(
-    load: Callable[[int, np.ndarray], Loaded], data: np.ndarray, first: int, stop: int
+    load: Callable[[int, np.ndarray], Loaded], data: np.ndarray, rows: Sequence[int]
 ) -> list[Loaded | ImageError]:
     results: list[Loaded | ImageError] = []
-    for row in range(first, stop):
+    for row in rows:
         try:
             results.append(load(row, data[row]))
         except ImageError as error:

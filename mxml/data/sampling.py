@@ -63,12 +63,14 @@ class BatchRows(NamedTuple):
     """What one batch holds: each row's ``positions`` in the list, (batch_size,) int64, and the ``epochs`` it is from.
 
     The rows from ``distinct`` on repeat those before, in their order. The last ``pad`` rows only fill the batch up.
+    ``pairs`` are rows that are mixed with each other; after the batch's own rows come those that only these name.
     """
 
     positions: np.ndarray
     epochs: np.ndarray
     distinct: int
     pad: int
+    pairs: tuple[tuple[int, int], ...] = ()
 
 
 class Sampler:
@@ -135,9 +137,13 @@ class Sampler:
             size - min(size, max(0, len(own) - first)),
         )
 
+    def common(self, epoch: int, number: int) -> tuple[BatchRows, int]:
+        """Return the batch of all who share one, and which of its rows is this worker's first."""
+        return self.batch(epoch, number), 0
+
     def draws(self, rows: BatchRows, columns: int, first: int = 0) -> np.ndarray:
-        """Return the distinct rows' random numbers from column ``first`` on, (distinct, ``columns``) in [0, 1)."""
-        return uniforms(self._seed, rows.epochs[: rows.distinct], rows.positions[: rows.distinct], columns, first)
+        """Return every row's random numbers from column ``first`` on, (N, ``columns``) in [0, 1)."""
+        return uniforms(self._seed, rows.epochs, rows.positions, columns, first)
 
     def _rolled(self, epoch: int) -> int:
         """Return how many batches are full before ``epoch`` begins."""
@@ -188,6 +194,10 @@ class RowsSampler(Sampler):
             min(whole.distinct, size),
             min(size, max(0, whole.pad - after)),
         )
+
+    def common(self, epoch: int, number: int) -> tuple[BatchRows, int]:
+        """Return the batch of one process, and which of its rows is this worker's first."""
+        return super().batch(epoch, number), self._rows.start
 
 
 def _require_part(part_index: int, num_parts: int) -> None:

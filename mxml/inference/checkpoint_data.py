@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from mxml.errors import CheckpointError, SettingError
+from mxml.errors import CheckpointError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess, preset
 from mxml.model import checkpoint
 from mxml.model.checkpoint import Checkpoint
@@ -47,7 +47,7 @@ def tags_its_own_images(prefix: str) -> bool:
     sidecar = checkpoint.read_sidecar(prefix)
     try:
         return sidecar is not None and trusted_list(sidecar.data["val"], "", RunFiles(prefix).folder) is not None
-    except (CheckpointError, KeyError):
+    except (MxmlError, KeyError):
         return False
 
 

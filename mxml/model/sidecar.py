@@ -33,9 +33,10 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=9_999_999)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Slot = Annotated[int, msgspec.Meta(ge=0, le=1)]
-# An alias, since Python 3.9 knows no `int | None` when msgspec asks for the types.
-_Bytes = Optional[Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+# Aliases, since Python 3.9 knows no `int | None` when msgspec asks for the types.
+_Bytes = Optional[Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]]
+_DigestOrNone = Optional[Digest]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\x00]+$")]
 
 
@@ -105,7 +106,8 @@ class Divergence:
 class UsedList:
     """A list that a run read: its file and image root (as a run from the working directory finds them), its stamp.
 
-    ``image_bytes`` is the size of all its image files together; None where it was not recorded.
+    ``image_bytes`` is the size of all its image files together, and ``images_sha256`` the sum of their names and
+    contents; None where it was not recorded.
     """
 
     path: Path
@@ -113,6 +115,7 @@ class UsedList:
     images: Number
     sha256: Digest
     image_bytes: _Bytes = None
+    images_sha256: _DigestOrNone = None
 
 
 @dataclass(frozen=True)

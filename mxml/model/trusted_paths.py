@@ -11,15 +11,20 @@ there into a report that goes back to its author. So a path from a sidecar is us
 An image root has no content to compare. It is used outside of the folder only together with a list outside of it, which
 is then the reader's own: the run was made here. Of files below a root nothing but decoded images is used, and what
 comes out are their tags, and which names of the list lead nowhere; never bytes of a file that is no image. A list
-inside the folder with a root outside, such as ``/home/somebody``, would let its author choose both, so the reader has
-to name the root. A sidecar's ``allow_absolute`` would undo all this and is never obeyed.
+inside the folder with a root outside, such as ``/home/somebody``, would let its author choose both. So the reader has
+to name the root, unless the sidecar records the sum of all the images that the list names, and they have it: whoever
+wrote that sum knows these images. A sidecar's ``allow_absolute`` would undo all this and is never obeyed.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import stat
 
+from mxml.data.image_list import ImageList
+from mxml.data.lst_file import read_lst
 from mxml.data.record_images import RecordImages
 from mxml.data.record_list import index_beside, is_record_file
 from mxml.errors import CheckpointError, ListError
@@ -61,9 +66,16 @@ def trusted_list(used: UsedList, what: str, folder: str, root: str | None = None
     ``require_trusted`` does, also where the list may be read but the root has to be named.
     """
     require_trusted(used.path, what, folder, used.sha256)
-    if root is None:
+    if root is not None:
+        return dataclasses.replace(used, root=root)
+    try:
         require_trusted_root(used.root, used.path, what, folder)
-    return UsedList(used.path, used.root if root is None else root, used.images, used.sha256)
+    except CheckpointError as error:
+        if used.images_sha256 is None or not can_be_path(used.root):
+            raise
+        if sum_of_images(read_lst(used.path, used.root)) != used.images_sha256:
+            raise CheckpointError(f"{error}, and are not those that the run read") from error
+    return used
 
 
 def require_trusted_root(root: str, list_path: str, what: str, folder: str) -> None:
@@ -72,6 +84,23 @@ def require_trusted_root(root: str, list_path: str, what: str, folder: str) -> N
         raise CheckpointError(f"{printable(root)}: the images of {what} have a path that no folder can have")
     if not lies_inside(root, folder) and lies_inside(list_path, folder):
         raise CheckpointError(f"{root}: the images of {what} lie outside of the checkpoint's folder")
+
+
+def needs_sum_of_images(list_path: str, root: str, folder: str) -> bool:
+    """Say whether a list that a run in ``folder`` has read is used without its root being named only by that sum."""
+    return lies_inside(list_path, folder) and not lies_inside(root, folder)
+
+
+def sum_of_images(images: ImageList) -> str:
+    """Return the SHA-256 sum of the names and contents of all images; one that is not there has no content."""
+    digest = hashlib.sha256()
+    for position in range(len(images)):
+        try:
+            content = Stamp.of(images.path(position)).sha256
+        except OSError:
+            content = "-"
+        digest.update(f"{content} {images.name(position)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _has_content(path: str, sha256: str | None) -> bool:

@@ -16,13 +16,14 @@ from mxml.training.label_curves import MANY_EPOCHS, LabelCurve, add_legend, draw
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 LOSSES = {"train_loss": "training", "val_loss": "validation"}
 METRICS = ("mAP", "CF1", "OF1")
 # Where training begins, the loss per label is ln 2; one of 100 has logits of 100 and more.
 _MOST_LOSS = 100.0
 _COLOURS = ("#0f766e", "#c2410c", "#4338ca")
-_GREY = "#6b7280"
+_GREY, _LIGHT = "#6b7280", "#9ca3af"
 _WIDTH, _HEIGHT = 10, 4
 
 
@@ -48,7 +49,8 @@ def draw_history(
     label's column the picture has no part for them.
 
     ``best_epoch`` is marked; without it, the epoch of the highest mAP. So are the epochs in ``diverged``, in which
-    training diverged before it went on from an earlier state, and an epoch that only fitted the head.
+    training diverged before it went on from an earlier state, and an epoch that only fitted the head. A single epoch
+    is drawn as bars.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -68,23 +70,21 @@ def draw_history(
     # Each with a layout of its own: a wide legend below should leave the upper axes as they are.
     above, *below = figure.subfigures(2 if labels else 1, 1, squeeze=False)[:, 0]
     losses, metrics = above.subplots(1, 2)
-    for (name, label), colour in zip(LOSSES.items(), _COLOURS):
-        _draw_line(losses, epochs, series[name], label, colour)
+    draw = _draw_bars if len(epochs) == 1 else _draw_lines
+    draw(losses, epochs, {label: series[name] for name, label in LOSSES.items()})
     highest = _highest(series[name] for name in LOSSES) or 1.0
     limit = _loss_limit([value for name in LOSSES for value in series[name] if math.isfinite(value)])
     losses.set_title("Loss" if highest <= limit else f"Loss (some values are above {limit:.3g})")
-    losses.set_ylim(0, min(highest, limit) * 1.06)
-    for name, colour in zip(METRICS, _COLOURS):
-        _draw_line(metrics, epochs, series[name], name, colour)
+    losses.set_ylim(0, min(highest, limit) * (1.12 if len(epochs) == 1 else 1.06))
+    draw(metrics, epochs, {name: series[name] for name in METRICS})
     metrics.set_title("Validation metrics")
-    _show_shares(metrics, [series[name] for name in METRICS])
-    for axes in (losses, metrics):
-        _finish(axes, epochs, marks)
-        if axes.lines:
-            axes.legend(edgecolor="none", framealpha=0.8)
-        else:
+    _show_shares(metrics, epochs, [series[name] for name in METRICS])
+    for axes, rates in ((losses, series["lr"]), (metrics, [])):
+        _finish(axes, epochs, marks, rates)
+        if not axes.lines and not axes.patches:
             axes.text(0.5, 0.5, "none in this run", ha="center", transform=axes.transAxes, color=_GREY)
-    _draw_learning_rate(losses, epochs, series["lr"])
+        elif len(epochs) > 1:
+            _add_legend(axes, _draw_learning_rate(axes, epochs, rates))
     if labels:
         _draw_labels(below[0].subplots(), epochs, labels, marks)
     return figure
@@ -102,8 +102,11 @@ class _Marks:
 def _draw_labels(axes: Axes, epochs: list[int], labels: list[LabelCurve], marks: _Marks) -> None:
     axes.set_title("Validation AP of each label")
     shown = draw_labels(axes, epochs, labels, marks.best)
-    _show_shares(axes, [curve.values for curve in labels])
+    _show_shares(axes, epochs, [curve.values for curve in labels])
     _finish(axes, epochs, marks)
+    if len(epochs) == 1:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{axes.get_xlabel()}: labels, the highest AP first")
     if shown:
         add_legend(axes, shown, "last AP" if marks.best is None else f"AP at epoch {marks.best}")
 
@@ -127,44 +130,83 @@ def _highest(lines: Iterable[Sequence[float]]) -> float:
     return max((value for line in lines for value in line if math.isfinite(value)), default=1.0)
 
 
-def _show_shares(axes: Axes, lines: Sequence[Sequence[float]]) -> None:
-    """Let the axis of values up to 1 begin a little below the lowest, and end so that dots at 1 are whole."""
+def _show_shares(axes: Axes, epochs: list[int], lines: Sequence[Sequence[float]]) -> None:
+    """Let the axis of values up to 1 begin a little below the lowest, and end so that dots at 1 are whole.
+
+    Bars begin at 0, and have room for their values.
+    """
+    if len(epochs) == 1:
+        axes.set_ylim(0, 1.08)
+        return
     lowest = -_highest([-value for value in line] for line in lines)
     bottom = max(0.0, lowest - 0.1 * (1.05 - lowest))
     axes.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
 
 
-def _draw_line(axes: Axes, epochs: list[int], values: list[float], label: str, colour: str) -> None:
-    if any(map(math.isfinite, values)):
-        # A dot per epoch as well as the line: a single epoch, or one between gaps, has no line.
-        size = 3.5 if len(epochs) <= MANY_EPOCHS else 1.8
-        axes.plot(epochs, values, marker="o", markersize=size, linewidth=1.8, label=label, color=colour)
+def _draw_lines(axes: Axes, epochs: list[int], lines: Mapping[str, Sequence[float]]) -> None:
+    for (label, values), colour in zip(lines.items(), _COLOURS):
+        if any(map(math.isfinite, values)):
+            # A dot per epoch as well as the line: an epoch between gaps has no line.
+            size = 3.5 if len(epochs) <= MANY_EPOCHS else 1.8
+            axes.plot(epochs, values, marker="o", markersize=size, linewidth=1.8, label=label, color=colour)
 
 
-def _draw_learning_rate(axes: Axes, epochs: list[int], values: list[float]) -> None:
+def _draw_bars(axes: Axes, epochs: list[int], lines: Mapping[str, Sequence[float]]) -> None:
+    """Draw the values of a single epoch; one that diverged has a bar as high as the axes, and its number."""
+    known = {label: values[0] for label, values in lines.items() if math.isfinite(values[0])}
+    colours = [colour for label, colour in zip(lines, _COLOURS) if label in known]
+    for at, (value, colour) in enumerate(zip(known.values(), colours)):
+        bar = axes.bar(at, min(value, _MOST_LOSS), width=0.5, color=colour)
+        axes.bar_label(bar, [f"{value:.3g}" if value > 1 else f"{value:.3f}"], padding=2)
+    axes.set_xticks(range(len(known)), list(known))
+    middle, half = (len(known) - 1) / 2, max(len(lines), len(METRICS)) / 2
+    axes.set_xlim(middle - half, middle + half)
+
+
+def _draw_learning_rate(axes: Axes, epochs: list[int], values: Sequence[float]) -> Line2D | None:
+    """Draw the learning rate on an axis of its own at the right; None where none is known."""
     if not any(map(math.isfinite, values)):
-        return
+        return None
     right = axes.twinx()
-    right.plot(epochs, values, drawstyle="steps-mid", linestyle=":", linewidth=1.2, color=_GREY)
-    right.set_ylabel("learning rate (dotted)", color=_GREY)
+    (line,) = right.plot(epochs, values, drawstyle="steps-mid", linewidth=1.2, color=_LIGHT, label="learning rate")
+    right.set_ylabel("learning rate", color=_GREY)
     right.tick_params(colors=_GREY)
     right.set_ylim(bottom=0)
     right.ticklabel_format(axis="y", scilimits=(-2, 3))
     right.spines[["top"]].set_visible(False)
+    # Behind the losses.
+    axes.set_zorder(right.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    return line
 
 
-def _finish(axes: Axes, epochs: list[int], marks: _Marks) -> None:
+def _add_legend(axes: Axes, rate: Line2D | None) -> None:
+    """Name what is drawn, below the axes, where it covers nothing; the learning rate after the lines."""
+    drawn, names = axes.get_legend_handles_labels()
+    if rate is not None:
+        at = sum(name in LOSSES.values() for name in names)
+        drawn.insert(at, rate)
+        names.insert(at, str(rate.get_label()))
+    axes.legend(drawn, names, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3, frameon=False, fontsize=9)
+
+
+def _finish(axes: Axes, epochs: list[int], marks: _Marks, rates: Sequence[float] = ()) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    axes.grid(color="#e5e7eb")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(epochs) == 1:
+        fitted = " (fit of the head)" if marks.head_fit is not None else ""
+        rate = "".join(f", learning rate {value:g}" for value in rates if math.isfinite(value))
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel(f"epoch {epochs[0]}{fitted}{rate}")
+        return
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if epochs:
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-    axes.grid(color="#e5e7eb")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    # Of a single epoch it would fill the axes.
-    if marks.head_fit is not None and len(epochs) > 1:
+    if marks.head_fit is not None:
         axes.axvspan(marks.head_fit - 0.5, marks.head_fit + 0.5, color="#e0e7ff", zorder=0, label="fit of the head")
     for number, epoch in enumerate(marks.diverged):
         label = "" if number else "diverged"

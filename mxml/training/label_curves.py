@@ -1,4 +1,7 @@
-"""The AP of each label by epoch: all in colour, or of many labels the best and the worst."""
+"""The AP of each label by epoch: all in colour, or of many labels the best and the worst.
+
+Of a single epoch dots would lie upon each other: there each label has a bar, the highest first.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from mxml.images.drawing import font_file
 from mxml.text import printable
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.font_manager import FontProperties
-    from matplotlib.lines import Line2D
 
 _COLOURS = ("#0f766e", "#0284c7", "#4d7c0f", "#4338ca", "#7e22ce", "#be185d", "#c2410c", "#78350f")
 _BEST, _WORST = _COLOURS[:3], _COLOURS[4:]
@@ -42,7 +45,7 @@ class LabelCurve:
 class LegendEntry:
     """A line of the legend: what it shows, its text, and the font that has the text's letters."""
 
-    line: Line2D
+    drawn: Artist
     text: str
     font_path: str
 
@@ -50,29 +53,37 @@ class LegendEntry:
 def draw_labels(
     axes: Axes, epochs: Sequence[int], curves: Sequence[LabelCurve], best_epoch: int | None
 ) -> list[LegendEntry]:
-    """Draw the curves and return the legend: the labels in colour with their AP at the best epoch, highest first."""
+    """Draw the curves and return the legend: the labels in colour with their AP at the best epoch, highest first.
+
+    Of a single epoch they are bars, with room for as many as there are colours.
+    """
     measured = [(curve.at(epochs, best_epoch), curve) for curve in curves]
     ranked = sorted((pair for pair in measured if math.isfinite(pair[0])), key=lambda pair: -pair[0])
     many = len(ranked) > len(_COLOURS)
     head, tail = len(_BEST), len(_WORST)
-    rest = ranked[head:-tail] if many else []
-    coloured = [*ranked[:head], *ranked[-tail:]] if many else ranked
-    greys = [_draw(axes, epochs, curve, _GREY, 0.7) for _, curve in rest]
-    colours = (*_BEST, *_WORST) if many else _COLOURS
-    entries = [
-        _entry(_draw(axes, epochs, curve, colour, 1.6), f"{AP:.3f}  ", curve)
-        for (AP, curve), colour in zip(coloured, colours)
-    ]
+    between = len(ranked) - head - tail if many else 0
+    colours = (*_BEST, *[_GREY] * between, *_WORST) if many else _COLOURS
+    entries, greys = [], []
+    for rank, ((AP, curve), colour) in enumerate(zip(ranked, colours)):
+        if len(epochs) == 1:
+            (drawn,) = axes.bar(rank, AP, color=colour)
+        else:
+            drawn = _draw_line(axes, epochs, curve, colour, 0.7 if colour == _GREY else 1.6)
+        if colour == _GREY:
+            greys.append(drawn)
+        else:
+            entries.append(_entry(drawn, f"{AP:.3f}  ", curve))
+    if len(epochs) == 1:
+        axes.set_xlim(-0.6, max(len(ranked), len(_COLOURS)) - 0.4)
     if greys:
-        between = LegendEntry(greys[0], f"{len(greys):,} labels between", _font(""))
-        entries.insert(head, between)
+        entries.insert(head, LegendEntry(greys[0], f"{len(greys):,} labels between", _font("")))
     return entries
 
 
 def add_legend(axes: Axes, entries: Sequence[LegendEntry], title: str) -> None:
     """Put the legend to the right of the axes, where it covers no line."""
     legend = axes.legend(
-        [entry.line for entry in entries],
+        [entry.drawn for entry in entries],
         [entry.text for entry in entries],
         title=title,
         title_fontsize=_FONT_SIZE,
@@ -87,9 +98,9 @@ def add_legend(axes: Axes, entries: Sequence[LegendEntry], title: str) -> None:
         text.set_fontproperties(_properties(entry.font_path))
 
 
-def _draw(axes: Axes, epochs: Sequence[int], curve: LabelCurve, colour: str, width: float) -> Line2D:
+def _draw_line(axes: Axes, epochs: Sequence[int], curve: LabelCurve, colour: str, width: float) -> Artist:
     known = sum(map(math.isfinite, curve.values))
-    # Many lines with dots are hard to tell apart, but a single epoch has no line.
+    # Many lines with dots are hard to tell apart, but a single value has no line.
     marker = "o" if known < 2 or (width > 1 and len(epochs) <= MANY_EPOCHS) else ""
     (line,) = axes.plot(
         epochs, curve.values, marker=marker, markersize=3, linewidth=width, color=colour, zorder=2 + (width > 1)
@@ -97,12 +108,12 @@ def _draw(axes: Axes, epochs: Sequence[int], curve: LabelCurve, colour: str, wid
     return line
 
 
-def _entry(line: Line2D, start: str, curve: LabelCurve) -> LegendEntry:
+def _entry(drawn: Artist, start: str, curve: LabelCurve) -> LegendEntry:
     name = printable(curve.name)
     name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
     # Where no font has a name's letters its number says more than boxes do.
     text = start + (name if font_file(start + name) else f"label {curve.position + 1}")
-    return LegendEntry(line, text, _font(text))
+    return LegendEntry(drawn, text, _font(text))
 
 
 def _font(text: str) -> str:

@@ -12,7 +12,7 @@ from mxml.data import label_mixing
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
-from mxml.data.label_mixing import Mixing, mix_rows, mixed_labels, swap_rectangles
+from mxml.data.label_mixing import Mixing, drawn_pairs, mix_pairs, mixed_labels, swap_rectangles
 from mxml.errors import SettingError
 from mxml.images.transforms import Augment, Preprocess
 
@@ -25,6 +25,11 @@ BOTH = Mixing(mixup=0.4, cutmix=1.0)
 def draws_for(*rows):
     """Return draws of rows, each (partner, kind, share, x, y)."""
     return np.array(rows, float)
+
+
+def mix_rows(mixing, data, labels, draws):
+    """Mix the rows that have a known label in pairs."""
+    mix_pairs(mixing, data, labels, draws, drawn_pairs((labels >= 0).any(axis=1), draws))
 
 
 def test_mixup_with_a_ratio_of_a_quarter():
@@ -195,6 +200,37 @@ def test_unreadable_images_are_mixed_into_no_other(images):
         readable = [i for i in range(COUNT) if i not in (2, 7)]
         # Pairs are mixed from readable images alone: their sum stays.
         assert abs(data[readable].mean(axis=(1, 2, 3)).sum() - sum(10 * i + 5 for i in readable)) < 1e-2
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.sampled_from(["pad", "discard", "roll_over"]),
+    st.sets(st.integers(0, COUNT - 1), max_size=2),
+    st.integers(1, 2),
+)
+def test_workers_mix_what_one_process_mixes(images, batch_size, num_parts, last_batch, unlabelled, threads):
+    """Also with images that have no known label, and one that cannot be read."""
+    labels = images.labels.copy()
+    labels[list(unlabelled)] = -1
+    names = ["missing.png" if i == 4 else name for i, name in enumerate(images.names())]
+    listed = ImageList.from_rows(names, labels, images.root)
+    more = {"augment": VARIED, "mixing": BOTH, "shuffle": True, "last_batch": last_batch, "bad_images": "report"}
+    more.update(max_bad_share=1.0, threads=threads)
+    if last_batch != "pad" and batch_size * num_parts > COUNT:
+        return
+    whole = epochs_of(listed, batch_size * num_parts, 3, **more)
+    parts = [
+        epochs_of(listed, batch_size, 3, split_batches=True, part_index=part, num_parts=num_parts, **more)
+        for part in range(num_parts)
+    ]
+    for epoch, batches in enumerate(whole):
+        for number, (data, mixed, _, index) in enumerate(batches):
+            shares = [part[epoch][number] for part in parts]
+            assert np.concatenate([share[3] for share in shares]).tolist() == index
+            np.testing.assert_array_equal(np.concatenate([share[1] for share in shares]), mixed)
+            np.testing.assert_array_equal(np.concatenate([share[0] for share in shares]), data)
 
 
 def test_wrong_alphas_are_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import string
@@ -179,6 +180,35 @@ def test_images_outside_are_read_only_for_a_list_outside(sent, tmp_path):
     assert trusted_list(stranger, "the list", str(sent), mine) == stranger
     reader = UsedList(outside, mine, 1, Stamp.of(outside).sha256)
     assert trusted_list(reader, "the list", str(sent)) == reader
+
+
+def test_images_outside_are_read_for_a_list_inside_where_the_author_knew_all_of_them(sent, tmp_path):
+    """The sum is worked out here by hand, as docs/formats.md says."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "ü b.jpg"):
+        (photos / name).write_bytes(name.encode())
+    inside = sent / "lists" / "val.lst"
+    inside.write_text("0\t1\ta.jpg\n1\t0\tü b.jpg\n2\t0\tgone.jpg\n")
+    sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a.jpg", "ü b.jpg")}
+    lines = "".join(f"{sums.get(name, '-')} {name}\n" for name in ("a.jpg", "ü b.jpg", "gone.jpg"))
+    used = UsedList(str(inside), str(photos), 3, DIGEST, None, hashlib.sha256(lines.encode()).hexdigest())
+    assert trusted_list(used, "the list", str(sent)) == used
+
+    def is_refused():
+        with pytest.raises(CheckpointError, match="lie outside of the checkpoint's folder, and are not those that"):
+            trusted_list(used, "the list", str(sent))
+
+    (photos / "gone.jpg").touch()
+    is_refused()
+    (photos / "gone.jpg").unlink()
+    (photos / "a.jpg").write_bytes(b"b.jpg")
+    is_refused()
+    (photos / "a.jpg").write_bytes(b"a.jpg")
+    # Another image that the list's author would like to see.
+    with open(inside, "a") as file:
+        file.write("3\t0\tsecret.jpg\n")
+    is_refused()
 
 
 @pytest.mark.parametrize("path", ["a\0", "\ud800"])

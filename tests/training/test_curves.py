@@ -86,7 +86,7 @@ def test_a_loss_that_diverged_does_not_flatten_the_others():
     top, title = limits(rows)
     assert 0.8 < top < 10
     assert title == "Loss (some values are above 6.93)"
-    assert limits([{"epoch": 1, "train_loss": 3e15, "val_loss": 1e18}])[0] == pytest.approx(106)
+    assert limits([{"epoch": 1, "train_loss": 3e15, "val_loss": 1e18}])[0] == pytest.approx(112)
 
 
 def test_the_axis_of_an_ordinary_run_shows_all_of_it():
@@ -193,6 +193,54 @@ def test_any_name_of_a_label_can_be_drawn(tmp_path, name, shown):
     picture = drawn(rows, tmp_path)
     legend = picture[400:, 700:]
     assert (legend < 128).any()
+
+
+@pytest.mark.parametrize("labels", [1, 2, 80])
+def test_a_single_epoch_is_drawn_as_bars_of_which_none_covers_another(tmp_path, labels):
+    """Such as that of a run that only fits the head."""
+    APs = {f"label {number}": (number + 1) / 100 for number in range(labels)}
+    (row,) = with_labels(1, APs)
+    row.update(train_loss=None, lr="", val_loss=0.4, mAP=0.861, CF1=0.84, OF1=0.85)
+    losses, metrics, by_label = draw_history([row], best_epoch=1).axes
+
+    def bars(axes):
+        return [(bar.get_x(), bar.get_x() + bar.get_width(), bar.get_height()) for bar in axes.patches]
+
+    assert [height for *_, height in bars(losses)] == [0.4]
+    assert [height for *_, height in bars(metrics)] == [0.861, 0.84, 0.85]
+    assert [tick.get_text() for tick in metrics.get_xticklabels()] == ["mAP", "CF1", "OF1"]
+    assert [text.get_text() for text in metrics.texts] == ["0.861", "0.840", "0.850"]
+    assert [height for *_, height in bars(by_label)] == sorted(APs.values(), reverse=True)
+    for axes in (metrics, by_label):
+        assert all(end <= start for (_, end, _), (start, _, _) in zip(bars(axes), bars(axes)[1:]))
+        assert not axes.lines
+    assert losses.get_xlabel() == "epoch 1 (fit of the head)"
+    (shown,) = (text for text in legend_texts(by_label) if text.endswith("label 0"))
+    assert shown == "0.010  label 0"
+    assert (
+        draw_history([{**row, "train_loss": 0.5, "lr": 0.001}]).axes[0].get_xlabel() == "epoch 1, learning rate 0.001"
+    )
+
+
+def test_the_learning_rate_is_a_line_that_the_legend_names_and_that_covers_no_loss():
+    figure = draw_history(history(6))
+    losses, _, right = figure.axes
+    assert legend_texts(losses) == ["training", "validation", "learning rate", "best: epoch 6"]
+    (rate,) = right.lines
+    assert np.asarray(rate.get_ydata()).tolist() == [row["lr"] for row in history(6)]
+    assert rate.get_linestyle() == "-" and losses.get_zorder() > right.get_zorder()
+
+
+def test_the_legends_lie_below_the_axes_and_within_the_picture():
+    rows = with_labels(20, {"a": 0.5})
+    figure = draw_history(rows, best_epoch=20, diverged=[2, 4])
+    figure.draw_without_rendering()
+    for axes in figure.axes[:2]:
+        legend = axes.get_legend()
+        assert legend is not None
+        box = legend.get_window_extent()
+        assert box.y1 <= axes.get_window_extent().y0 and box.y0 >= 400
+        assert axes.get_window_extent().height > 200
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 10, 100])

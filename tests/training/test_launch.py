@@ -143,8 +143,9 @@ def resume_line(done):
 
 def test_three_workers_compute_what_one_process_does_and_listen_on_loopback(folder, worker):
     make_plain_network(folder / "net")
-    train.fit(tiny.config(folder, "alone", **SETTINGS), SILENT)
-    arguments = tiny.arguments(folder, "run", **SETTINGS)
+    changes = {**SETTINGS, "mixup": 0.4, "cutmix": 1.0}
+    train.fit(tiny.config(folder, "alone", **changes), SILENT)
+    arguments = tiny.arguments(folder, "run", **changes)
     done = run(command(worker, "train", *arguments, workers=3), folder, WORKER_EVENT="2 3 look")
     assert done.returncode == 0, done.stderr
     same_run(folder, "alone", "run", 3)
@@ -325,6 +326,45 @@ def test_a_worker_that_fails_ends_all_with_its_status_and_last_lines(tmp_path):
     done = run(command("sh", "-c", script, workers=2), tmp_path)
     assert done.returncode == 3
     assert done.stderr == "worker 1 has ended with status 3; all others end\nworker 1: no such list\n"
+
+
+FAKE_TRAINING = """#!/bin/sh
+[ $DMLC_WORKER_ID = 0 ] || exec sleep 1000
+echo "$MXML_RESUMING"
+case $* in *begins*) echo new > run.json ;; esac
+exit 1
+"""
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_run_that_was_to_replace_another_is_resumed_only_once_it_has(tmp_path, begins):
+    mxml = tmp_path / "mxml"
+    mxml.write_text(FAKE_TRAINING)
+    mxml.chmod(0o755)
+    (tmp_path / "run.json").write_text("old")
+    settings = ["--model", "begins" if begins else "ends", "--prefix", str(tmp_path / "run")]
+    done = run(command(mxml, "train", "--force", *settings, workers=2), tmp_path)
+    assert done.returncode == 1
+    before, given = ["mxml", "launch", "--workers", "2", "--"], [str(mxml), "train"]
+    resuming = shlex.join([*before, *given, *settings, "--resume"])
+    assert done.stdout == f"{resuming}\n"
+    again = shlex.join([*before, *given, "--force", *settings])
+    as_it_was = f"mxml: the run that it was to replace is as it was; to start again: {again}"
+    assert done.stderr.splitlines()[-1] == (f"mxml: the run can be resumed: {resuming}" if begins else as_it_was)
+
+
+def test_a_time_limit_names_the_command_that_resumes_all_workers(folder, worker):
+    make_plain_network(folder / "net")
+    changes = {**SETTINGS, "batch_size": 8}
+    train.fit(tiny.config(folder, "run", **{**changes, "num_epoch": 1}), SILENT)
+    more = ["--resume", "--time-limit", "0.000001"]
+    done = run(command(worker, "train", *tiny.arguments(folder, "run", **changes), *more, workers=2), folder)
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("not finished"))
+    before, _, words = line.partition("; continue with: ")
+    assert before == "not finished"
+    assert shlex.split(words)[:7] == ["mxml", "launch", "--workers", "2", "--", str(worker), "train"]
+    assert "--resume" in words
 
 
 def test_what_a_worker_has_started_ends_too_when_launch_is_killed(tmp_path):

@@ -417,5 +417,9 @@ def test_one_command_trains_on_a_table_or_folders_and_resumes(folder, source):
     done = mxml(*command, "--num-epoch", "2", "--resume")
     assert done.returncode == 0, done.stderr
     assert "resuming after epoch 1" in done.stderr
+    assert done.stdout.endswith("next: mxml predict --prefix runs/a\n")
+    for task, count in ("evaluate", "8 images"), ("predict", f"{root}/"):
+        done = mxml(task, "--prefix", "runs/a", "--device", "cpu")
+        assert done.returncode == 0 and count in done.stdout, done.stderr
     shown = mxml("check", "runs/a-lists/train.lst", "runs/a-lists/val.lst", "--root", root)
     assert shown.returncode == 0, shown.stdout

@@ -17,6 +17,9 @@ from typing import NoReturn
 from mxml.errors import SetupError
 from mxml.training.launching.addresses import address_towards, private_address, require_private, resolved
 
+RESUMING = "MXML_RESUMING"
+"""The variable in which ``mxml launch`` tells its workers what to type to go on with the run."""
+
 # A cluster may start a process before it knows the scheduler's name.
 _SECONDS_FOR_A_NAME = 120
 _NUMBERS = {
@@ -56,6 +59,11 @@ def place() -> Place:
 def is_worker() -> bool:
     """Say whether this process is a worker, be it the only one."""
     return os.environ.get("DMLC_ROLE") == "worker"
+
+
+def resuming_all() -> str:
+    """Return what to type so that all workers go on with the run; an empty text where nobody has said it."""
+    return os.environ.get(RESUMING, "")
 
 
 def serve_if_asked() -> None:

@@ -20,6 +20,7 @@ from mxml.errors import SettingError, SetupError
 from mxml.progress import Progress
 from mxml.text import printable
 from mxml.training.launching.addresses import LOOPBACK, is_loopback, private_address, reserved_port
+from mxml.training.launching.environment import RESUMING
 from mxml.training.launching.node import PASSED_ON, Start
 from mxml.training.signals import StopRequest
 
@@ -38,7 +39,7 @@ _SECONDS_TO_END = 10.0
 class Job:
     """What to start: ``command`` as every worker, on ``hosts`` in turn, or here if there are none.
 
-    The scheduler runs here, and listens on ``interface``, a name or an address.
+    The scheduler runs here, and listens on ``interface``, a name or an address. ``resuming`` is what to type to go on.
     """
 
     command: tuple[str, ...]
@@ -46,6 +47,7 @@ class Job:
     servers: int
     hosts: tuple[str, ...] = ()
     interface: str | None = None
+    resuming: str = ""
 
 
 def launch(job: Job, progress: Progress) -> int:
@@ -165,6 +167,7 @@ def _processes(job: Job, address: str, port: int) -> list[_Process]:
     for number in range(job.workers):
         place = host(number)
         variables = {**common, **local(place), "DMLC_ROLE": "worker", "DMLC_WORKER_ID": str(number)}
+        variables[RESUMING] = job.resuming
         start = Start(job.command, folder, variables, beside[place])
         processes.append(_Process(f"worker {number}", place, start, True, shown=number == 0))
     return processes

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 
+from mxml import Classifier
 from mxml.data.batches import Batches
 from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
@@ -104,6 +105,33 @@ def test_plain_mxnet_computes_the_same_from_the_checkpoint(folder):
     (row,) = json.loads((folder / "run.json").read_text())["epochs"]
     assert found.mAP == pytest.approx(row["metrics"]["val"]["mAP"], abs=1e-9)
     assert found.loss == pytest.approx(row["metrics"]["val"]["loss"], rel=1e-4)
+
+
+def test_the_program_of_the_formats_page_predicts_without_mxml_what_mxml_does(folder, checkout):
+    mxml("train", *arguments(folder))
+    images = read_lst(folder / "lists" / "val.lst", str(folder / "images"))
+    with Batches(ImageFiles(images), preset("original", (32, 32)), len(images), threads=1) as batches:
+        np.save(folder / "images.npy", next(iter(batches)).data[0].asnumpy())
+    page = (checkout / "docs" / "formats.md").read_text(encoding="utf-8")
+    (program,) = (
+        block for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "load_checkpoint" in block
+    )
+    for shown, own in (
+        ('numpy.zeros((8, 3, 224, 224), "float32")', 'numpy.load("images.npy")'),
+        ('"P", 7', '"run", 1'),
+    ):
+        assert shown in program
+        program = program.replace(shown, own)
+    program = f"import sys\nsys.modules['mxml'] = None\n{program}\nnumpy.save('probabilities.npy', probabilities)"
+
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    paths = [images.path(position) for position in range(len(images))]
+    predicted = Classifier.load(folder / "run", device="cpu").predict(paths)
+    expected = np.array([prediction.scores for prediction in predicted])
+    np.testing.assert_allclose(np.load(folder / "probabilities.npy"), expected, atol=1e-5)
 
 
 def test_features_goes_on_as_lp_ft_with_any_number_of_epochs(folder, killer):
