@@ -27,7 +27,7 @@ _MARKS = tuple(f"{mark}{kind}:" for mark in (_AVERAGE, _CURRENT) for kind in ("a
 class WeightAverage:
     """The moving average of a module's parameters and BatchNorm statistics, on its first device.
 
-    ``decay`` is what it keeps per step; after t steps at most (1 + t) / (10 + t), so that it soon forgets the weights
+    ``decay`` is what it keeps per step; after t steps at most (1 + t) / (4 + t), so that it soon forgets the weights
     that it began with. ``start`` continues an average that ``arrays`` gave.
     """
 
@@ -47,7 +47,7 @@ class WeightAverage:
         step = _last_update(self._module.num_update)
         if step == self._updated:
             return
-        keep = math.prod(min(self._decay, (1 + t) / (10 + t)) for t in range(self._updated + 1, step + 1))
+        keep = math.prod(min(self._decay, (1 + t) / (4 + t)) for t in range(self._updated + 1, step + 1))
         self._updated = step
         trained = self._module.trained()
         # Devices share the parameters, and have statistics of their own.

@@ -12,7 +12,8 @@ from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import Context, NDArray
 
 mx = load_mxnet()
-_LEAST_SIZE = 0.01
+# A parameter's size, for its step: biases are large beside weights of the same use, and a step is for both.
+_LEAST_SIZE, _LARGEST_SIZE = 0.01, 0.05
 _Optimizer: Any = mx.optimizer.Optimizer
 Optimizer = Any
 """An ``mx.optimizer.Optimizer``."""
@@ -134,15 +135,15 @@ class AdamW(_Optimizer):
 class ScaledAdamW(AdamW):
     """AdamW with steps in proportion to what they change, so that one learning rate is right for weights of any size.
 
-    A step is AdamW's times the root mean square of the parameter before it, which is taken as a hundredth at least: the
-    relative step size of Shazeer & Stern 2018, Adafactor, section 8.
+    A step is AdamW's times the root mean square of the parameter before it, which is taken as 0.01 at least (the
+    relative step size of Shazeer & Stern 2018, Adafactor, section 8) and as 0.05 at most.
     """
 
     def update(self, index: int, weight: NDArray, grad: NDArray, state: tuple[NDArray, NDArray]) -> None:
         """Update ``weight`` in place."""
         before = weight.copy()
         super().update(index, weight, grad, state)
-        size = mx.nd.maximum(before.norm() / math.sqrt(before.size), _LEAST_SIZE)
+        size = mx.nd.clip(before.norm() / math.sqrt(before.size), _LEAST_SIZE, _LARGEST_SIZE)
         (before + (weight - before) * size).copyto(weight)
 
 

@@ -20,8 +20,8 @@ from mxml.training.config import TrainConfig
 
 _BY_GRADIENT_SIZE = ("sgd", "nag")
 
-# Of scaled-adamw: the share of a parameter's size that a step changes at most, with and without BatchNorm.
-_NORMALISED_RATE, _PLAIN_RATE = 0.008, 0.003
+# Of scaled-adamw, with and without BatchNorm.
+_NORMALISED_RATE, _PLAIN_RATE = 0.02, 0.01
 
 Value = TypeVar("Value")
 

@@ -11,8 +11,9 @@ class Float64Optimizer:
     """One parameter's optimizer: ``update`` changes ``weight``, ``states`` are what MXNet keeps, in its order.
 
     sgd and nag: Sutskever et al. 2013, equations 1 to 4. adam: Kingma & Ba 2015, end of section 2, where the learning
-    rate takes the bias corrections. adamw: Loshchilov & Hutter 2019, algorithm 2. In all but adamw decay is a part of
-    the gradient; MXNet's adam adds it before it clips, the others after.
+    rate takes the bias corrections. adamw: Loshchilov & Hutter 2019, algorithm 2. scaled-adamw: its step times the
+    weight's root mean square, held to 0.01 to 0.05 (Shazeer & Stern 2018, section 8). In the others decay is a part of
+    the gradient; MXNet's adam adds it before it clips, the rest after.
     """
 
     def __init__(self, name, weight, *, wd=0.0, clip=None, momentum=0.9):
@@ -21,6 +22,7 @@ class Float64Optimizer:
         count = 1 if name in ("sgd", "nag") else 2
         self.states = [np.zeros_like(self.weight) for _ in range(count)]
         self.steps = 0
+        self.decoupled = name in ("adamw", "scaled-adamw")
 
     def update(self, grad, lr):
         self.steps += 1
@@ -29,7 +31,7 @@ class Float64Optimizer:
             grad = self._clipped(grad + self.wd * self.weight)
         else:
             grad = self._clipped(grad)
-            if self.name != "adamw":
+            if not self.decoupled:
                 grad = grad + self.wd * self.weight
         if self.name in ("sgd", "nag"):
             self.states[0] = self.momentum * self.states[0] - lr * grad
@@ -39,8 +41,10 @@ class Float64Optimizer:
             self.states[1] = 0.999 * self.states[1] + 0.001 * grad**2
             corrected = lr * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
             change = -corrected * self.states[0] / (np.sqrt(self.states[1]) + 1e-8)
-            if self.name == "adamw":
+            if self.decoupled:
                 change -= lr * self.wd * self.weight
+            if self.name == "scaled-adamw":
+                change *= np.clip(np.sqrt((self.weight**2).mean()), 0.01, 0.05)
         self.weight = self.weight + change
 
     def _clipped(self, grad):

@@ -44,7 +44,7 @@ def test_the_average_is_that_of_every_step_at_first_and_of_every_fourth_later(de
         train(module, [pair])
         average.update()
         if step in updates:
-            keep = np.prod([min(0.99, (1 + t) / (10 + t)) for t in range(before + 1, step + 1)])
+            keep = np.prod([min(0.99, (1 + t) / (4 + t)) for t in range(before + 1, step + 1)])
             before = step
             for name, value in current_weights(module).items():
                 wanted[name] = keep * wanted[name] + (1 - keep) * value

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from float64_optimizers import Float64Optimizer
@@ -23,7 +25,9 @@ def test_cosine_schedule_with_warm_up():
     assert schedule.lr(100) == pytest.approx(0.0, abs=1e-12)
 
 
-NAMES = ("sgd", "nag", "adam", "adamw")
+NAMES = ("sgd", "nag", "adam", "adamw", "scaled-adamw")
+# Steps of scaled-adamw go by them: below, between and above its bounds.
+SIZES = (0.002, 0.03, 1.0)
 
 
 def parts(state):
@@ -43,7 +47,7 @@ def test_updates_match_float64_and_spare_biases_from_decay(name, clip):
     settings = OptimizerSettings(name, momentum=0.9, wd=0.05, clip_gradient=clip, lr_mult={"layer_bias": 3.0})
     optimizer = optimizers.create_optimizer(settings, batch_size=4, num_update=0, index_to_name=dict(enumerate(names)))
     updater = mx.optimizer.get_updater(optimizer)
-    starts = [generator.normal(size=(3, 2)).astype(np.float32) for _ in names]
+    starts = [(generator.normal(size=(3, 2)) * size).astype(np.float32) for size in SIZES * 2]
     weights = [mx.nd.array(start) for start in starts]
     wanted = [
         Float64Optimizer(name, start, wd=0.05 if parameter.endswith("_weight") else 0.0, clip=clip)
@@ -86,8 +90,8 @@ def test_a_forward_pass_before_an_update_does_not_change_it(name, forward):
     updater = mx.optimizer.get_updater(optimizer)
     weights = [executor.arg_dict[parameter] for parameter in names]
     wanted = []
-    for parameter, weight in zip(names, weights):
-        weight[:] = generator.normal(size=weight.shape).astype(np.float32)
+    for parameter, weight, size in zip(names, weights, itertools.cycle(SIZES)):
+        weight[:] = (generator.normal(size=weight.shape) * size).astype(np.float32)
         wd = 0.01 if parameter.endswith("_weight") else 0.0
         wanted.append(Float64Optimizer(name, weight.asnumpy(), wd=wd, clip=1.0))
     for _ in range(3):

@@ -10,8 +10,8 @@ from mxml.training.recipe import Recipe, with_rate, with_recipe
 
 mx = load_mxnet()
 
-LP_FT = Recipe("lp-ft", "scaled-adamw", 0.003, 0.9, 0.01, 1.0, 1.0)
-FEATURES = Recipe("features", "scaled-adamw", 0.003, 0.9, 0.01, 1.0, 1.0)
+LP_FT = Recipe("lp-ft", "scaled-adamw", 0.01, 0.9, 0.01, 1.0, 1.0)
+FEATURES = Recipe("features", "scaled-adamw", 0.01, 0.9, 0.01, 1.0, 1.0)
 ORIGINAL = Recipe("finetune", "sgd", 0.01, 0.9, 0.0001, 0.0, 10.0)
 FROM_ZERO = Recipe("finetune", "adamw", 0.0002, 0.9, 0.01, 1.0, 10.0)
 
@@ -91,10 +91,10 @@ def test_momentum_is_refused_where_the_optimizer_has_none(given, optimizer):
 @pytest.mark.parametrize(
     ("norm", "given", "lr"),
     [
-        ({}, {}, 0.008),
-        (None, {}, 0.003),
+        ({}, {}, 0.02),
+        (None, {}, 0.01),
         # Fixed statistics let the output grow with the weights.
-        ({"use_global_stats": True}, {}, 0.003),
+        ({"use_global_stats": True}, {}, 0.01),
         ({}, {"method": "lp-ft", "lr": 0.002}, 0.002),
         ({}, {"method": "finetune"}, 0.0002),
     ],
