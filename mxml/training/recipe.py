@@ -1,8 +1,8 @@
 """The recipe: what settings that were not given are, by those that were.
 
-The values come from a few short runs on two networks; benchmarks/recipes.py compares them with others. The
-original script's learning rate or momentum, without an optimizer or a method that fits a head, asks for its recipe:
-stochastic gradient descent on the whole network.
+The values come from runs on two networks, SqueezeNet and the sample's, each on its own images; benchmarks/recipes.py
+compares them with others on more. The original script's learning rate or momentum, without an optimizer or a method
+that fits a head, asks for its recipe: stochastic gradient descent on the whole network.
 
 A network from scratch has no features that a head could be fitted to: all of it is trained at one rate, which is a
 common one of Adam's. Its preprocessing is a matter of choice.
