@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import ROOT, machine, markdown_table, repeat_with
-from miml_scene import RECIPE
+from miml_scene import SETTINGS
 
 from mxml import atomic
 
@@ -117,7 +117,7 @@ def run(text: str, common: str, seed: int) -> Result:
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
         prefix = str(Path(folder) / "run")
-        command = [sys.executable, "-m", "mxml", "train", *RECIPE, "--prefix", prefix, "--seed", str(seed), "--json"]
+        command = [sys.executable, "-m", "mxml", "train", *SETTINGS, "--prefix", prefix, "--seed", str(seed), "--json"]
         command += [*shlex.split(common), *shlex.split(text)]
         started = time.perf_counter()
         done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
