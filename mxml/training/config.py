@@ -235,6 +235,14 @@ class MissingSettings(SettingError):
         self.args = ("missing " + ", ".join(texts) + instead + hint,)
 
 
+class SmallerThanBefore(MxmlError):
+    """A resume was given less of a setting that may only grow; ``given`` says which, and what."""
+
+    def __init__(self, name: str, value: Any, before: Any):
+        self.given = f"`{name}` {as_text(value)}"
+        super().__init__(f"{self.given}: the run to resume has {as_text(before)}, and may only have more; leave it out")
+
+
 @functools.cache
 def train_settings() -> dict[str, Setting]:
     """Return the settings of TrainConfig by name, in the order of its fields."""
@@ -244,8 +252,8 @@ def train_settings() -> dict[str, Setting]:
 def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     """Return ``saved`` with what ``given`` may change: a resumed run continues exactly as it was configured.
 
-    What is not given keeps the run's own value. Raises MxmlError that names a setting which differs and may not; how
-    much larger one has to be, only the run itself can say.
+    What is not given keeps the run's own value. Raises MxmlError that names a setting which differs and may not, and
+    SmallerThanBefore for one that may only grow.
     """
     changes = {}
     for name, value in _with_named_epoch(given).items():
@@ -259,6 +267,8 @@ def resumed(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
                 f"`{name}` {as_text(value)}: the run to resume has {as_text(before)}, and has to continue with it; "
                 "leave it out, or start a new run under another `prefix`"
             )
+        if known.on_resume == "larger" and value < before:
+            raise SmallerThanBefore(name, value, before)
         changes[name] = value
     return dataclasses.replace(saved, **changes)
 

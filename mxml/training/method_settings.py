@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mxml.data.record_list import is_record_file
 from mxml.errors import SettingError
+from mxml.model.graph import Graph
 from mxml.progress import Progress
 from mxml.training.config import TrainConfig, train_settings
-from mxml.training.recipe import with_recipe
+from mxml.training.recipe import with_rate, with_recipe
 from mxml.training.settings.images import AUGMENT_SETTINGS
 
 _SEEN_BY_FEATURES = ("image_shape", "fit", "preset", "seed")
@@ -42,10 +43,7 @@ def check_used(asked: TrainConfig, method: str, progress: Progress) -> None:
 
     ``method`` is that of the run. A setting counts where it is not at its default.
     """
-    for name, schedule in _OF_SCHEDULE.items():
-        if _is_set(asked, name) and asked.lr_schedule != schedule:
-            wanted = f"left out, or given with `lr_schedule` {schedule}: it is {asked.lr_schedule}"
-            raise SettingError(name, getattr(asked, name), wanted)
+    _check_schedule(asked)
     for name in _OF_HEAD:
         if _is_set(asked, name) and method == "finetune":
             wanted = "left out with `method` finetune, which fits no head to features"
@@ -74,25 +72,53 @@ def fine_tuning_set(asked: TrainConfig) -> list[str]:
     return [name for name in FINE_TUNING if _is_set(asked, name)]
 
 
-def going_on(saved: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
+def going_on(saved: TrainConfig, given: Mapping[str, Any], graph: Callable[[], Graph]) -> TrainConfig:
     """Return the settings with which a resume goes on from a run of method features, ``saved``; others as they are.
 
-    As lp-ft it fine-tunes with what is ``given``: no step was taken yet. Where that is another optimizer, what the
-    recipe decides to go with it is decided again. Raises SettingError for such settings without a step to take.
+    As lp-ft it fine-tunes with what is ``given``: no step was taken yet. Where that is another optimizer or schedule,
+    what belongs to the old one is decided again; what else the run was given stays. ``graph`` returns the run's
+    network. Raises SettingError for such settings without a step to take, and for one of another schedule.
     """
     if saved.method != "features":
         return saved
-    changes = {name: train_settings()[name].checked(given[name]) for name in FINE_TUNING if name in given}
+    fixed = [name for name in FINE_TUNING if name in given and train_settings()[name].on_resume != "free"]
+    changes = {name: train_settings()[name].checked(given[name]) for name in fixed}
     changes = {name: value for name, value in changes.items() if value != getattr(saved, name)}
     if given.get("method") != "lp-ft":
         for name, value in changes.items():
             wanted = "given with `method` lp-ft, as which the run can go on: features fits only a head"
             raise SettingError(name, value, wanted)
         return saved
+    schedule = changes.get("lr_schedule", saved.lr_schedule)
+    others = [name for name, its_schedule in _OF_SCHEDULE.items() if its_schedule != schedule]
+    decided: dict[str, Any] = {name: train_settings()[name].default for name in others}
     if "optimizer" in changes:
-        changes = {**{name: given.get(name) for name in _OF_OPTIMIZER}, **changes}
-    config = dataclasses.replace(saved, **{**changes, "method": "lp-ft"})
-    return with_recipe(config)
+        decided.update(dict.fromkeys(_decided_for(saved, changes["optimizer"], graph)))
+    decided = {name: value for name, value in decided.items() if name not in given}
+    config = dataclasses.replace(saved, **{**decided, **changes, "method": "lp-ft"})
+    _check_schedule(config)
+    return _complete(config, graph)
+
+
+def _decided_for(saved: TrainConfig, optimizer: str, graph: Callable[[], Graph]) -> list[str]:
+    """Return the settings that the recipe decided for the run's optimizer, and what ``optimizer`` has no use for."""
+    of_recipe = _complete(dataclasses.replace(saved, **dict.fromkeys(_OF_OPTIMIZER)), graph)
+    names = [name for name in _OF_OPTIMIZER if getattr(saved, name) == getattr(of_recipe, name)]
+    takes_momentum = with_recipe(dataclasses.replace(saved, optimizer=optimizer, mom=None)).mom is not None
+    return names if takes_momentum else [*names, "mom"]
+
+
+def _complete(config: TrainConfig, graph: Callable[[], Graph]) -> TrainConfig:
+    config = with_recipe(config)
+    return config if config.lr is not None else with_rate(config, graph())
+
+
+def _check_schedule(config: TrainConfig) -> None:
+    """Raise SettingError for a setting of another schedule than the run's."""
+    for name, schedule in _OF_SCHEDULE.items():
+        if _is_set(config, name) and config.lr_schedule != schedule:
+            wanted = f"left out, or given with `lr_schedule` {schedule}: it is {config.lr_schedule}"
+            raise SettingError(name, getattr(config, name), wanted)
 
 
 def _is_set(config: TrainConfig, name: str) -> bool:

@@ -20,9 +20,8 @@ from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training import divergence, method_settings, source_lists
-from mxml.training.config import TrainConfig, resumed, train_settings
+from mxml.training.config import SmallerThanBefore, TrainConfig, resumed
 from mxml.training.launching import environment
-from mxml.training.recipe import with_rate
 from mxml.training.run_data import TrainData
 
 mx = load_mxnet()
@@ -51,10 +50,11 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
     except MxmlError as error:
         raise CheckpointError(f"{files.sidecar}: {error}") from error
     given = source_lists.named_by_source(saved, given)
-    _check_num_epoch(saved, sidecar, given, prefix)
-    config = resumed(dataclasses.replace(method_settings.going_on(saved, given), prefix=prefix), given)
-    if config.lr is None and saved.lr is not None:
-        config = with_rate(config, Graph.of(checkpoint.load_symbol(prefix, sidecar)))
+    config = method_settings.going_on(saved, given, lambda: Graph.of(checkpoint.load_symbol(prefix, sidecar)))
+    try:
+        config = resumed(dataclasses.replace(config, prefix=prefix), given)
+    except SmallerThanBefore as error:
+        raise MxmlError(f"{error.given}: the run at {prefix} {_how_far(saved, sidecar)}") from None
     _check_method(saved, config)
     config = _trusted(config, sidecar, given, progress)
     if divergence.has_ended(sidecar):
@@ -70,22 +70,14 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
     return config
 
 
-def _check_num_epoch(saved: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], prefix: str) -> None:
-    """Raise MxmlError, which says how far the run is, for fewer epochs than its learning rates were made for."""
-    before = saved.num_epoch
-    # Method features ends after its one epoch, whatever the number is.
-    if "num_epoch" not in given or saved.method == "features":
-        return
-    value = train_settings()["num_epoch"].checked(given["num_epoch"])
-    if value >= before:
-        return
+def _how_far(saved: TrainConfig, sidecar: Sidecar) -> str:
+    """Return how far a run is, and which last epochs it can be given."""
+    last = saved.num_epoch
     done = sidecar.epochs[-1].epoch if sidecar.epochs else saved.epoch
-    if done >= before:
-        remedy = f"has finished epoch {done}, its last; leave it out, or give {before + 1} or more to train on"
-    else:
-        reached = f"finished epoch {done}" if sidecar.epochs else "finished no epoch yet"
-        remedy = f"has {reached} and ends with epoch {before}, or a later one; leave it out, or give {before} or more"
-    raise MxmlError(f"`num_epoch` {value}: the run at {prefix} {remedy}")
+    if done >= last:
+        return f"has finished epoch {done}, its last; leave it out, or give {last + 1} or more to train on"
+    reached = f"finished epoch {done}" if sidecar.epochs else "finished no epoch yet"
+    return f"has {reached} and ends with epoch {last}, or a later one; leave it out, or give {last} or more"
 
 
 def _check_method(saved: TrainConfig, config: TrainConfig) -> None:

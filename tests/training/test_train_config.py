@@ -148,6 +148,8 @@ def test_resuming_keeps_the_run_as_it_was():
     assert resumed(saved, changes) == dataclasses.replace(saved, **changes)
     with pytest.raises(MxmlError, match=r"`lr` 0\.2: the run to resume has 0\.1"):
         resumed(saved, {"lr": 0.2})
+    with pytest.raises(MxmlError, match="`num_epoch` 4: the run to resume has 5, and may only have more; leave it out"):
+        resumed(saved, {"num_epoch": 4})
     with pytest.raises(SettingError, match="`cache_mb` -1"):
         resumed(saved, {"cache_mb": -1})
 

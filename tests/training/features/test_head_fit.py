@@ -157,8 +157,7 @@ def test_features_goes_on_as_lp_ft_with_any_number_of_epochs(folder, killer):
 
 def test_features_goes_on_as_lp_ft_with_the_fine_tuning_that_is_given_then(folder, killer):
     given = {"optimizer": "sgd", "mom": 0.5, "rotate": 20, "num_epoch": 2}
-    # The recipe's learning rate of sgd, which the other run is not given.
-    whole = arguments(folder, "whole", method="lp-ft", **given, lr=0.01)
+    whole = arguments(folder, "whole", method="lp-ft", **given)
     assert killer(folder, whole)[0] == 0
     code, output = killer(folder, arguments(folder, num_epoch=7, cutout=0.5))
     assert code == 0, output
@@ -182,6 +181,76 @@ def test_features_goes_on_as_lp_ft_with_the_fine_tuning_that_is_given_then(folde
     assert differing == {"prefix"}
     # The same again changes nothing: it is a run of lp-ft now.
     assert killer(folder, [*run, "--method", "lp-ft"])[0] == 0
+
+
+@pytest.fixture(scope="module")
+def with_head(tmp_path_factory):
+    """Train with method features and settings, and return a function for the settings it is resumed with as lp-ft."""
+    folder = tmp_path_factory.mktemp("with_head")
+    tiny.make_data(folder)
+
+    def begun(prefix, **changes):
+        settings = {"method": "features", "optimizer": None, "lr": None, "num_epoch": 2, **changes}
+        train.fit(tiny.config(folder, prefix, **settings), SILENT, force=True)
+
+        def resumed(**given):
+            train.resume(folder / prefix, {"method": "lp-ft", **given}, SILENT)
+            return json.loads((folder / f"{prefix}.json").read_text())["config"]
+
+        return resumed
+
+    return begun
+
+
+OF_OPTIMIZER = ("optimizer", "lr", "head_lr_mult", "warmup_epochs", "mom", "wd")
+
+
+@pytest.mark.parametrize(
+    ("begun", "given", "expected"),
+    [
+        # What the recipe decided for the old optimizer goes: the tiny network has BatchNorm.
+        ({}, {"optimizer": "adamw"}, ("adamw", 0.0002, 1.0, 1.0, None, 0.01)),
+        ({"wd": 0.1}, {"optimizer": "adamw"}, ("adamw", 0.0002, 1.0, 1.0, None, 0.1)),
+        ({"wd": 0.1, "lr": 0.003}, {"optimizer": "sgd"}, ("sgd", 0.003, 1.0, 0.0, 0.9, 0.1)),
+        ({"wd": 0.1}, {"optimizer": "sgd", "wd": 0.01, "mom": 0.5}, ("sgd", 0.01, 1.0, 0.0, 0.5, 0.01)),
+        (
+            {"optimizer": "sgd", "mom": 0.5, "warmup_epochs": 2.0},
+            {"optimizer": "nag"},
+            ("nag", 0.01, 1, 2, 0.5, 0.0001),
+        ),
+        (
+            {"optimizer": "sgd", "mom": 0.5, "head_lr_mult": 3.0},
+            {"optimizer": "adam"},
+            ("adam", 0.0002, 3, 1, None, 0.0001),
+        ),
+        ({"optimizer": "sgd", "wd": 0.1}, {"optimizer": "scaled-adamw"}, ("scaled-adamw", 0.02, 1.0, 1.0, None, 0.1)),
+    ],
+)
+def test_another_optimizer_goes_on_with_what_the_run_was_given(with_head, begun, given, expected):
+    config = with_head("optimizer", **begun)(**given)
+    assert tuple(config.get(name) for name in OF_OPTIMIZER) == expected
+
+
+def test_a_setting_of_another_schedule_is_refused_when_features_goes_on_too(with_head):
+    resumed = with_head("schedule", lr_schedule="step", lr_steps=(1,), lr_factor=0.5)
+    with pytest.raises(SettingError, match=r"`lr_decay` 0\.5: .* `lr_schedule` inverse: it is step"):
+        resumed(lr_decay=0.5)
+    with pytest.raises(SettingError, match=r"`lr_steps` 2,4: .* `lr_schedule` step: it is cosine"):
+        resumed(lr_schedule="cosine", lr_steps=(2, 4))
+    # With another schedule the settings of the run's own end.
+    config = resumed(lr_schedule="inverse", lr_decay=0.5)
+    assert [config[name] for name in ("lr_schedule", "lr_steps", "lr_factor", "lr_decay")] == [
+        "inverse",
+        [5, 10],
+        0.1,
+        0.5,
+    ]
+
+
+def test_a_features_run_takes_what_any_resume_may_change(with_head):
+    resumed = with_head("patience")
+    resumed(method="features", patience=3)
+    assert resumed(patience=4)["patience"] == 4
 
 
 @pytest.mark.parametrize(
