@@ -26,15 +26,26 @@ class Told:
 
 
 class StopAfter(Told):
-    """Asks a run to stop once it has taken so many steps; with ``validating`` in the validation after them."""
+    """Asks a run to stop once it has taken so many steps.
 
-    def __init__(self, stop, steps, validating=False):
+    With ``part`` it does so in a part of that name after them, once more than ``images`` of the part are done.
+    """
+
+    def __init__(self, stop, steps, part=None, images=0):
         super().__init__()
-        self.stop, self.after, self.validating = stop, steps, validating
+        self.stop, self.after, self.part, self.images = stop, steps, part, images
+        self.done = 0
+
+    def start(self, total, what, done=0):
+        super().start(total, what, done)
+        self.done = done
 
     def advance(self, count=1, detail=""):
         super().advance(count, detail)
-        if self.steps >= self.after and (self.parts[-1][0] == "validation") == self.validating:
+        self.done += count
+        name = self.parts[-1][0]
+        is_there = name.startswith("epoch") if self.part is None else name == self.part and self.done > self.images
+        if self.steps >= self.after and is_there:
             self.stop.number = signal.SIGTERM
 
 

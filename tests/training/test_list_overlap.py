@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import tiny
+from told import Told
 
 from mxml.data.formats import rec_file
 from mxml.data.formats.options import DEFAULTS
@@ -14,20 +15,6 @@ from mxml.progress import SILENT
 from mxml.training.fit import fit
 from mxml.training.list_overlap import note_overlap
 from mxml.training.run_data import open_data
-
-
-class Notes:
-    def __init__(self):
-        self.lines = []
-
-    def start(self, total, what, done=0):
-        pass
-
-    def advance(self, count=1, detail=""):
-        pass
-
-    def note(self, text):
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -40,9 +27,9 @@ def folder(tmp_path, monkeypatch):
 def said(folder, **changes):
     lists = {f"data_{name}": f"lists/{name}.lst" for name in ("train", "val")}
     config = tiny.config(folder, **{**lists, **changes})
-    notes = Notes()
-    note_overlap(config.lists, open_data(config, SILENT), notes)
-    return notes.lines
+    told = Told()
+    note_overlap(config.lists, open_data(config, SILENT), told)
+    return told.notes
 
 
 def test_lists_without_a_common_image_need_no_word(folder):
@@ -59,10 +46,10 @@ def test_the_same_list_twice_is_said(folder):
 
 
 def test_a_run_says_it_before_it_trains(folder):
-    notes = Notes()
-    fit(tiny.config(folder, data_val=str(folder / "lists/train.lst"), num_epoch=1), notes)
-    first_epoch = next(number for number, line in enumerate(notes.lines) if line.startswith("epoch 1/1"))
-    (said_at,) = (number for number, line in enumerate(notes.lines) if "40 of its 40 images are in " in line)
+    told = Told()
+    fit(tiny.config(folder, data_val=str(folder / "lists/train.lst"), num_epoch=1), told)
+    first_epoch = next(number for number, line in enumerate(told.notes) if line.startswith("epoch 1/1"))
+    (said_at,) = (number for number, line in enumerate(told.notes) if "40 of its 40 images are in " in line)
     assert said_at < first_epoch
 
 

@@ -109,13 +109,30 @@ def test_the_same_seed_gives_the_same_run_whatever_the_decoding_threads(folder):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize(("steps", "validating"), [(1, False), (7, False), (10, False), (5, True)])
-def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, steps, validating):
-    options: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "num_epoch": 3, "keep": "all"}
+@pytest.mark.parametrize("stopped", [(1,), (7,), (10,), (5, "validation")])
+def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, stopped):
+    check_that_it_resumes_bit_for_bit(folder, stopped, optimizer=optimizer, lr=0.01)
+
+
+# Ten of the twelve images to validate on are compared.
+@pytest.mark.parametrize(
+    ("stopped", "changes"),
+    [
+        ((5, "validation without averaging"), {}),
+        ((5, "validation", 10), {}),
+        ((5, "validation without averaging", 10), {}),
+    ],
+)
+def test_a_run_stopped_in_any_part_of_its_validation_resumes_bit_for_bit(folder, stopped, changes):
+    check_that_it_resumes_bit_for_bit(folder, stopped, lr=0.01, **changes)
+
+
+def check_that_it_resumes_bit_for_bit(folder, stopped, **changes):
+    options: dict[str, Any] = {"num_epoch": 3, "keep": "all", **changes}
     train.fit(tiny.config(folder, "whole", **options))
     stop = StopRequest()
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM .*, and saved; continue with `resume`$"):
-        train.fit(tiny.config(folder, "run", **options), StopAfter(stop, steps, validating), stop=stop)
+        train.fit(tiny.config(folder, "run", **options), StopAfter(stop, *stopped), stop=stop)
     assert json.loads((folder / "run.json").read_text())["pause"] is not None
     train.fit(tiny.config(folder, "run", **options), resume=True)
     for epoch in (1, 2, 3):

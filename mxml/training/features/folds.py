@@ -83,6 +83,8 @@ class LabelFolds:
         The label's name.
     known, positives : int
         How many images it is known of, and how many of these have it.
+    rarer : int
+        How many different images have it, or have it not: the fewer of the two. Copies of an image are one.
     AP : Spread
         Average precision; not defined in a fold where no image has the label, or all have it.
     """
@@ -90,6 +92,7 @@ class LabelFolds:
     name: str
     known: int
     positives: int
+    rarer: int
     AP: Spread
 
 
@@ -145,8 +148,8 @@ def cross_validate_folds(config: TrainConfig, folds: int, progress: Progress) ->
     config : TrainConfig
         The settings of a run; those of fine-tuning are not used.
     folds : int
-        How many folds there are, from 2 to 100 and at most as many as images. Fewer are made where a label has fewer
-        images with it, or without it, than that; labels with fewer than 5 of these do not count.
+        How many folds there are, from 2 to 100. Fewer are made where a label has fewer different images with it, or
+        without it, than that; labels with fewer than 5 of these do not count.
     progress : Progress
         Receives the progress.
 
@@ -195,13 +198,11 @@ def over_folds(
     """Cross-validate on views (V, N, D) of images with labels (N, C); each fold chooses its penalties without it.
 
     Images whose vectors are the same are in one fold. There are fewer folds than ``folds`` where the labels bear no
-    more. Raises SettingError for fewer other images than folds, and where no label bears two.
+    more. Raises SettingError where no label bears two.
     """
     same = _same_images(views[0])
-    different = int(same.max()) + 1
-    if different < folds:
-        raise SettingError("folds", folds, f"at most {different:,}, the number of different images")
-    most = _most_folds(labels, same)
+    rarer = _rarer(labels, same)
+    most = _most_folds(rarer)
     if most < 2:
         raise SettingError("folds", folds, "left out: no label has two images with it and two without it")
     folds = min(folds, most)
@@ -219,23 +220,26 @@ def over_folds(
         for values, value in zip(AP, found):
             values.append(value)
     known, positives = (labels >= 0).sum(axis=0).tolist(), (labels > 0.5).sum(axis=0).tolist()
-    per_class = [LabelFolds(*row[:3], Spread(tuple(row[3]))) for row in zip(label_names, known, positives, AP)]
+    rows = zip(label_names, known, positives, rarer.tolist(), AP)
+    per_class = [LabelFolds(*row[:4], Spread(tuple(row[4]))) for row in rows]
     return CrossValidation(len(labels), Spread(tuple(mAP)), tuple(per_class), ())
 
 
-def _most_folds(labels: np.ndarray, same: np.ndarray) -> int:
+def _most_folds(rarer: np.ndarray) -> int:
     """Return how many folds can each have an image with every label, and one without it.
 
     A fold without one of these says nothing of the label, and the fewer images it has, the higher is the average
-    precision of guessing. Copies of an image, which have the same number in ``same``, are one.
+    precision of guessing.
     """
-    rarer = _rarer(labels, same)
     enough = rarer[rarer >= _ENOUGH_IMAGES]
     return int(enough.min() if len(enough) else rarer.max())
 
 
 def _rarer(labels: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Return (C,) for each label how many different images have it, or have it not: the fewer of the two."""
+    """Return (C,) for each label how many different images have it, or have it not: the fewer of the two.
+
+    Copies of an image have the same number in ``same``.
+    """
     counts = [[len(np.unique(same[column == value])) for column in labels.T] for value in (0, 1)]
     return np.array(counts).min(axis=0)
 
@@ -260,11 +264,10 @@ def _notes(result: CrossValidation, asked: int) -> list[str]:
             "`folds` say more"
         )
     if folds < asked:
-        rare = [label for label in result.per_class if min(label.positives, label.known - label.positives) < asked]
-        counts = [f"{label.name} {label.positives:,} of {label.known:,}" for label in rare]
+        rarest = [label.name for label in result.per_class if label.rarer == folds]
         lines.append(
-            f"labels with too few images for `folds` {asked}: {shown(counts, _SHOWN_LABELS)}; each fold needs one with "
-            f"the label and one without it, so {folds} are made"
+            f"labels with too few images for `folds` {asked}: {shown(rarest, _SHOWN_LABELS)}, with {folds} different "
+            f"images that have it, or that have it not; each fold needs one of both, so {folds} are made"
         )
     few = [f"{label.name} {label.positives}" for label in result.per_class if None in label.AP.folds]
     if few:
