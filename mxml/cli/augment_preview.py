@@ -40,7 +40,7 @@ def _with_settings(command: Command) -> Command:
     metavar="DIR",
     help="Image folder of the list.  [default: as lists.json beside the list says, else images or the list's folder]",
 )
-@click.option("--out", default=_OUT, show_default=True, metavar="FILE.png", help="The picture to write.")
+@click.option("--out", default=_OUT, show_default=True, metavar="FILE.png", help="The picture to write, or to replace.")
 @click.option("--images", type=click.IntRange(1, 64), default=8, show_default=True, help="Images, one in each row.")
 @click.option("--copies", type=click.IntRange(1, 64), default=6, show_default=True, help="How often each is varied.")
 @_with_settings

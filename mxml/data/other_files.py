@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _OTHER_FORMATS = {
@@ -14,6 +15,11 @@ _OTHER_FORMATS = {
     ".rec": "a record file",
 }
 _HEAD_BYTES = 8192  # in which any image or archive has a NUL
+
+# A line of a list begins with its index, however damaged it is; these begin with the path of an image.
+_IMAGE = r"[^\t,;]+\.[A-Za-z][A-Za-z0-9]{1,4}"
+_PADDLEX_LINE = re.compile(rf"{_IMAGE}\t *-?[01]( *, *-?[01])+ *")
+_TABLE_ROW = re.compile(rf"{_IMAGE}\"?([\t,;]).*")
 
 
 def other_than_list(path: str | os.PathLike[str]) -> str | None:
@@ -29,5 +35,25 @@ def other_than_list(path: str | os.PathLike[str]) -> str | None:
         what = _OTHER_FORMATS.get(Path(path).suffix.lower())
         if what is None:
             binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
-            return "not a text file, should be an image list" if binary else None
+            if binary:
+                return "not a text file, should be an image list"
+            what = _format_of(head)
+        if what is None:
+            return None
     return f"{what}, should be an image list; mxml make-lst or mxml convert makes lists of labels in other formats"
+
+
+def _format_of(head: bytes) -> str | None:
+    """Return the format of labels that a file begins in, where it is surely no damaged list."""
+    lines = head.decode("utf-8-sig", "replace").split("\n")
+    if len(head) == _HEAD_BYTES:
+        # The last one may be cut.
+        lines.pop()
+    lines = [line.rstrip("\r") for line in lines if line.strip()]
+    if lines and all(map(_PADDLEX_LINE.fullmatch, lines)):
+        return "a PaddleX list"
+    rows = [_TABLE_ROW.fullmatch(line) for line in lines]
+    delimiters = {row[1] if row else None for row in rows[1:]}
+    delimiter = delimiters.pop() if len(delimiters) == 1 else None
+    is_table = delimiter is not None and rows[0] is None and delimiter in lines[0]
+    return "a table" if is_table else None

@@ -12,7 +12,7 @@ import numpy as np
 from mxml.data.batches import Batches
 from mxml.data.image_sources import ChosenImages
 from mxml.data.label_names import label_names_file, read_label_names
-from mxml.data.record_list import image_source, read_images
+from mxml.data.record_list import image_source, is_record_file, read_images
 from mxml.errors import ListError, SettingError
 from mxml.images.drawing import drawable
 from mxml.images.grid import Cell, draw_grid
@@ -90,9 +90,10 @@ def augment_preview(
         columns = list(_columns(plain, range(1), preprocess, names))
         if len(plain.bad) == count:
             first = plain.bad[0]
+            is_elsewhere = not is_record_file(data) and not os.path.exists(first.path)
             raise ListError(
                 f"{os.fspath(data)}: none of its first {count} images can be read, such as {first.path}: "
-                f"{first.reason}; `root` says where they are"
+                f"{first.reason}" + ("; `root` says where they are" if is_elsewhere else "")
             )
     augment, mixing = augment_of(config), mixing_of(config)
     with Batches(source, preprocess, count, augment=augment, mixing=mixing, **shared) as varied:

@@ -133,10 +133,11 @@ class AdamW(_Optimizer):
 
 
 class ScaledAdamW(AdamW):
-    """AdamW with steps in proportion to what they change, so that one learning rate is right for weights of any size.
+    """AdamW with smaller steps for parameters of smaller values, within bounds.
 
     A step is AdamW's times the root mean square of the parameter before it, which is taken as 0.01 at least (the
-    relative step size of Shazeer & Stern 2018, Adafactor, section 8) and as 0.05 at most.
+    relative step size of Shazeer & Stern 2018, Adafactor, section 8) and as 0.05 at most. Only between these bounds is
+    it in proportion to the parameter.
     """
 
     def update(self, index: int, weight: NDArray, grad: NDArray, state: tuple[NDArray, NDArray]) -> None:

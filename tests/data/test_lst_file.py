@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mxml.data.image_list import MAX_PATH_BYTES, ImageList, path_fault
 from mxml.data.lst_file import format_lst, read_lst, write_lst
+from mxml.data.other_files import other_than_list
 from mxml.errors import SHOWN_FAULTS, ListError
 from mxml.runtime.imports import load_mxnet
 from mxml.text_lines import MAX_LINE_BYTES
@@ -253,6 +254,33 @@ def test_what_is_no_text_file_is_refused(lst, tmp_path):
     assert faults(table)[0].startswith("labels.csv:2: ")
     assert faults(tmp_path / "none.lst") == ["none.lst: cannot be read: No such file or directory"]
     assert faults(lst("0\t1\ta.jpg\n".encode("utf-16"))) == ["train.lst:1: is UTF-16 text, should be UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("image,red,blue\n" + "a b.jpg,1,0\n" * 900, "a table"),
+        ('image;tags\r\n"a.jpg";red\r\n', "a table"),
+        ("image\tred\na.png\t1\n", "a table"),
+        ("photos/a.jpg\t0,1,0\n" * 900, "a PaddleX list"),
+        ("a.jpg\t1, -1\r\n\nb.JPG\t0,1\r\n", "a PaddleX list"),
+        # Damaged lists: without an index, with decimal commas, with commas or another number of labels.
+        ("1\t0\ta.jpg\n" * 2 + "a,b\n", None),
+        ("a.jpg\t1\t0\nb.jpg\t0\t1\n", None),
+        ("0\t1,000000\ta.jpg\n1\t0,000000\tb.jpg\n", None),
+        ("0,1,0,a.jpg\n1,0,1,b.jpg\n", None),
+        ("0\t2\ta.jpg\n1\t2\tb.jpg\n", None),
+        ("image\tred\n0\t1\n", None),
+        ("a.jpg\n", None),
+    ],
+)
+def test_labels_in_another_format_are_told_from_a_damaged_list(tmp_path, content, what):
+    (tmp_path / "labels.txt").write_bytes(content.encode())
+    found = other_than_list(tmp_path / "labels.txt")
+    remedy = "should be an image list; mxml make-lst or mxml convert makes lists of labels in other formats"
+    assert found == (None if what is None else f"{what}, {remedy}")
+    if what is not None:
+        assert faults(tmp_path / "labels.txt") == [f"labels.txt: is {what}, {remedy}"]
 
 
 @settings(max_examples=300, deadline=None)

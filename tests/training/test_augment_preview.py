@@ -19,7 +19,7 @@ from mxml.data.formats.options import DEFAULTS
 from mxml.data.image_sources import ImageFiles
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import read_lst
-from mxml.errors import SettingError
+from mxml.errors import ListError, SettingError
 from mxml.images.decode import load
 from mxml.training.augment_preview import augment_preview
 from mxml.training.run_data import augment_of, mixing_of, preprocess_of
@@ -109,6 +109,21 @@ def test_an_unreadable_image_is_shown_as_such_and_a_short_list_is_shown_whole(fo
     short.write_text("\n".join([lines[0], lines[1].rpartition("\t")[0] + "\tmissing.png"]) + "\n")
     picture = augment_preview(short, folder / "images", {"image_shape": (3, SIDE, SIDE)}, images=8, copies=1)
     assert picture.shape[0] < TOP + 3 * SIDE * SCALE and picture.shape[1] == GAP + 2 * (SIDE * SCALE + GAP)
+
+
+def test_the_image_folder_is_the_remedy_only_where_no_image_is_there(folder, tmp_path):
+    images = read_lst(folder / "lists" / "train.lst", folder / "images")
+    (tmp_path / "train.lst").write_bytes((folder / "lists" / "train.lst").read_bytes())
+    for position in range(len(images)):
+        (tmp_path / images.name(position)).write_bytes(b"damaged")
+    damaged = read_lst(tmp_path / "train.lst", tmp_path)
+    rec_file.write(LabelledImages(damaged, tiny.LABELS), tmp_path / "train.rec", DEFAULTS)
+    given = {"image_shape": (3, SIDE, SIDE)}
+    for name, root in (("train.lst", tmp_path), ("train.rec", None)):
+        with pytest.raises(ListError, match="none of its first 6 images can be read, such as (?!.*`root`)"):
+            augment_preview(tmp_path / name, root, given)
+    with pytest.raises(ListError, match="no such file.*; `root` says where they are$"):
+        augment_preview(tmp_path / "train.lst", folder / "lists", given)
 
 
 def test_wrong_numbers_are_named(folder):
