@@ -120,9 +120,9 @@ def test_the_image_folder_is_the_remedy_only_where_no_image_is_there(folder, tmp
     rec_file.write(LabelledImages(damaged, tiny.LABELS), tmp_path / "train.rec", DEFAULTS)
     given = {"image_shape": (3, SIDE, SIDE)}
     for name, root in (("train.lst", tmp_path), ("train.rec", None)):
-        with pytest.raises(ListError, match="none of its first 6 images can be read, such as (?!.*`root`)"):
+        with pytest.raises(ListError, match=r"none of its first 6 images can be read, such as (?!.*`root`)"):
             augment_preview(tmp_path / name, root, given)
-    with pytest.raises(ListError, match="no such file.*; `root` says where they are$"):
+    with pytest.raises(ListError, match=r"no such file.*; `root` says where they are$"):
         augment_preview(tmp_path / "train.lst", folder / "lists", given)
 
 

@@ -116,15 +116,16 @@ def test_a_stopped_run_resumes_bit_for_bit(folder, optimizer, stopped):
 
 # Ten of the twelve images to validate on are compared.
 @pytest.mark.parametrize(
-    ("stopped", "changes"),
+    ("stopped", "lr"),
     [
-        ((5, "validation without averaging"), {}),
-        ((5, "validation", 10), {}),
-        ((5, "validation without averaging", 10), {}),
+        ((5, "validation without averaging"), 0.01),
+        # So small a step changes so little that the average counts as no worse, and has the other two.
+        ((5, "validation", 10), 0.001),
+        ((5, "validation without averaging", 10), 0.01),
     ],
 )
-def test_a_run_stopped_in_any_part_of_its_validation_resumes_bit_for_bit(folder, stopped, changes):
-    check_that_it_resumes_bit_for_bit(folder, stopped, lr=0.01, **changes)
+def test_a_run_stopped_in_any_part_of_its_validation_resumes_bit_for_bit(folder, stopped, lr):
+    check_that_it_resumes_bit_for_bit(folder, stopped, lr=lr)
 
 
 def check_that_it_resumes_bit_for_bit(folder, stopped, **changes):

@@ -148,11 +148,9 @@ def test_fewer_folds_and_the_label_that_bears_no_more_are_said(folder, asked):
 
 def test_copies_that_lower_the_number_of_folds_are_said_and_rare_labels_are_not(tmp_path):
     images = tiny.make_images(tmp_path / "images", 30, 1)
-    images.labels[:] = [[1, 0, 1], [0, 1, 0]] * 15
-    images.labels[:, 1] = 0
-    images.labels[:7, 1] = 1
-    images.labels[:, 2] = 0
-    images.labels[:3, 2] = 1
+    number = np.arange(30)
+    labels = np.stack([number % 2, number < 7, number < 3], axis=1).astype(np.int8)
+    images = ImageList.from_rows(images.names(), labels, root=images.root)
     tiny.make_network(tmp_path / "net")
     (tmp_path / "lists").mkdir()
     for name in ("train", "val"):
