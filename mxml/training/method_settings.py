@@ -102,7 +102,8 @@ def going_on(saved: TrainConfig, given: Mapping[str, Any], graph: Callable[[], G
 
 def _decided_for(saved: TrainConfig, optimizer: str, graph: Callable[[], Graph]) -> list[str]:
     """Return the settings that the recipe decided for the run's optimizer, and what ``optimizer`` has no use for."""
-    of_recipe = _complete(dataclasses.replace(saved, **dict.fromkeys(_OF_OPTIMIZER)), graph)
+    undecided: dict[str, Any] = dict.fromkeys(_OF_OPTIMIZER)
+    of_recipe = _complete(dataclasses.replace(saved, **undecided), graph)
     names = [name for name in _OF_OPTIMIZER if getattr(saved, name) == getattr(of_recipe, name)]
     takes_momentum = with_recipe(dataclasses.replace(saved, optimizer=optimizer, mom=None)).mom is not None
     return names if takes_momentum else [*names, "mom"]

@@ -71,8 +71,8 @@ class Optimization:
     )
     optimizer: Optional[str] = setting(
         None,
-        help="Optimizer; scaled-adamw is adamw with each parameter's steps times its root mean square, which is held to "
-        "0.01 to 0.05 there.",
+        help="Optimizer; scaled-adamw is adamw with each parameter's steps times its root mean square, which is held "
+        "to 0.01 to 0.05 there.",
         choices=OPTIMIZERS,
         default_help="scaled-adamw for lp-ft and features; for finetune adamw, or sgd with `mom`, or with `lr` and "
         "`model`",
