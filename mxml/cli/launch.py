@@ -48,20 +48,36 @@ def command(workers: int, servers: int, hosts: str | None, interface: str | None
     from mxml.training.launching.launch import Job, launch
 
     words = ["mxml", *sys.argv[1 : len(sys.argv) - len(arguments)]]
-    trains = len(arguments) > 1 and os.path.basename(arguments[0]) == "mxml" and arguments[1] == "train"
-    resuming = shlex.join([*words, *_resuming(arguments)]) if trains else ""
-    replaced = _run_to_replace(arguments[2:]) if trains else None
+    options = _options_of_train(arguments)
+    resuming = "" if options is None else shlex.join([*words, *_resuming(arguments)])
+    replaced = None if options is None else _run_to_replace(options)
     before = _content(replaced)
     job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resuming)
     with ConsoleProgress(None, with_options) as progress:
         status = launch(job, progress)
-    if status and status != 2 and trains:
-        if before is not None and _content(replaced) == before:
-            again = shlex.join([*words, *arguments])
-            click.echo(f"mxml: the run that it was to replace is as it was; to start again: {again}", err=True)
+    if status and status != 2 and options is not None:
+        again, after = shlex.join([*words, *arguments]), _content(replaced)
+        if before is not None and after == before:
+            line = f"the run that it was to replace is as it was; to start again: {again}"
+        elif replaced is not None and before is after is None and hosts is not None:
+            # A resume would go on with the run before, where that is still there.
+            line = (
+                f"{replaced} cannot be read on this machine; if the new run has begun, it can be resumed: {resuming}; "
+                f"if the run that it was to replace is as it was, start again: {again}"
+            )
         else:
-            click.echo(f"mxml: the run can be resumed: {resuming}", err=True)
+            line = f"the run can be resumed: {resuming}"
+        click.echo(f"mxml: {line}", err=True)
     sys.exit(status)
+
+
+def _options_of_train(arguments: Sequence[str]) -> Sequence[str] | None:
+    """Return the options of the workers' ``mxml train``, or ``python -m mxml train``; None for another command."""
+    program, *rest = arguments
+    name = os.path.basename(program)
+    if name.startswith("python") and "-m" in rest:
+        name, *rest = rest[rest.index("-m") + 1 :] or [""]
+    return rest[1:] if name == "mxml" and rest[:1] == ["train"] else None
 
 
 def _resuming(arguments: tuple[str, ...]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from mxml.errors import CheckpointError, MxmlError, SettingError
+from mxml.errors import CheckpointError, SettingError
 from mxml.images.transforms import Preprocess, preset
 from mxml.model import checkpoint
 from mxml.model.checkpoint import Checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import UsedList
-from mxml.model.trusted_paths import trusted_list
+from mxml.model.trusted_paths import can_be_trusted, trusted_list
+from mxml.progress import Progress
 from mxml.text import shown
 
 
@@ -45,14 +46,17 @@ def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: S
 def tags_its_own_images(prefix: str) -> bool:
     """Say whether a prediction that names no images finds those of the run's validation list."""
     sidecar = checkpoint.read_sidecar(prefix)
-    try:
-        return sidecar is not None and trusted_list(sidecar.data["val"], "", RunFiles(prefix).folder) is not None
-    except (MxmlError, KeyError):
-        return False
+    used = None if sidecar is None else sidecar.data.get("val")
+    return used is not None and can_be_trusted(used, RunFiles(prefix).folder)
 
 
 def validation_list(
-    model: Checkpoint, setting: str, wanted: str, remedy: str, root: str | os.PathLike[str] | None = None
+    model: Checkpoint,
+    setting: str,
+    wanted: str,
+    remedy: str,
+    progress: Progress,
+    root: str | os.PathLike[str] | None = None,
 ) -> UsedList:
     """Return the list that the model's run validated on, with its image root or the one given, once both may be used.
 
@@ -64,6 +68,7 @@ def validation_list(
         raise SettingError(setting, None, f"{wanted}: this checkpoint names no validation list")
     folder = RunFiles(model.prefix).folder
     try:
-        return trusted_list(used, "the run's validation list", folder, None if root is None else os.fspath(root))
+        named = None if root is None else os.fspath(root)
+        return trusted_list(used, "the run's validation list", folder, progress, named)
     except CheckpointError as error:
         raise CheckpointError(f"{error}; {remedy}") from error

@@ -247,7 +247,7 @@ class Classifier:
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         if self.single_label and threshold is None:
             top_k, thresholds = top_k or 1, np.zeros_like(thresholds)
-        stream = InputStream(self._validation_images() if inputs is None else inputs, progress)
+        stream = InputStream(self._validation_images(progress) if inputs is None else inputs, progress)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
         return self._predictions(
             stream, _memory_checked(batches, batch_size), thresholds, top_k, threshold is None, progress
@@ -312,7 +312,8 @@ class Classifier:
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         if data is None:
             wanted = "a list, with its images' folder as `root`"
-            own = validation_list(self.checkpoint, "data", wanted, "give a list as `data` and its `root`", root)
+            remedy = "give a list as `data` and its `root`"
+            own = validation_list(self.checkpoint, "data", wanted, remedy, progress, root)
             data, root = own.path, own.root
         note_reading(progress, data)
         images, note = read_images(data, root, self.num_classes, allow_absolute=allow_absolute)
@@ -422,9 +423,9 @@ class Classifier:
                 )
             done += len(batch.items)
 
-    def _validation_images(self) -> ImageList | RecordList:
+    def _validation_images(self, progress: Progress) -> ImageList | RecordList:
         wanted = "images, folders or patterns"
-        own = validation_list(self.checkpoint, "inputs", wanted, f"name {wanted}")
+        own = validation_list(self.checkpoint, "inputs", wanted, f"name {wanted}", progress)
         return read_images(own.path, own.root, self.num_classes)[0]
 
     def _backend(self, count: int) -> Backend:

@@ -13,22 +13,22 @@ is then the reader's own: the run was made here. Of files below a root nothing b
 comes out are their tags, and which names of the list lead nowhere; never bytes of a file that is no image. A list
 inside the folder with a root outside, such as ``/home/somebody``, would let its author choose both. So the reader has
 to name the root, unless the sidecar records the sum of all the images that the list names, and they have it: whoever
-wrote that sum knows these images. A sidecar's ``allow_absolute`` would undo all this and is never obeyed.
+wrote that sum knows these images; see ``image_sums``. A sidecar's ``allow_absolute`` would undo all this and is never
+obeyed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import stat
 
-from mxml.data.image_list import ImageList
-from mxml.data.lst_file import read_lst
 from mxml.data.record_images import RecordImages
 from mxml.data.record_list import index_beside, is_record_file
 from mxml.errors import CheckpointError, ListError
+from mxml.model.image_sums import has_images_of_run
 from mxml.model.sidecar import Stamp, UsedList
+from mxml.progress import Progress
 from mxml.text import can_be_path, printable
 
 
@@ -59,11 +59,12 @@ def require_trusted(path: str, what: str, folder: str, sha256: str | None) -> No
         )
 
 
-def trusted_list(used: UsedList, what: str, folder: str, root: str | None = None) -> UsedList:
+def trusted_list(used: UsedList, what: str, folder: str, progress: Progress, root: str | None = None) -> UsedList:
     """Return a sidecar's list with its root, once both may be used.
 
     ``root`` is the folder that the reader named in place of the recorded one. Raises CheckpointError as
-    ``require_trusted`` does, also where the list may be read but the root has to be named.
+    ``require_trusted`` does, also where the list may be read but the root has to be named. ``progress`` shows how far
+    the images are read, where their sum decides it.
     """
     require_trusted(used.path, what, folder, used.sha256)
     if root is not None:
@@ -73,7 +74,7 @@ def trusted_list(used: UsedList, what: str, folder: str, root: str | None = None
     except CheckpointError as error:
         if used.images_sha256 is None or not can_be_path(used.root):
             raise
-        if sum_of_images(read_lst(used.path, used.root)) != used.images_sha256:
+        if not has_images_of_run(used, progress):
             raise CheckpointError(f"{error}, and are not those that the run read") from error
     return used
 
@@ -86,21 +87,22 @@ def require_trusted_root(root: str, list_path: str, what: str, folder: str) -> N
         raise CheckpointError(f"{root}: the images of {what} lie outside of the checkpoint's folder")
 
 
+def can_be_trusted(used: UsedList, folder: str) -> bool:
+    """Say whether ``trusted_list`` will return a list whose images are as they were, without reading them."""
+    try:
+        require_trusted(used.path, "", folder, used.sha256)
+    except CheckpointError:
+        return False
+    try:
+        require_trusted_root(used.root, used.path, "", folder)
+    except CheckpointError:
+        return used.images_sha256 is not None
+    return True
+
+
 def needs_sum_of_images(list_path: str, root: str, folder: str) -> bool:
     """Say whether a list that a run in ``folder`` has read is used without its root being named only by that sum."""
     return lies_inside(list_path, folder) and not lies_inside(root, folder)
-
-
-def sum_of_images(images: ImageList) -> str:
-    """Return the SHA-256 sum of the names and contents of all images; one that is not there has no content."""
-    digest = hashlib.sha256()
-    for position in range(len(images)):
-        try:
-            content = Stamp.of(images.path(position)).sha256
-        except OSError:
-            content = "-"
-        digest.update(f"{content} {images.name(position)}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def _has_content(path: str, sha256: str | None) -> bool:

@@ -20,7 +20,7 @@ from mxml.training.prefix_lock import locked
 from mxml.training.signals import StoppableProgress, StopRequest
 
 if TYPE_CHECKING:
-    from mxml.model.sidecar import Sidecar
+    from mxml.model.sidecar import Sidecar, UsedList
     from mxml.runtime.types import Context
     from mxml.training.report import Callback
     from mxml.training.run import TrainResult
@@ -231,7 +231,8 @@ def _fit(
     # Several workers read the lists each for itself, and would not stop together.
     data = open_data(config, preparing if workers.count == 1 else progress, known)
     config, data = source_lists.in_place(config, data)
-    note_overlap(config.lists, data, progress)
+    lists = config.lists
+    _by_first(workers, lambda: note_overlap(lists, data, preparing))
     with memory_checked(config.batch_size):
         if found is not None:
             resuming.check_same_data(found, data, prefix, progress)
@@ -244,6 +245,7 @@ def _fit(
             config = with_rate(config, Graph.of(pretrained.symbol))
             config = _with_preset(config, pretrained, data, devices, preparing, workers)
             sidecar = _new_sidecar(config, data)
+        sidecar = dataclasses.replace(sidecar, data=_with_sum_of_images(prefix, found, data, preparing, workers))
         require_same_run(workers, sidecar)
         return Run(config, devices, data, sidecar, pretrained, progress, callbacks, stop, workers).go()
 
@@ -287,26 +289,48 @@ def _with_preset(
     return _changed_by_first(config, workers, ("preset", "mean", "std", "channels"), guessed)
 
 
+def _with_sum_of_images(
+    prefix: str, found: Sidecar | None, data: TrainData, progress: Progress, workers: Workers
+) -> Mapping[str, UsedList]:
+    """Return the lists of a run with the sum of the validation images, which the first worker reads."""
+    from mxml.training.run_data import sum_to_record
+
+    before = None if found is None else found.data.get("val")
+    recorded = _by_first(workers, lambda: sum_to_record(data, prefix, before, progress))
+    return {**data.sources, "val": dataclasses.replace(data.sources["val"], images_sha256=recorded)}
+
+
 def _changed_by_first(
     config: TrainConfig, workers: Workers, names: Sequence[str], change: Callable[[], TrainConfig]
 ) -> TrainConfig:
-    """Return the settings with those of ``names`` as the first worker's ``change`` has them.
+    """Return the settings with those of ``names`` as the first worker's ``change`` has them."""
 
-    Where a signal ends that, it ends all workers: they wait for the first one, and would do so for ever.
-    """
-    changed = config
-    stopped: tuple[str, int, bool] | None = None
-    if workers.is_first:
-        try:
-            changed = change()
-        except Interrupted as error:
-            stopped = str(error), error.signal_number, error.can_resume
-    values, stopped = workers.of_first([{name: getattr(changed, name) for name in names}, stopped])
-    if stopped:
-        raise Interrupted(*stopped)
+    def changed() -> dict[str, Any]:
+        settings = change()
+        return {name: getattr(settings, name) for name in names}
+
+    values: dict[str, Any] = _by_first(workers, changed)
     # JSON has no tuples.
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return dataclasses.replace(config, **values)
+
+
+def _by_first(workers: Workers, work: Callable[[], Any]) -> Any:
+    """Return what ``work`` does in the first worker, which JSON can hold.
+
+    Where a signal ends that, it ends all workers: they wait for the first one, and would do so for ever.
+    """
+    done: Any = None
+    stopped: tuple[str, int, bool] | None = None
+    if workers.is_first:
+        try:
+            done = work()
+        except Interrupted as error:
+            stopped = str(error), error.signal_number, error.can_resume
+    done, stopped = workers.of_first([done, stopped])
+    if stopped:
+        raise Interrupted(*stopped)
+    return done
 
 
 def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:

@@ -18,9 +18,10 @@ from mxml.data.record_list import RecordList, read_images
 from mxml.data.single_label import require_single_labels
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
+from mxml.model.image_sums import sum_of_images
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import UsedList
-from mxml.model.trusted_paths import needs_sum_of_images, sum_of_images
+from mxml.model.trusted_paths import needs_sum_of_images
 from mxml.progress import Progress, note_reading
 from mxml.text import counted
 from mxml.training.config import TrainConfig
@@ -82,9 +83,22 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
         label_names,
         {
             "train": _used_list(data_train, train, train_bytes),
-            "val": _with_sum(_used_list(data_val, val, val_bytes), val, config.prefix),
+            "val": _used_list(data_val, val, val_bytes),
         },
     )
+
+
+def sum_to_record(data: TrainData, prefix: str, before: UsedList | None, progress: Progress) -> str | None:
+    """Return the sum by which ``evaluate`` and ``predict`` may know the validation images; None where they need none.
+
+    ``before`` is the list as the sidecar of a resumed run has it: its sum stays, unless the images' size has changed.
+    """
+    used, images = data.sources["val"], data.val
+    if isinstance(images, RecordList) or not needs_sum_of_images(used.path, used.root, RunFiles(prefix).folder):
+        return None
+    if before is not None and before.images_sha256 is not None and before.image_bytes == used.image_bytes:
+        return before.images_sha256
+    return sum_of_images(images, progress)
 
 
 def preprocess_of(config: TrainConfig) -> Preprocess:
@@ -137,13 +151,6 @@ def _used_list(list_path: str, images: ImageList | RecordList, image_bytes: int)
         return UsedList(list_path, os.path.dirname(list_path) or ".", len(images), images.digest, image_bytes)
     digest = hashlib.sha256(Path(list_path).read_bytes()).hexdigest()
     return UsedList(list_path, images.root, len(images), digest, image_bytes)
-
-
-def _with_sum(used: UsedList, images: ImageList | RecordList, prefix: str) -> UsedList:
-    """Return the list that ``evaluate`` and ``predict`` use later, with the sum by which they may know its images."""
-    if isinstance(images, RecordList) or not needs_sum_of_images(used.path, used.root, RunFiles(prefix).folder):
-        return used
-    return dataclasses.replace(used, images_sha256=sum_of_images(images))
 
 
 def _label_names(config: TrainConfig, num_classes: int) -> list[str]:

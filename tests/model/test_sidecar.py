@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import string
+import sys
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from mxml.errors import CheckpointError, MxmlError
 from mxml.images.transforms import Preprocess, preset
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp, UsedList
 from mxml.model.trusted_paths import lies_inside, require_trusted, trusted_list
+from mxml.progress import SILENT
 
 DIGEST = "0123456789abcdef" * 4
 STAMP = Stamp(12, DIGEST)
@@ -173,13 +175,13 @@ def test_images_outside_are_read_only_for_a_list_outside(sent, tmp_path):
     inside, outside = f"{sent}/lists/val.lst", f"{tmp_path}/mine.lst"
     images, mine = str(sent / "images"), str(tmp_path)
     own = UsedList(inside, images, 1, DIGEST)
-    assert trusted_list(own, "the list", str(sent)) == own
+    assert trusted_list(own, "the list", str(sent), SILENT) == own
     stranger = UsedList(inside, mine, 1, DIGEST)
     with pytest.raises(CheckpointError, match="the images of the list lie outside"):
-        trusted_list(stranger, "the list", str(sent))
-    assert trusted_list(stranger, "the list", str(sent), mine) == stranger
+        trusted_list(stranger, "the list", str(sent), SILENT)
+    assert trusted_list(stranger, "the list", str(sent), SILENT, mine) == stranger
     reader = UsedList(outside, mine, 1, Stamp.of(outside).sha256)
-    assert trusted_list(reader, "the list", str(sent)) == reader
+    assert trusted_list(reader, "the list", str(sent), SILENT) == reader
 
 
 def test_images_outside_are_read_for_a_list_inside_where_the_author_knew_all_of_them(sent, tmp_path):
@@ -192,12 +194,13 @@ def test_images_outside_are_read_for_a_list_inside_where_the_author_knew_all_of_
     inside.write_text("0\t1\ta.jpg\n1\t0\tü b.jpg\n2\t0\tgone.jpg\n")
     sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a.jpg", "ü b.jpg")}
     lines = "".join(f"{sums.get(name, '-')} {name}\n" for name in ("a.jpg", "ü b.jpg", "gone.jpg"))
-    used = UsedList(str(inside), str(photos), 3, DIGEST, None, hashlib.sha256(lines.encode()).hexdigest())
-    assert trusted_list(used, "the list", str(sent)) == used
+    size = sum((photos / name).stat().st_size for name in sums)
+    used = UsedList(str(inside), str(photos), 3, DIGEST, size, hashlib.sha256(lines.encode()).hexdigest())
+    assert trusted_list(used, "the list", str(sent), SILENT) == used
 
     def is_refused():
         with pytest.raises(CheckpointError, match="lie outside of the checkpoint's folder, and are not those that"):
-            trusted_list(used, "the list", str(sent))
+            trusted_list(used, "the list", str(sent), SILENT)
 
     (photos / "gone.jpg").touch()
     is_refused()
@@ -211,6 +214,67 @@ def test_images_outside_are_read_for_a_list_inside_where_the_author_knew_all_of_
     is_refused()
 
 
+def opened(path):
+    """Return a list to which the files are added that are opened below ``path`` from now on."""
+    found: list[str] = []
+    sys.addaudithook(
+        lambda event, args: found.append(args[0]) if event == "open" and str(args[0]).startswith(path) else None
+    )
+    return found
+
+
+@pytest.fixture
+def strangers(sent, tmp_path):
+    """Return a function that makes a list of a stranger's, which names files elsewhere, with a sum that they chose."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"a" * 1000)
+
+    def made(names, size, contents, root=photos):
+        inside = sent / "lists" / "val.lst"
+        inside.write_text("".join(f"{number}\t1\t{name}\n" for number, name in enumerate(names)))
+        lines = "".join(f"{content} {name}\n" for name, content in zip(names, contents))
+        return UsedList(str(inside), str(root), 1, DIGEST, size, hashlib.sha256(lines.encode()).hexdigest())
+
+    return made
+
+
+@pytest.mark.parametrize("size", [None, 0, 999, 1001, 2000])
+def test_no_image_of_a_list_inside_is_opened_unless_its_author_knew_the_size_of_all(sent, tmp_path, strangers, size):
+    used = strangers(["a.jpg"], size, [hashlib.sha256(b"a" * 1000).hexdigest()])
+    found = opened(str(tmp_path / "photos"))
+    with pytest.raises(CheckpointError, match="and are not those that"):
+        trusted_list(used, "the list", str(sent), SILENT)
+    assert found == []
+    used = dataclasses.replace(used, image_bytes=1000)
+    assert trusted_list(used, "the list", str(sent), SILENT) == used
+
+
+def test_a_file_that_a_list_names_in_many_ways_is_read_once(sent, tmp_path, strangers):
+    os.symlink("a.jpg", tmp_path / "photos" / "b.jpg")
+    os.link(tmp_path / "photos" / "a.jpg", tmp_path / "photos" / "c.jpg")
+    names = ["a.jpg", "b.jpg", "c.jpg", *("./" * count + "a.jpg" for count in range(1, 400))]
+    used = strangers(names, 1000 * len(names), [hashlib.sha256(b"a" * 1000).hexdigest()] * len(names))
+    found = opened(str(tmp_path / "photos"))
+    assert trusted_list(used, "the list", str(sent), SILENT) == used
+    assert len(found) == 1
+
+
+def test_a_file_is_read_no_further_than_its_size(sent, strangers):
+    """Files of /proc are regular, have content, and a size of 0."""
+    used = strangers(["self/status"], 0, [hashlib.sha256().hexdigest()], "/proc")
+    assert trusted_list(used, "the list", str(sent), SILENT) == used
+
+
+def test_a_file_larger_than_an_image_may_be_is_not_read(sent, tmp_path, strangers):
+    with open(tmp_path / "photos" / "large.jpg", "wb") as file:
+        file.truncate((256 << 20) + 1)
+    used = strangers(["large.jpg"], (256 << 20) + 1, ["-"])
+    found = opened(str(tmp_path / "photos"))
+    assert trusted_list(used, "the list", str(sent), SILENT) == used
+    assert found == []
+
+
 @pytest.mark.parametrize("path", ["a\0", "\ud800"])
 def test_a_path_that_no_file_can_have_is_refused(tmp_path, path):
     with pytest.raises(CheckpointError, match="the list has a path that no file can have"):
@@ -218,4 +282,4 @@ def test_a_path_that_no_file_can_have_is_refused(tmp_path, path):
     (tmp_path / "val.lst").touch()
     used = UsedList(str(tmp_path / "val.lst"), path, 1, Stamp.of(tmp_path / "val.lst").sha256)
     with pytest.raises(CheckpointError, match="the images of the list have a path that no folder can have"):
-        trusted_list(used, "the list", str(tmp_path))
+        trusted_list(used, "the list", str(tmp_path), SILENT)

@@ -353,6 +353,56 @@ def test_a_run_that_was_to_replace_another_is_resumed_only_once_it_has(tmp_path,
     assert done.stderr.splitlines()[-1] == (f"mxml: the run can be resumed: {resuming}" if begins else as_it_was)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_forced_run_on_storage_that_is_not_mounted_here_is_not_said_to_have_begun(tmp_path, there):
+    for name, content in (("mxml", FAKE_TRAINING), ("ssh", FAKE_SSH.format(python=sys.executable, log="/dev/null"))):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "hosts").write_text("first.cluster\n")
+    sidecar = tmp_path / "run.json"
+    if there:
+        sidecar.write_text("old")
+    settings = ["--model", "ends", "--prefix", str(tmp_path / "run")]
+    words = command(tmp_path / "mxml", "train", "--force", *settings, workers=1, hosts="hosts", interface="lo")
+    done = run(words, tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    launch = ["mxml", "launch", "--workers", "1", "--hosts", "hosts", "--interface", "lo", "--"]
+    again = shlex.join([*launch, str(tmp_path / "mxml"), "train", "--force", *settings])
+    resuming = shlex.join([*launch, str(tmp_path / "mxml"), "train", *settings, "--resume"])
+    both = (
+        f"mxml: {sidecar} cannot be read on this machine; if the new run has begun, it can be resumed: {resuming}; if "
+        f"the run that it was to replace is as it was, start again: {again}"
+    )
+    as_it_was = f"mxml: the run that it was to replace is as it was; to start again: {again}"
+    assert done.stderr.splitlines()[-1] == (as_it_was if there else both)
+
+
+def test_workers_that_are_modules_of_python_can_be_resumed_too(tmp_path):
+    program = [sys.executable, "-W", "ignore", "-m", "mxml", "train"]
+    options = ["--model", "none", "--data", "none.csv", "--prefix", "run"]
+    done = run(command(*program, *options, workers=1), tmp_path)
+    assert done.returncode == 1
+    resuming = ["mxml", "launch", "--workers", "1", "--", *program, *options, "--resume"]
+    assert done.stderr.splitlines()[-1] == f"mxml: the run can be resumed: {shlex.join(resuming)}"
+
+
+@pytest.mark.parametrize(
+    "part", ["opening images", "comparing both lists", "trying the preset", "sum of the validation"]
+)
+def test_a_signal_in_what_the_first_worker_does_for_all_ends_all(labelled, part):
+    """The others wait for it: where they were not told, this would never end."""
+    # Outside of the run's folder, so that they are known by their sum.
+    settings = {**from_features(labelled, "runs/run"), "prefix": str(labelled / "runs" / "run")}
+    (labelled / "runs").mkdir()
+    (labelled / "settings.json").write_text(json.dumps(settings))
+    done = run(command(sys.executable, HERE / "stopped.py", "settings.json", part, workers=2), labelled)
+    assert done.returncode == 0, done.stderr
+    for rank in "01":
+        told = (labelled / f"stopped-{rank}").read_text()
+        assert told == "stopped by SIGTERM before the run began; to go on, start it again as before"
+    assert not (labelled / "runs" / "run.json").exists()
+
+
 def test_a_time_limit_names_the_command_that_resumes_all_workers(folder, worker):
     make_plain_network(folder / "net")
     changes = {**SETTINGS, "batch_size": 8}

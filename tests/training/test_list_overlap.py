@@ -5,16 +5,18 @@ import shutil
 
 import pytest
 import tiny
-from told import Told
+from told import StopIn, Told
 
 from mxml.data.formats import rec_file
 from mxml.data.formats.options import DEFAULTS
 from mxml.data.labelled_images import LabelledImages
 from mxml.data.lst_file import read_lst
+from mxml.errors import Interrupted
 from mxml.progress import SILENT
 from mxml.training.fit import fit
 from mxml.training.list_overlap import note_overlap
 from mxml.training.run_data import open_data
+from mxml.training.signals import StopRequest
 
 
 @pytest.fixture
@@ -79,3 +81,39 @@ def test_records_are_the_same_in_the_same_file_alone(folder):
     (folder / "half.idx").write_text("".join(lines[20:]))
     (line,) = said(folder, **given, data_val="half.rec")
     assert line.startswith("half.rec: 20 of its 20 images are in train.rec too; ")
+
+
+def test_links_of_the_training_list_are_followed(folder):
+    os.symlink("2-3.png", "images/link.png")
+    os.symlink("images", "photos")
+    lines = (folder / "lists" / "train.lst").read_text().splitlines()
+    for index, name in enumerate(["link.png", "../photos/2-4.png", "../photos/link.png"]):
+        lines[index] = f"{lines[index].rpartition(chr(9))[0]}\t{name}"
+    (folder / "lists" / "train.lst").write_text("\n".join(lines) + "\n")
+    (line,) = said(folder, allow_absolute=True)
+    assert line.startswith("lists/val.lst: 2 of its 12 images are in lists/train.lst too; ")
+    # So many more entries that the folder is not read whole.
+    for number in range(1000):
+        (folder / "images" / f"more-{number}").touch()
+    assert said(folder, allow_absolute=True) == [line]
+
+
+def test_the_images_of_a_folder_are_not_asked_about_one_by_one(folder, monkeypatch):
+    data = open_data(tiny.config(folder), SILENT)
+    asked, lstat = [], os.lstat
+
+    def counting(path, **options):
+        asked.append(path)
+        return lstat(path, **options)
+
+    monkeypatch.setattr(os, "lstat", counting)
+    note_overlap(("train", "val"), data, SILENT)
+    assert [path for path in asked if str(path).endswith(".png")] == []
+
+
+def test_a_signal_ends_the_comparison(folder):
+    config, stop = tiny.config(folder), StopRequest()
+    notes = StopIn(stop, "comparing both lists")
+    with pytest.raises(Interrupted, match="stopped by SIGINT before the run began"):
+        fit(config, notes, stop=stop)
+    assert not (folder / "run.json").exists()

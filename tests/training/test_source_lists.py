@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny
-from told import Told
+from told import StopIn, Told
 
 from mxml.data.formats import FORMATS
 from mxml.data.formats.options import FormatOptions
@@ -23,7 +23,9 @@ from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import ImageList
 from mxml.data.label_names import read_label_names
 from mxml.data.lst_file import read_lst
-from mxml.errors import CheckpointError, ListError, MxmlError, SettingError, StorageError
+from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, SettingError, StorageError
+from mxml.inference.checkpoint_data import tags_its_own_images
+from mxml.inference.classifier import Classifier
 from mxml.model import checkpoint
 from mxml.model.sidecar import Stamp
 from mxml.prepare.check import check_lists, check_made
@@ -32,6 +34,7 @@ from mxml.progress import SILENT
 from mxml.training import fit as train
 from mxml.training.features.folds import cross_validate_folds
 from mxml.training.run_data import open_data
+from mxml.training.signals import StopRequest
 from mxml.training.source_lists import with_lists
 
 
@@ -229,6 +232,53 @@ def test_naming_the_source_lets_no_stranger_choose_the_image_folder(folder):
     Path("runs/a.json").write_text(json.dumps(sidecar))
     with pytest.raises(CheckpointError, match=r"elsewhere: the images .* lie outside of the checkpoint's folder"):
         train.resume("runs/a", {"data": ("photos/labels.csv",), "num_epoch": 2}, SILENT)
+
+
+SUM = "sum of the validation images"
+
+
+def test_the_sum_of_the_validation_images_is_worked_out_once_and_can_be_stopped(folder):
+    notes, stop = Told(), StopRequest()
+    with pytest.raises(Interrupted, match="stopped by SIGINT before the run began"):
+        train.fit(config(folder), StopIn(stop, SUM), stop=stop)
+    assert not Path("runs/a.json").exists()
+    train.fit(config(folder), notes)
+    assert (SUM, 8, 0) in notes.parts
+    recorded = sidecar_of("runs/a").data["val"].images_sha256
+    assert recorded is not None
+    notes = Told()
+    train.resume("runs/a", {"num_epoch": 2, "data_root": "photos"}, notes)
+    assert SUM not in [what for what, _, _ in notes.parts]
+    assert sidecar_of("runs/a").data["val"].images_sha256 == recorded
+
+    used = sidecar_of("runs/a").data["val"]
+    with open(Path("photos", read_lst(used.path).name(0)), "ab") as file:
+        file.write(b"more")
+    notes = Told()
+    train.resume("runs/a", {"num_epoch": 3, "data_root": "photos"}, notes)
+    assert (SUM, 8, 0) in notes.parts and notes.about("its images have changed since the run")
+    notes = Told()
+    model = Classifier.load("runs/a", device="cpu")
+    assert len(list(model.predict(progress=notes))) == 8 and notes.parts[1] == (SUM, 8, 0)
+    notes = Told()
+    model.evaluate(progress=notes)
+    assert notes.parts[1] == (SUM, 8, 0)
+
+
+def test_folds_need_no_sum_of_the_validation_images(folder):
+    notes = Told()
+    cross_validate_folds(config(folder, method=None, optimizer=None, lr=None), 3, notes)
+    assert notes.parts and SUM not in [what for what, _, _ in notes.parts]
+
+
+def test_what_to_type_next_is_found_without_reading_the_images(folder):
+    train.fit(config(folder), SILENT)
+    shutil.rmtree("photos")
+    assert tags_its_own_images("runs/a")
+    sidecar = json.loads(Path("runs/a.json").read_text())
+    sidecar["data"]["val"]["images_sha256"] = None
+    Path("runs/a.json").write_text(json.dumps(sidecar))
+    assert not tags_its_own_images("runs/a")
 
 
 # ---- what is wrong with the images
