@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -370,11 +371,12 @@ def test_folds_at_the_prefix_of_a_run_leave_its_lists_as_they_were(folder):
 
 @pytest.mark.parametrize("prefix", ["./runs/a", "runs//a", "runs/./a"])
 def test_a_forced_run_knows_its_lists_however_the_prefix_is_written(folder, prefix):
-    given = {"method": "features", "optimizer": None, "lr": None, "prefix": prefix}
-    train.fit(config(Path(), **given), SILENT)
+    # A Path would drop parts of the text.
+    settings = dataclasses.replace(config(Path(), method="features", optimizer=None, lr=None), prefix=prefix)
+    train.fit(settings, SILENT)
     labelled(folder, every_kind(60))
 
-    train.fit(config(Path(), **given), SILENT, force=True)
+    train.fit(settings, SILENT, force=True)
 
     sidecar = sidecar_of("runs/a")
     assert (sidecar.config["data_train"], sidecar.config["data_val"]) == ("a-lists/train.lst", "a-lists/val.lst")
@@ -438,16 +440,16 @@ def test_a_run_killed_as_it_begins_leaves_lists_of_one_run(folder, checkout, ren
     make_lists(LabelSources((Path("photos/labels.csv"),)), Path("runs/b-lists"), force=True)
     new = content_of("runs/b-lists")
     assert old["train.lst"] != new["train.lst"] and old["val.lst"] != new["val.lst"]
-    named = {"data_train": "lists/train.lst", "data_val": "lists/val.lst", "image_train": "photos"}
-    shutil.copytree("runs/b-lists", "lists")
 
     tests = (checkout / "tests", checkout / "tests/training")
     done = subprocess.run([sys.executable, "-c", KILLED_AS_IT_BEGINS, str(renames), *tests])
     assert done.returncode == -signal.SIGKILL
     assert not Path("runs/a.json").exists()
 
-    # A run without `data` writes no lists of its own.
-    train.fit(config(folder, data=(), **named, image_val="photos"), SILENT, force=True)
+    # One that writes no lists of its own.
+    refused = config(folder, data=(), data_train="a.lst", data_val="a.lst", batch_size=1, device="cpu:0,1")
+    with pytest.raises(SettingError):
+        train.fit(refused, SILENT, force=True)
     assert content_of("runs/a-lists") == (new if renames else old)
 
 
