@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Protocol, TextIO
 
-from mxml.errors import StorageError
 from mxml.text import duration, printable
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ class ConsoleProgress:
 
     With ``log_path``, notes are also added to that file with the time, once ``begin_log`` was called: a task that is
     refused leaves no log. Use it as a context manager, which closes the bar that an error left open and logs the error.
-    ``wording`` changes the text of notes. ``begin_log`` raises StorageError for a log that cannot be written; one that
-    could be at first costs no task: a line on stderr says so, and what is missing is added once there is room.
+    ``wording`` changes the text of notes. A log that cannot be written costs no task: a line on stderr says so, and
+    what is missing is added once that is possible.
     """
 
     def __init__(self, log_path: str | None = None, wording: Callable[[str], str] = str):
@@ -161,24 +160,16 @@ class ConsoleProgress:
 
     def begin_log(self) -> None:
         """Write the log from now on, and first what it has missed."""
-        self._write_log()
         self._logging = True
+        self._write_log()
 
     def log(self, text: str) -> None:
         """Add one line only to the log."""
         if self._log_path is None:
             return
         self._unwritten.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        if not self._logging:
-            return
-        try:
+        if self._logging:
             self._write_log()
-            self._said_unwritten = False
-        except StorageError as error:
-            if not self._said_unwritten:
-                self._said_unwritten = True
-                with self.bar_hidden():
-                    self._write(f"{error}; its lines are added once that is possible")
 
     def _write_log(self) -> None:
         if self._log_path is None or not self._unwritten:
@@ -187,8 +178,16 @@ class ConsoleProgress:
             with open(self._log_path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(self._unwritten)
         except OSError as error:
-            raise StorageError(f"{self._log_path}: cannot be written: {error.strerror}") from error
+            if not self._said_unwritten:
+                self._said_unwritten = True
+                with self.bar_hidden():
+                    self._write(
+                        f"{self._log_path}: cannot be written: {error.strerror}; its lines are added once that is "
+                        "possible"
+                    )
+            return
         self._unwritten.clear()
+        self._said_unwritten = False
 
 
 class _Part:

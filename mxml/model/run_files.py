@@ -82,6 +82,11 @@ class RunFiles:
         return os.path.join(self.lists, "next")
 
     @property
+    def begun_lists(self) -> str:
+        """Return ``PREFIX-lists/begun``: the same once that run has begun, until all of them are in their place."""
+        return os.path.join(self.lists, "begun")
+
+    @property
     def log(self) -> str:
         """Return ``train.log`` in the prefix's folder, where the original script has it."""
         return os.path.join(self.folder, "train.log")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mxml import __version__
-from mxml.errors import Interrupted, SettingError
+from mxml.errors import Interrupted, ListError, SettingError
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
@@ -173,15 +173,21 @@ def _fit_together(
     stop: StopRequest | None,
 ) -> TrainResult:
     # Whoever waits for MXNet to load has read the first line by now.
-    from mxml.training import source_lists
+    from mxml.training import waiting_lists
     from mxml.training.workers import connected
 
     with connected() as workers:
+        if workers.is_first:
+            waiting_lists.settle(given["prefix"])
         try:
             return _fit(config, given, progress, callbacks, resume, force, stop, workers)
-        finally:
+        except ListError:
+            # It may name lines of lists that wait: these stay until the next start, to be looked at.
+            raise
+        except BaseException:
             if workers.is_first:
-                source_lists.discard_waiting(given["prefix"])
+                waiting_lists.discard(given["prefix"])
+            raise
 
 
 def _fit(
@@ -206,6 +212,7 @@ def _fit(
     from mxml.training.recipe import with_rate, with_recipe
     from mxml.training.run import Run
     from mxml.training.run_data import open_data
+    from mxml.training.waiting_lists import NamedInPlace
     from mxml.training.workers import require_same_run
 
     prefix = given["prefix"]
@@ -229,7 +236,8 @@ def _fit(
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
     # Several workers read the lists each for itself, and would not stop together.
-    data = open_data(config, preparing if workers.count == 1 else progress, known)
+    told = NamedInPlace(preparing if workers.count == 1 else progress, prefix)
+    data = open_data(config, told, known)
     config, data = source_lists.in_place(config, data)
     lists = config.lists
     _by_first(workers, lambda: note_overlap(lists, data, preparing))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from mxml.errors import CheckpointError, SettingError, StorageError
+from mxml.errors import CheckpointError, SettingError
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.progress import Progress
+from mxml.training import waiting_lists
 from mxml.training.config import TrainConfig
 
 
@@ -44,22 +45,15 @@ def holds_a_run(prefix: str) -> bool:
     return any(map(os.path.exists, (files.sidecar, files.symbol))) and not _has_no_checkpoint(prefix)
 
 
-def make_room(prefix: str) -> None:
+def make_room(config: TrainConfig) -> None:
     """Remove the run that a new one replaces, and put the lists of the new one where its lists were.
 
     Called last before a run begins: an earlier error should leave everything as it was. Raises StorageError.
     """
-    files = RunFiles(prefix)
-    if os.path.exists(files.sidecar):
-        checkpoint.discard_run(prefix)
-    if not os.path.isdir(files.next_lists):
-        return
-    try:
-        for name in os.listdir(files.next_lists):
-            os.replace(os.path.join(files.next_lists, name), os.path.join(files.lists, name))
-        os.rmdir(files.next_lists)
-    except OSError as error:
-        raise StorageError(f"{files.lists}: cannot be written: {error.strerror}") from error
+    if os.path.exists(RunFiles(config.prefix).sidecar):
+        checkpoint.discard_run(config.prefix)
+    if config.data:
+        waiting_lists.move_in(config.prefix)
 
 
 def _has_no_checkpoint(prefix: str) -> bool:

@@ -78,7 +78,7 @@ class RunRecord:
         if not self._writes:
             return
         if is_new:
-            make_room(config.prefix)
+            make_room(config)
         checkpoint.discard_leftovers(config.prefix)
         if point.is_beginning:
             # Without the loss, so that every program with MXNet can load it.

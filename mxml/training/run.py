@@ -128,7 +128,9 @@ class Run:
                 )
             )
             val, parts = self.data.val, []
-            for positions in positions_of_parts(len(val), len(self.data.train), config):
+            # Method features has scored the vectors of these images, and reads none of them again.
+            validates = config.method != "features"
+            for positions in positions_of_parts(len(val), len(self.data.train), config) if validates else ():
                 batches = Batches(
                     ChosenImages(image_source(val), positions),
                     labels=val.labels[positions],

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,12 @@ from mxml.prepare.findings import headlines
 from mxml.prepare.make_lists import MadeLists, make_lists
 from mxml.prepare.subsets import SUBSETS
 from mxml.progress import Progress
-from mxml.staging import remove_empty
 from mxml.text import counted, shown
+from mxml.training import waiting_lists
 from mxml.training.config import TrainConfig, train_settings
 from mxml.training.prefix import holds_a_run
 from mxml.training.run_data import TrainData
+from mxml.training.waiting_lists import NamedInPlace
 
 _MOST_HEADLINES = 4
 # What the notes of `make_lists` have said already.
@@ -52,9 +52,10 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
     """
     if not config.data:
         return config
-    folder = RunFiles(config.prefix).lists
-    discard_waiting(config.prefix)
-    into = Path(RunFiles(config.prefix).next_lists if force and holds_a_run(config.prefix) else folder)
+    files = RunFiles(config.prefix)
+    waits = force and holds_a_run(config.prefix)
+    # As text: `in_place` compares it, and a Path drops parts of it.
+    into = files.next_lists if waits else files.lists
     sources = LabelSources(
         tuple(map(Path, config.data)),
         None if config.data_root is None else Path(config.data_root),
@@ -65,9 +66,9 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
     try:
         made = make_lists(
             sources,
-            Path(folder),
+            Path(files.lists),
             force=force,
-            into=into,
+            into=Path(into),
             refuse=lambda made: _refuse_untrainable(made, config.max_bad_share),
             progress=progress,
         )
@@ -75,10 +76,13 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
         raise ListError([_as_said_here(fault) for fault in error.faults], error.total) from error
     except StorageError as error:
         raise StorageError(_as_said_here(str(error))) from error
-    report = check_made(dataclasses.replace(made, folder=into), allow_absolute=config.allow_absolute, progress=progress)
-    for line in _summary(made, report):
-        progress.note(line)
-    return _with_lists_in(config, str(into), made.root)
+    told = NamedInPlace(progress, config.prefix)
+    report = check_made(
+        dataclasses.replace(made, folder=Path(into)), allow_absolute=config.allow_absolute, progress=told
+    )
+    for line in _summary(made, report, waits):
+        told.note(line)
+    return _with_lists_in(config, into, made.root)
 
 
 def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
@@ -87,6 +91,7 @@ def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
     Raises MxmlError where the run's lists are not made of this ``data``.
     """
     files = RunFiles(config.prefix)
+    waiting_lists.settle(config.prefix)
     sidecar = checkpoint.read_sidecar(config.prefix) if config.data else None
     if sidecar is None:
         return with_lists(config, progress, force=False)
@@ -117,14 +122,6 @@ def in_place(config: TrainConfig, data: TrainData) -> tuple[TrainConfig, TrainDa
     named = zip(("train", "val"), config.lists)
     sources = {name: dataclasses.replace(data.sources[name], path=path) for name, path in named}
     return config, dataclasses.replace(data, sources=sources)
-
-
-def discard_waiting(prefix: str) -> None:
-    """Remove lists whose run did not begin."""
-    files = RunFiles(prefix)
-    if os.path.isdir(files.next_lists):
-        shutil.rmtree(files.next_lists, ignore_errors=True)
-        remove_empty([Path(files.lists)])
 
 
 def _with_lists_in(config: TrainConfig, folder: str, root: str) -> TrainConfig:
@@ -193,8 +190,8 @@ def _refuse_untrainable(made: MadeLists, max_bad_share: float) -> None:
             raise ListError(f"{path}: none of its images has a label, so nothing can be learned from them")
 
 
-def _summary(made: MadeLists, report: CheckReport) -> list[str]:
-    """Return what was read, where the lists are, and what a person should look at."""
+def _summary(made: MadeLists, report: CheckReport, waits: bool) -> list[str]:
+    """Return what was read, where the lists are, or will be if they wait, and what a person should look at."""
     sizes = " and ".join(f"{counted(len(images), 'image')} in {subset}.lst" for subset, images in made.subsets.items())
     kept = f", {made.kept:,} of them where earlier lists had them" if made.kept else ""
     formats = ", ".join(by_name(name).TITLE for name in dict.fromkeys(made.formats))
@@ -207,7 +204,7 @@ def _summary(made: MadeLists, report: CheckReport) -> list[str]:
         lines.append(
             f"{counted(len(made.unlisted), 'image')} under {made.root} not in the labels, such as {made.unlisted[0]}"
         )
-    return [*lines, *_on_few_images(made), *_on_findings(made, report)]
+    return [*lines, *_on_few_images(made), *_on_findings(made, report, waits)]
 
 
 def _on_few_images(made: MadeLists) -> list[str]:
@@ -225,7 +222,7 @@ def _on_few_images(made: MadeLists) -> list[str]:
     return lines
 
 
-def _on_findings(made: MadeLists, report: CheckReport) -> list[str]:
+def _on_findings(made: MadeLists, report: CheckReport, waits: bool) -> list[str]:
     if not report.findings:
         return []
     lines = headlines([found for found in report.warnings if found.kind not in _SAID])
@@ -233,7 +230,8 @@ def _on_findings(made: MadeLists, report: CheckReport) -> list[str]:
     more = f"{hidden:,} more kinds of warnings, and all of each" if hidden > 0 else "all of it"
     root = "" if may_be_followed(made.folder, made.root) else f" `root` {shlex.quote(made.root)}"
     paths = " ".join(shlex.quote(str(path)) for path in made.paths.values())
-    return [*lines[:_MOST_HEADLINES], f"{more}: mxml check {paths}{root}"]
+    when = ", once the run has begun" if waits else ""
+    return [*lines[:_MOST_HEADLINES], f"{more}{when}: mxml check {paths}{root}"]
 
 
 def _as_said_here(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import shlex
 import shutil
@@ -11,7 +10,6 @@ import click
 import pytest
 import tiny
 from commands import ORIGINAL, snapshot
-from needs import lacking
 
 from mxml import __version__, cli, fit, resume
 from mxml.cli.train import resume_command
@@ -223,14 +221,13 @@ def test_a_run_on_labelled_images_says_how_to_go_on_where_they_are_elsewhere(fol
     assert mxml(*shlex.split(go_on)[1:], "--num-epoch", "2")[0] == 0
 
 
-def test_a_full_disk_is_one_line(folder, mxml):
-    if not os.path.exists("/dev/full"):
-        lacking("needs /dev/full")
+def test_a_log_that_cannot_be_written_costs_no_run(folder, mxml):
     (folder / "saved" / "train.log").unlink()
-    os.symlink("/dev/full", "saved/train.log")
-    code, _, err = mxml(*train())
-    assert code == 1
-    assert err.splitlines()[-1] == "mxml: saved/train.log: cannot be written: No space left on device"
+    (folder / "saved" / "train.log").mkdir()
+    sentence = "saved/train.log: cannot be written: Is a directory; its lines are added once that is possible"
+    for command in ((*RESUME, "--num-epoch", "3"), train("--save-name", "multi", "--num-epoch", "1", "--force")):
+        code, _, err = mxml(*command)
+        assert code == 0 and err.splitlines().count(sentence) == 1, err
 
 
 def test_what_a_run_says_to_type_next_can_be_typed(folder, mxml):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -413,6 +414,125 @@ def test_folds_at_the_prefix_of_a_run_leave_its_lists_as_they_were(folder):
     with pytest.raises(MxmlError, match=r"`data` photos/more\.csv: the run at .* has lists made .* another `prefix`"):
         cross_validate_folds(config(folder, data=("photos/more.csv",), **settings), 3, SILENT)
     assert {path.name: path.read_bytes() for path in Path("runs/a-lists").iterdir()} == before
+
+
+# ---- lists that wait until their run begins
+
+
+@pytest.mark.parametrize("prefix", ["./runs/a", "runs//a", "runs/./a"])
+def test_a_forced_run_knows_its_lists_however_the_prefix_is_written(folder, prefix):
+    # A Path would drop parts of the text.
+    settings = dataclasses.replace(config(Path(), method="features", optimizer=None, lr=None), prefix=prefix)
+    train.fit(settings, SILENT)
+    labelled(folder, every_kind(60))
+
+    train.fit(settings, SILENT, force=True)
+
+    sidecar = sidecar_of("runs/a")
+    assert (sidecar.config["data_train"], sidecar.config["data_val"]) == ("a-lists/train.lst", "a-lists/val.lst")
+    assert {name: used.path for name, used in sidecar.data.items()} == {
+        "train": "runs/a-lists/train.lst",
+        "val": "runs/a-lists/val.lst",
+    }
+    changes = {"method": "lp-ft", "num_epoch": 2, "data": ("photos/labels.csv",)}
+    assert train.resume(prefix, changes, SILENT).epochs == 2
+    command = [sys.executable, "-m", "mxml", "evaluate", "--prefix", prefix, "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "12 images" in done.stdout, done.stderr
+
+
+def content_of(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_lists_that_wait_since_a_run_was_killed_do_not_become_another_runs(folder, checkout):
+    train.fit(config(folder), SILENT)
+    shutil.copytree("runs/a-lists", "lists")
+    before = content_of("lists")
+    labelled(folder, every_kind(60))
+    done = subprocess.run([sys.executable, "-c", KILLED, checkout / "tests", checkout / "tests/training"])
+    assert done.returncode == -signal.SIGKILL and Path("runs/a-lists/next").is_dir()
+
+    named = {"data_train": "lists/train.lst", "data_val": "lists/val.lst", "image_train": "photos"}
+    train.fit(config(folder, data=(), **named, image_val="photos"), SILENT, force=True)
+    assert content_of("runs/a-lists") == before
+
+
+# Kills the process before the rename of the given number of lists that wait.
+KILLED_AS_IT_BEGINS = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+import test_source_lists
+from mxml import fit
+from mxml.progress import SILENT
+left = int(sys.argv[1])
+def killing(rename):
+    def renamed(source, target, **folders):
+        global left
+        if {"next", "begun"}.intersection(Path(source).parts[-2:]):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        rename(source, target, **folders)
+    return renamed
+os.rename, os.replace = killing(os.rename), killing(os.replace)
+fit(test_source_lists.config(Path(), prefix="runs/a"), SILENT, force=True)
+"""
+
+
+@pytest.mark.parametrize("renames", [0, 1, 3])
+def test_a_run_killed_as_it_begins_leaves_lists_of_one_run(folder, checkout, renames):
+    train.fit(config(folder), SILENT)
+    old = content_of("runs/a-lists")
+    labelled(folder, [[1, 1, 1], *every_kind(60)[1:]])
+    shutil.copytree("runs/a-lists", "runs/b-lists")
+    make_lists(LabelSources((Path("photos/labels.csv"),)), Path("runs/b-lists"), force=True)
+    new = content_of("runs/b-lists")
+    assert old["train.lst"] != new["train.lst"] and old["val.lst"] != new["val.lst"]
+
+    tests = (checkout / "tests", checkout / "tests/training")
+    done = subprocess.run([sys.executable, "-c", KILLED_AS_IT_BEGINS, str(renames), *tests])
+    assert done.returncode == -signal.SIGKILL
+    assert not Path("runs/a.json").exists()
+
+    # One that writes no lists of its own.
+    refused = config(folder, data=(), data_train="a.lst", data_val="a.lst", batch_size=1, device="cpu:0,1")
+    with pytest.raises(SettingError):
+        train.fit(refused, SILENT, force=True)
+    assert content_of("runs/a-lists") == (new if renames else old)
+
+
+def test_what_a_forced_run_says_of_its_lists_is_so_once_it_has_begun(folder):
+    train.fit(config(folder), SILENT)
+    rows = every_kind(60)
+    rows[5] = [0, 0, 0]
+    labelled(folder, rows)
+    shutil.copy("photos/3.png", "photos/30.png")
+    notes = Told()
+    train.fit(config(folder, num_examples=99), notes, force=True)
+    assert notes.about("images in train.lst") and not notes.about("a-lists/next")
+    assert notes.about("a-lists/train.lst has 48 images; their number, given as 99, is not used")
+    (hint,) = notes.about("all of it")
+    lists = [os.path.join(folder, "runs/a-lists", name) for name in ("train.lst", "val.lst")]
+    assert hint == f"all of it, once the run has begun: mxml check {' '.join(lists)} `root` photos"
+
+
+def test_lists_that_are_refused_can_be_looked_at_until_the_next_start(folder):
+    singles = [[int(number % 3 == label) for label in range(3)] for number in range(40)]
+    labelled(folder, singles)
+    given = {"single_label": True, "method": "finetune"}
+    train.fit(config(folder, **given), SILENT)
+    before = content_of("runs/a-lists")
+    labelled(folder, [[1, 1, 0], *singles[1:]])
+
+    with pytest.raises(ListError, match=r"a-lists/next/(train|val)\.lst:\d+: 2 labels are 1") as caught:
+        train.fit(config(folder, **given), SILENT, force=True)
+    path, line, _ = caught.value.faults[0].split(":", 2)
+    assert Path(path).read_text().splitlines()[int(line) - 1].endswith("\t0.png")
+
+    assert train.resume("runs/a", {"num_epoch": 2, "data": ("photos/labels.csv",)}, SILENT).epochs == 2
+    assert content_of("runs/a-lists") == before
 
 
 # ---- very small sets
