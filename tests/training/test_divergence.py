@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from told import Told
+from told import StopAfter, Told
 
 from mxml.data import sampling
 from mxml.errors import CheckpointError, Interrupted, ModelError, TrainingError
@@ -112,9 +112,8 @@ def test_another_fault_in_validation_is_no_divergence(folder):
 
 def test_a_pause_never_holds_what_is_not_finite(folder):
     stop = train.StopRequest()
-    stop.number = 15
     with pytest.raises(TrainingError, match="diverged again in epoch 1"):
-        train.fit(tiny.config(folder, lr=TOO_HIGH), SILENT, stop=stop)
+        train.fit(tiny.config(folder, lr=TOO_HIGH), StopAfter(stop, 1), stop=stop)
     assert not list(folder.glob("run-paused*"))
 
 
