@@ -109,7 +109,7 @@ def _is_pillow(value: object) -> bool:
     return module is not None and isinstance(value, module.Image)
 
 
-def _flat(inputs: Inputs, progress: Progress, depth: int = 0, alone: bool = True) -> Iterator[OneInput | ImageError]:
+def _flat(inputs: object, progress: Progress, depth: int = 0, alone: bool = True) -> Iterator[OneInput | ImageError]:
     if depth > _DEEPEST:
         raise MxmlError(f"the inputs are nested more than {_DEEPEST} deep, or a list of them holds itself")
     if isinstance(inputs, (str, os.PathLike)):
@@ -126,7 +126,7 @@ def _flat(inputs: Inputs, progress: Progress, depth: int = 0, alone: bool = True
     elif isinstance(inputs, Iterable):
         alone = alone and isinstance(inputs, (list, tuple)) and len(inputs) == 1
         for entry in inputs:
-            yield from _flat(entry, progress, depth + 1, alone)  # type: ignore[arg-type]
+            yield from _flat(entry, progress, depth + 1, alone)
     else:
         raise TypeError(f"expected images, got {type(inputs).__name__}: {_WANTED}")
 
