@@ -1,10 +1,11 @@
-"""The number of threads that MXNet computes with."""
+"""The number of threads that MXNet and BLAS compute with."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 
@@ -41,3 +42,11 @@ def threads() -> tuple[int, str]:
     if re.fullmatch(r"[1-9]\d*", asked):
         return int(asked), "OMP_NUM_THREADS"
     return physical_cores(), "physical cores"
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Return a context in which NumPy's BLAS has one thread: more would round in another order."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
+    return limits

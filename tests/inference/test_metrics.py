@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mxml.errors import ModelError, MxmlError
-from mxml.inference.metrics import multilabel_metrics
+from mxml.inference.metrics import mean_average_precision, multilabel_metrics
 
 MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "hamming", "element_accuracy", "subset_accuracy", "ranking_loss",
          "coverage", "lrap", "loss")  # fmt: skip
@@ -312,3 +312,10 @@ def test_of_single_labels_the_highest_score_is_predicted_and_the_loss_is_the_sam
         multilabel_metrics(scores, np.array([[1, 0, 0], [0, 1, 1], [0, 0, 1]]), single_label=True)
     with pytest.raises(MxmlError, match="unknown labels"):
         multilabel_metrics(scores, np.array([[1, 0, -1], [0, 1, 0], [0, 0, 1]]), single_label=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(scores_and_labels())
+def test_the_mean_average_precision_alone_is_that_of_all_metrics(case):
+    scores, labels = case
+    np.testing.assert_array_equal(mean_average_precision(scores, labels), multilabel_metrics(scores, labels).mAP)

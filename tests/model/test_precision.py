@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mxml.model.graph import Graph
-from mxml.model.precision import lower_precision
+from mxml.model.networks.catalogue import named_network
+from mxml.model.networks.layers import build
+from mxml.model.precision import lower_precision, mostly_lowered
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -88,3 +90,10 @@ def test_the_symbol_that_is_given_stays_as_it_is():
     before = json.loads(symbol.tojson())
     lower_precision(symbol, "bfloat16")
     assert json.loads(symbol.tojson()) == before
+
+
+@pytest.mark.parametrize(
+    "name, expected", [("resnet18", True), ("squeezenet1.1", True), ("densenet121", True), ("mobilenetv2", False)]
+)
+def test_a_network_with_clips_between_its_convolutions_does_not_stay_in_a_lower_precision(name, expected):
+    assert mostly_lowered(build(named_network(name))) is expected

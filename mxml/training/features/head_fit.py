@@ -14,7 +14,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.record_list import RecordList, image_source
 from mxml.errors import TrainingError
 from mxml.images.transforms import Preprocess
-from mxml.inference.metrics import multilabel_metrics
+from mxml.inference.metrics import mean_average_precision
 from mxml.inference.scores import Scores, probabilities
 from mxml.model import symbols
 from mxml.progress import Progress
@@ -23,6 +23,7 @@ from mxml.runtime.types import Context, NDArray
 from mxml.training.config import TrainConfig
 from mxml.training.features.cache import FeatureCache
 from mxml.training.features.linear import CrossValidated, Linear, Standardiser, cross_validate, fit_logistic
+from mxml.training.features.preconditioner import Directions
 from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork, Vectors
 from mxml.training.run_data import TrainData
 from mxml.training.starting_point import StartingPoint
@@ -69,13 +70,16 @@ def fit_head(
 ) -> FittedHead:
     """Fit the head of ``point`` to the vectors that its features give for the training list.
 
-    ``after_batch`` is called after each batch of images, and may raise. Several ``workers`` share out the images, and
-    all get the first one's head. Raises TrainingError where too many images cannot be read, or a vector is not finite.
+    ``after_batch`` is called after each batch of images and each step of the fit, and may raise. Several ``workers``
+    share out the images, and all get the first one's head. Raises TrainingError where too many images cannot be read,
+    or a vector is not finite.
     """
     clock = time.perf_counter()
     train, val = vectors_of_lists(point, config, preprocess, data, devices, cache, progress, after_batch, workers)
     labels = data.train.labels[train.readable]
-    fit = fit_linear(train.views[:, train.readable], labels, config.seed)
+    # Workers round differently: they may take another number of steps, and could not stop together.
+    after_step = after_batch if workers.count == 1 else lambda: None
+    fit = fit_linear(train.views[:, train.readable], labels, config.seed, after_step)
     fitted, logits = (fit.head.logits(fit.standardise(vectors)) for vectors in (train.plain[train.readable], val.plain))
     logits[~val.readable] = np.nan
     scores = Scores(probabilities(logits), logits, val.bad)
@@ -90,7 +94,7 @@ def fit_head(
         "images_per_second": round(len(data.train) / max(1e-9, seconds), 2),
     }
     return FittedHead(
-        _with_head(point, fit, workers), metrics, scores, train.bad, mean_average_precision(fit.cross_validated, labels)
+        _with_head(point, fit, workers), metrics, scores, train.bad, _cross_validated_mAP(fit.cross_validated, labels)
     )
 
 
@@ -118,24 +122,39 @@ def vectors_of_lists(
     after_batch: Callable[[], None] = lambda: None,
     workers: Workers = ALONE,
 ) -> tuple[Vectors, Vectors]:
-    """Return the vectors of the training and of the validation list. Raises as ``fit_head`` does."""
-    extractor = FeatureExtractor(
-        _network(point),
-        preprocess,
-        devices,
-        cache,
-        batch_size=config.batch_size,
-        threads=config.decode_threads,
-        progress=progress,
-        views=_views(config),
-        after_batch=after_batch,
-        workers=workers,
-    )
-    train = extractor.vectors(image_source(data.train), "features of the training images")
-    val = extractor.vectors(image_source(data.val), "features of the validation images")
+    """Return the vectors of the training and of the validation list. Raises as ``fit_head`` does.
+
+    Those of the validation images are computed in float32, so that their metrics are those of the saved network.
+    """
+    network = _network(point)
+    lists = []
+    for images, subset, in_list in (
+        (data.train, "training", _fastest(network, devices, workers)),
+        (data.val, "validation", network),
+    ):
+        extractor = FeatureExtractor(
+            in_list,
+            preprocess,
+            devices,
+            cache,
+            batch_size=config.batch_size,
+            threads=config.decode_threads,
+            progress=progress,
+            views=_views(config),
+            after_batch=after_batch,
+            workers=workers,
+        )
+        lists.append(extractor.vectors(image_source(images), f"features of the {subset} images"))
+    train, val = lists
     for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
         _check(vectors, images, path, config.max_bad_share)
     return train, val
+
+
+def _fastest(network: FeatureNetwork, devices: Sequence[Context], workers: Workers) -> FeatureNetwork:
+    fastest = network.on(devices)
+    # One worker's processor may have what another's has not.
+    return network if workers.any(fastest is network)[0] else fastest
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +166,20 @@ class LinearFit:
     cross_validated: CrossValidated
 
 
-def fit_linear(views: np.ndarray, labels: np.ndarray, seed: int) -> LinearFit:
-    """Fit labels (N, C) to views (V, N, D) of the images."""
+def fit_linear(
+    views: np.ndarray, labels: np.ndarray, seed: int, after_step: Callable[[], None] = lambda: None
+) -> LinearFit:
+    """Fit labels (N, C) to views (V, N, D) of the images; ``after_step`` is called now and then, and may raise."""
     standardise = Standardiser.of(views.reshape(-1, views.shape[2]))
     standard = np.stack([standardise(view) for view in views])
-    cross_validated = cross_validate(standard, labels, seed)
     everything = standard.reshape(-1, standard.shape[2])
-    head = fit_logistic(everything, np.tile(labels, (len(views), 1)), cross_validated.penalties)
-    return LinearFit(standardise, head, cross_validated)
+    directions = Directions.of(everything)
+    found = cross_validate(standard, labels, seed, directions=directions, after_step=after_step)
+    all_labels = np.tile(labels, (len(views), 1))
+    head = fit_logistic(
+        everything, all_labels, found.penalties, found.mean, directions=directions, after_step=after_step
+    )
+    return LinearFit(standardise, head, found)
 
 
 def _with_head(point: StartingPoint, fit: LinearFit, workers: Workers) -> StartingPoint:
@@ -175,11 +200,9 @@ def _arrays(values: Mapping[str, np.ndarray], workers: Workers) -> dict[str, NDA
     return {name: mx.nd.array(value) for name, value in same.items()}
 
 
-def mean_average_precision(found: CrossValidated, labels: np.ndarray) -> float | None:
-    """Return the mAP of cross-validated logits."""
+def _cross_validated_mAP(found: CrossValidated, labels: np.ndarray) -> float | None:
     counted = found.counted
-    logits = found.logits[counted]
-    mAP = multilabel_metrics(probabilities(logits), labels[counted], logits=logits).mAP
+    mAP = mean_average_precision(probabilities(found.logits[counted]), labels[counted])
     return None if np.isnan(mAP) else mAP
 
 

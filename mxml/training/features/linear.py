@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mxml.model.pooled_layers import EPSILON
+from mxml.runtime.threads import one_blas_thread
+from mxml.training.features.preconditioner import Directions, Preconditioner
 
 # Penalties that are tried, the strongest first: each fit begins at the one before.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
@@ -17,10 +18,10 @@ FOLDS = 4
 _LEAST_IMAGES = 8
 # More images say no more about the penalty.
 _MOST_IMAGES = 8000
-_SEARCH_STEPS, _FINAL_STEPS = 25, 500
+_SEARCH_STEPS, _FINAL_STEPS = 12, 500
 # Of the features' mean variance: one that hardly varies is hardly scaled up.
 _LEAST_VARIANCE = 1e-6
-_MEMORY = 20  # pairs that L-BFGS keeps
+_MEMORY = 10  # pairs that L-BFGS keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Linear:
 
     def logits(self, vectors: np.ndarray) -> np.ndarray:
         """Return (N, C) float32 for vectors (N, D)."""
-        with _one_thread():
+        with one_blas_thread():
             return (vectors @ self.weight.astype(np.float32) + self.bias.astype(np.float32)).astype(np.float32)
 
 
@@ -63,12 +64,14 @@ class Standardiser:
 class CrossValidated:
     """The penalty (C,) of each label, and the logits (N, C) that each image gets from a fit that has not seen it.
 
-    ``counted`` (N,) bool says which images took part.
+    ``counted`` (N,) bool says which images took part; ``mean`` is the mean of the folds' fits, from where a fit to all
+    images has few steps to go.
     """
 
     penalties: np.ndarray
     logits: np.ndarray
     counted: np.ndarray
+    mean: Linear
 
 
 def fit_logistic(
@@ -77,12 +80,16 @@ def fit_logistic(
     penalties: np.ndarray,
     start: Linear | None = None,
     steps: int = _FINAL_STEPS,
+    *,
+    directions: Directions | None = None,
+    after_step: Callable[[], None] = lambda: None,
 ) -> Linear:
     """Fit labels (N, C), 1, 0, or -1 for unknown, to standardised vectors (N, D) float32.
 
     Minimises for each label the mean cross-entropy over its known images plus half its penalty times the squared norm
     of its weights, by L-BFGS (Nocedal & Wright 2006, section 7.2). A label that has only one value gets no weights: its
-    bias is the logit of its frequency with half an image of each value added.
+    bias is the logit of its frequency with half an image of each value added. ``directions`` are those of the vectors,
+    or found here; ``after_step`` may raise.
     """
     from scipy.optimize import minimize
 
@@ -96,28 +103,33 @@ def fit_logistic(
     if len(fitted):
         weights = np.where(known, 1.0 / np.maximum(counts, 1), 0.0)[:, fitted]
         targets, penalty = np.where(known, labels, 0)[:, fitted].astype(np.float64), penalties[fitted]
-        shape = (vectors.shape[1] + 1, len(fitted))
-        first = np.zeros(shape)
+        first = np.zeros((vectors.shape[1] + 1, len(fitted)))
         first[-1] = prior[fitted]
         if start is not None:
             first[:-1], first[-1] = start.weight[:, fitted], start.bias[fitted]
+        with one_blas_thread():
+            frequency = 1 / (1 + np.exp(-prior[fitted]))
+            preconditioner = Preconditioner(directions or Directions.of(vectors), frequency * (1 - frequency), penalty)
 
-        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            parameters = flat.reshape(shape)
-            logits = (vectors @ parameters[:-1].astype(np.float32)).astype(np.float64) + parameters[-1]
-            loss = (weights * (np.logaddexp(0, logits) - targets * logits)).sum()
-            loss += 0.5 * (penalty * parameters[:-1] ** 2).sum()
-            slope = weights * (1 / (1 + np.exp(-np.clip(logits, -500, 500))) - targets)
-            gradient = np.empty(shape)
-            gradient[:-1] = (vectors.T @ slope.astype(np.float32)) + penalty * parameters[:-1]
-            gradient[-1] = slope.sum(axis=0)
-            return float(loss), gradient.ravel()
+            def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+                parameters = preconditioner.parameters(flat.reshape(first.shape))
+                logits = (vectors @ parameters[:-1].astype(np.float32)).astype(np.float64) + parameters[-1]
+                loss = (weights * (np.logaddexp(0, logits) - targets * logits)).sum()
+                loss += 0.5 * (penalty * parameters[:-1] ** 2).sum()
+                slope = weights * (1 / (1 + np.exp(-np.clip(logits, -500, 500))) - targets)
+                gradient = np.empty(first.shape)
+                gradient[:-1] = (vectors.T @ slope.astype(np.float32)) + penalty * parameters[:-1]
+                gradient[-1] = slope.sum(axis=0)
+                return float(loss), preconditioner.parameters(gradient).ravel()
 
-        # As near as float32 comes to the minimum.
-        options = {"maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-10, "gtol": 1e-6}
-        with _one_thread():
-            found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
-        weight[:, fitted], bias[fitted] = found[:-1], found[-1]
+            # As near as float32 comes to the minimum.
+            options = {"maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-10, "gtol": 1e-6}
+            begin = preconditioner.variables(first).ravel()
+            found = minimize(
+                objective, begin, jac=True, method="L-BFGS-B", options=options, callback=lambda _: after_step()
+            ).x
+            parameters = preconditioner.parameters(found.reshape(first.shape))
+        weight[:, fitted], bias[fitted] = parameters[:-1], parameters[-1]
     return Linear(weight, bias)
 
 
@@ -135,22 +147,21 @@ def folds_of(labels: np.ndarray, seed: int, count: int = FOLDS, groups: np.ndarr
     return fold
 
 
-def _one_thread() -> AbstractContextManager[object]:
-    """Return a context in which BLAS has one thread: more would round in another order, and gain little here."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
-    return limits
-
-
 def cross_validate(
-    vectors: np.ndarray, labels: np.ndarray, seed: int, penalties: Sequence[float] = PENALTIES, folds: int = FOLDS
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    penalties: Sequence[float] = PENALTIES,
+    folds: int = FOLDS,
+    *,
+    directions: Directions | None = None,
+    after_step: Callable[[], None] = lambda: None,
 ) -> CrossValidated:
     """Choose each label's penalty by its loss on images that the fit has not seen.
 
     ``vectors`` are standardised, (N, D) float32, or (V, N, D) for V views of the same images: all of them are fitted,
     and the first is judged. A label with too few images of one value gets the penalty that is best for all labels
-    together. Of many images some thousands are used.
+    together. Of many images some thousands are used. ``directions`` and ``after_step`` are as in ``fit_logistic``.
     """
     views = vectors if vectors.ndim == 3 else vectors[None]
     images = labels.shape[0]
@@ -164,12 +175,18 @@ def cross_validate(
     held_out = fold[:, None] == np.repeat(np.arange(parts), num_labels)
     seen = np.where(held_out, -1, np.tile(some, parts))
     everything, all_seen = np.concatenate(list(views)), np.tile(seen, (len(views), 1))
+    directions = directions or Directions.of(everything)
     known = some >= 0
     logits = np.zeros((len(penalties), count, num_labels), np.float32)
     losses = np.full((len(penalties), num_labels), np.inf)
+    means: list[Linear] = []
     start: Linear | None = None
     for number, penalty in enumerate(penalties):
-        start = fit_logistic(everything, all_seen, np.full(parts * num_labels, penalty), start, _SEARCH_STEPS)
+        every = np.full(parts * num_labels, penalty)
+        start = fit_logistic(
+            everything, all_seen, every, start, _SEARCH_STEPS, directions=directions, after_step=after_step
+        )
+        means.append(_mean_of_folds(start, parts))
         logits[number] = start.logits(views[0])[held_out].reshape(count, num_labels)
         values = np.where(known, np.logaddexp(0, logits[number]) - np.maximum(some, 0) * logits[number], 0)
         losses[number] = values.sum(axis=0) / np.maximum(1, known.sum(axis=0))
@@ -183,4 +200,13 @@ def cross_validate(
     picked[chosen] = np.take_along_axis(logits, best[None, None], axis=0)[0]
     counted = np.zeros(images, bool)
     counted[chosen] = True
-    return CrossValidated(np.asarray(penalties)[best], picked, counted)
+    mean = Linear(
+        np.stack([means[number].weight[:, label] for label, number in enumerate(best)], axis=1),
+        np.array([means[number].bias[label] for label, number in enumerate(best)]),
+    )
+    return CrossValidated(np.asarray(penalties)[best], picked, counted, mean)
+
+
+def _mean_of_folds(fits: Linear, parts: int) -> Linear:
+    size = fits.weight.shape[0]
+    return Linear(fits.weight.reshape(size, parts, -1).mean(axis=1), fits.bias.reshape(parts, -1).mean(axis=0))

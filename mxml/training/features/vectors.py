@@ -18,7 +18,10 @@ from mxml.images.transforms import Preprocess
 from mxml.inference.mxnet_backend import BoundNetwork
 from mxml.model.graph import to_document
 from mxml.model.layers import Network
+from mxml.model.precision import lower_precision, mostly_lowered
 from mxml.progress import Progress
+from mxml.runtime.amx import uses_amx
+from mxml.runtime.dtypes import BFLOAT16
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import physical_cores
 from mxml.runtime.types import Context, NDArray, Symbol
@@ -44,6 +47,16 @@ class FeatureNetwork:
     symbol: Symbol
     arg_params: Mapping[str, NDArray]
     aux_params: Mapping[str, NDArray]
+
+    def on(self, devices: Sequence[Context]) -> FeatureNetwork:
+        """Return the network as it is fastest on these devices: in bfloat16 where they have AMX for it.
+
+        The vectors differ by some thousandths of their standard deviation.
+        """
+        on_cpus = all(device.device_type == "cpu" for device in devices)
+        if not (on_cpus and uses_amx() and mostly_lowered(self.symbol)):
+            return self
+        return replace(self, symbol=lower_precision(self.symbol, BFLOAT16))
 
     def size_of(self, views: Sequence[str], preprocess: Preprocess) -> int:
         """Return D. Raises SettingError for a view that the network cannot take, or gives another D for."""
@@ -173,6 +186,13 @@ class FeatureExtractor:
                 self._compute_together(images, first, here, names, found, bad)
         found[:, list(bad)] = 0
         return Vectors(found, tuple(bad[position] for position in sorted(bad)), int(missing.sum()))
+
+    def digest(self, images: ImageSource) -> bytes:
+        """Return a digest of everything that decides on the vectors of these images."""
+        names, _ = _digests(images, self._threads)
+        unread = bytes(hashlib.sha256().digest_size)
+        parts = [*map(self._source, self._views), *(unread if name is None else name for name in names)]
+        return hashlib.sha256(b"".join(parts)).digest()
 
     def _names(self, images: ImageSource) -> tuple[list[bytes | None], dict[int, BadImage]]:
         """Return a digest of each file's content, None for those that cannot be read; each worker reads its share."""

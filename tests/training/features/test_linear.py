@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mxml.model.pooled_layers import standardised
 from mxml.runtime.imports import load_mxnet
+from mxml.training.features.head_fit import fit_linear
 from mxml.training.features.linear import (
     EPSILON,
     Standardiser,
@@ -16,6 +17,7 @@ from mxml.training.features.linear import (
     fit_logistic,
     folds_of,
 )
+from mxml.training.features.preconditioner import Directions, Preconditioner
 
 mx = load_mxnet()
 
@@ -212,3 +214,52 @@ def test_the_number_of_threads_does_not_change_a_bit():
     )
     digests = {run_python(code, OPENBLAS_NUM_THREADS=threads, OMP_NUM_THREADS=threads) for threads in ("1", "2", "4")}
     assert len(digests) == 1
+
+
+def test_a_step_that_raises_ends_the_fit():
+    class Stopped(Exception):
+        pass
+
+    def stop():
+        raise Stopped
+
+    vectors, labels = draw(40, 10, 2)
+
+    with pytest.raises(Stopped):
+        fit_logistic(vectors, labels, np.ones(2), after_step=stop)
+    with pytest.raises(Stopped):
+        fit_linear(vectors[None], labels, 0, stop)
+
+
+@pytest.mark.parametrize("images, size", [(300, 40), (30, 50), (200, 100)])
+def test_the_loss_curves_alike_along_all_variables_where_all_directions_are_known(images, size):
+    vectors, _ = draw(images, size, 1)
+    curvature, penalty = np.array([0.25, 0.1]), np.array([0.01, 1.0])
+    preconditioner = Preconditioner(Directions.of(vectors), curvature, penalty)
+
+    for label in range(2):
+        curves = curvature[label] * vectors.T.astype(np.float64) @ vectors / images + penalty[label] * np.eye(size)
+        variables = np.zeros((size + 1, 2))
+        variables[:-1, label] = np.random.default_rng(1).normal(size=size)
+        by_weights = np.zeros((size + 1, 2))
+        by_weights[:-1, label] = curves @ preconditioner.parameters(variables)[:-1, label]
+        turned = preconditioner.parameters(by_weights)[:-1, label]
+        if min(images, size) <= 64:
+            assert turned == pytest.approx(variables[:-1, label], abs=1e-4)
+        else:
+            # Of 100 directions 64 are known: the others curve as they do in the mean.
+            lengths = np.linalg.norm(turned) / np.linalg.norm(variables)
+            assert 0.7 < lengths < 1.4
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 3))
+def test_variables_and_parameters_are_two_views_of_one_thing(images, size, num_labels):
+    generator = np.random.default_rng(images)
+    vectors = generator.normal(size=(images, size)).astype(np.float32)
+    curvature, penalty = generator.uniform(0.01, 0.25, num_labels), generator.uniform(0.001, 1, num_labels)
+    preconditioner = Preconditioner(Directions.of(vectors), curvature, penalty)
+    parameters = generator.normal(size=(size + 1, num_labels))
+
+    found = preconditioner.parameters(preconditioner.variables(parameters))
+
+    assert found == pytest.approx(parameters, abs=1e-4)

@@ -1,6 +1,8 @@
 """Which preprocessing is taken for a pretrained network, and what is said of it."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,31 @@ def test_squeezenet_is_tried_and_is_caffes(tmp_path, shared):
         "preprocessing: caffe, which fits 48 training images best (cross-validated loss: original 0."
     )
     assert (tmp_path / "features.sqlite").exists()
+
+
+def test_a_trial_is_kept_for_the_same_images_and_labels(tmp_path, shared):
+    data = shared / "data" / "miml-scene"
+    images = read_lst(data / "train.lst", str(data / "images")).select(np.arange(24))
+    other = ImageList.from_rows(
+        [images.path(row)[len(str(data / "images")) + 1 :] for row in range(24)],
+        1 - images.labels,
+        root=str(data / "images"),
+    )
+    settings = {"model": str(shared / "models" / "squeezenet_v1.0"), "image_shape": (3, 64, 64)}
+
+    def losses_kept():
+        with contextlib.closing(sqlite3.connect(tmp_path / "features.sqlite")) as file:
+            rows = file.execute("SELECT vector FROM vectors WHERE image = ?", (b"losses of the presets",))
+            return [np.frombuffer(vector, "<f4") for (vector,) in rows]
+
+    first = guess(tmp_path, images, **settings)
+    (kept,) = losses_kept()
+    assert f"original {kept[0]:.3f}, caffe {kept[1]:.3f}" in first[1][0]
+    # With the vectors gone, only what was kept can be said again.
+    with contextlib.closing(sqlite3.connect(tmp_path / "features.sqlite")) as file, file:
+        file.execute("UPDATE vectors SET vector = ? WHERE image = ?", (kept[::-1].tobytes(), b"losses of the presets"))
+    assert f"original {kept[1]:.3f}, caffe {kept[0]:.3f}" in guess(tmp_path, images, **settings)[1][0]
+
+    guess(tmp_path, other, **settings)
+    guess(tmp_path, images.select(np.arange(20)), **settings)
+    assert len(losses_kept()) == 3

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import needs
 import numpy as np
 import pytest
 import tiny
@@ -15,7 +16,9 @@ from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
 from mxml.images.transforms import preset
 from mxml.model import symbols
+from mxml.model.precision import lower_precision
 from mxml.progress import SILENT
+from mxml.runtime.amx import uses_amx
 from mxml.runtime.imports import load_mxnet
 from mxml.training.features.cache import FeatureCache
 from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork
@@ -230,3 +233,37 @@ def test_the_bits_of_squeezenet_do_not_depend_on_what_was_cached(folder, shared)
     network = network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128))
 
     assert_same_bits_whatever_is_cached(folder, images, network, preset("caffe", (128, 128)))
+
+
+@needs.bfloat16
+def test_the_bits_of_squeezenet_in_bfloat16_do_not_depend_on_what_was_cached(folder, shared):
+    data = shared / "data" / "miml-scene"
+    images = read_lst(data / "val.lst", str(data / "images")).select(np.arange(7))
+    network = network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128))
+    lowered = dataclasses.replace(network, symbol=lower_precision(network.symbol, "bfloat16"))
+
+    assert_same_bits_whatever_is_cached(folder, images, lowered, preset("caffe", (128, 128)))
+
+
+@needs.bfloat16
+def test_vectors_in_bfloat16_are_near_those_in_float32_and_kept_apart(folder, shared):
+    data = shared / "data" / "miml-scene"
+    images = read_lst(data / "val.lst", str(data / "images")).select(np.arange(32))
+    whole = network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128))
+    lowered = dataclasses.replace(whole, symbol=lower_precision(whole.symbol, "bfloat16"))
+
+    exact, near = (
+        extract(folder, images, network=network, preprocess=preset("caffe", (128, 128))) for network in (whole, lowered)
+    )
+
+    assert near.computed == exact.computed == 32
+    difference = np.abs(near.plain - exact.plain).mean(axis=0)
+    varying = exact.plain.std(axis=0) > 1e-3 * exact.plain.std()
+    assert 0 < (difference[varying] / exact.plain.std(axis=0)[varying]).mean() < 0.02
+
+
+def test_a_network_is_lowered_where_amx_computes_it_and_nowhere_else(checkout):
+    network = network_of(checkout / "models" / "sample", (3, 96, 96))
+
+    assert (network.on([mx.cpu()]).digest() != network.digest()) == uses_amx()
+    assert network.on([mx.cpu(), mx.gpu()]) is network
