@@ -5,9 +5,10 @@ features run twice, with an empty cache of feature vectors and with the one that
 recipe is run by mxml, which is faster than the script was (``original_recipe.py``); PyTorch runs
 ``torch_finetuning.py`` in the peers' environment (``peers.py``).
 
-The time to an mAP ends with the first epoch that reaches it; what is in no epoch's time (the start, and the writing at
-the end) counts as before the first. Runs are kept (``kept_runs.py``): the script can be stopped and started again.
-Times are worth something only where nothing else runs.
+The best mAP is that of the epoch which mxml keeps as its best (mAPs within 0.1 / sqrt(validation images) are equal to
+it, and the lower loss decides); PyTorch's is its highest. The time to an mAP ends with the first epoch that reaches it;
+what is in no epoch's time (the start, and the writing at the end) counts as before the first. Runs are kept
+(``kept_runs.py``): the script can be stopped and started again. Times mean something only where nothing else runs.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main() -> None:
     kept_runs.add_options(parser, "miml_scene")
     options = parser.parse_args()
     methods = [name for name in (*METHODS, PYTORCH) if not options.only or any(part in name for part in options.only)]
-    runs = kept_runs.open_runs(options, "method", "epochs", "images", "seed")
+    runs = kept_runs.open_runs(options, "method", "num_epoch", "images", "seed")
     keys = {
         name: [(name, options.epochs, options.images, seed) for seed in options.seeds]
         for method in methods

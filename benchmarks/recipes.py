@@ -2,9 +2,9 @@
 
 The table has a row for each network and data set: the validation mAP of the default recipe, of ``features``, and of the
 best of the recipes that were searched, each over the seeds; only recipes that have the default's seeds are compared.
-Every mAP is that of a run's best epoch. Epoch 1 of the default recipe, lp-ft, is the head that ``features`` fits (same
-vectors, same fit): ``features`` is taken from there, and runs by itself only where the default is not run. So the
-default's best epoch is never below it.
+Every mAP is that of the epoch which the run keeps as its best; mAPs within 0.1 / sqrt(validation images) are equal to
+it. Epoch 1 of the default recipe, lp-ft, is the head that ``features`` fits (same vectors, same fit): ``features`` is
+taken from there, and runs by itself only where the default is not run; the default can be below it by that noise only.
 
 Runs are kept (``kept_runs.py``): the script can be stopped and started again, and several copies with other
 ``--results``, ``--network``, ``--data`` or ``--seeds`` work side by side. The networks of Gluon begin with random
@@ -78,7 +78,9 @@ def main() -> None:
     keys = [(*cell, recipe, seed) for seed in options.seeds for cell in cells for recipe in recipes]
     if not options.table:
         run_missing(keys, runs)
-    rows = [row(cell, recipes, options.seeds, runs) for cell in cells if any(key[:2] == cell for key in runs)]
+    rows = [
+        row(cell, recipes, options.seeds, runs) for cell in cells if any(key[:2] == cell for key in keys if key in runs)
+    ]
     shown = [runs[key] for key in keys if key in runs]
     kept_runs.print_table(HEADER, rows, [run for run in shown if "taken_from" not in run])
 
@@ -97,7 +99,7 @@ def run_missing(keys: Iterable[tuple[str, str, str, int]], runs: KeptRuns) -> No
                 run = kept_runs.train(given, Path(own) / "run")
             runs.add(key, run)
             as_features = (network, data, FEATURES, seed)
-            if run and recipe == DEFAULT and as_features not in runs:
+            if run and run["epochs"] and recipe == DEFAULT and as_features not in runs:
                 runs.add(as_features, first_epoch(run), taken_from=f"epoch 1 of {DEFAULT}")
 
 
