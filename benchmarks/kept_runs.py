@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser, name: str) -> None:
     path = KEPT / f"{name}.jsonl"
 
     def numbers(text: str) -> list[int]:
-        return [int(number) for number in text.split(",")]
+        return list(dict.fromkeys(map(int, text.split(","))))
 
     what = f"file of the runs that are done (default: {path.relative_to(ROOT)}); of several, the first gets new ones"
     parser.add_argument("--seeds", type=numbers, default="0,1,2", help="separated by commas (default: 0,1,2)")
