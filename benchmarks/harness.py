@@ -49,9 +49,7 @@ def alternate(
 
 def run(name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run one command and return the JSON object in its last line of output."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(env or {})}
-    done = subprocess.run(list(command), env=environment, capture_output=True, text=True)
+    done = subprocess.run(list(command), env={**environment(), **(env or {})}, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     try:
         result = json.loads(lines[-1]) if lines and done.returncode == 0 else None
@@ -60,6 +58,12 @@ def run(name: str, command: Sequence[str], env: Mapping[str, str] | None = None)
     if not isinstance(result, dict):
         sys.exit(f"{name} failed (exit {done.returncode}): {shlex.join(command)}\n{done.stdout}{done.stderr}")
     return result
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment with the checkout at the beginning of ``PYTHONPATH``."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def brief(result: Mapping[str, Any]) -> str:

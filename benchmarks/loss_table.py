@@ -1,65 +1,51 @@
 """Fine-tunes SqueezeNet v1.0 on miml-scene with several losses and augmentations; prints each one's validation mAP.
 
-Every variant is run with every seed through the command line. A run that is done is written to the results file at
-once, so that the script can be stopped at any time; started again, it goes on with what is missing. Options that this
-script does not know go to ``mxml train`` for all variants and win over the recipe, such as ``--num-epoch 5``.
+Each variant is ``mxml train`` with all defaults but the options in its row, run with every seed. What a variant gains
+is its mAP less that of the defaults with the same seed. Options that this script does not know go to ``mxml train`` for
+all variants, such as ``--image-shape 3,160,160``, which takes half the time; the table names them, and only runs that
+have the same ones are in it. Runs are kept (``kept_runs.py``): the script can be stopped and started again, and copies
+with other ``--results``, ``--variant`` or ``--seeds`` work side by side.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import os
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from harness import ROOT, machine, markdown_table, repeat_with
+import kept_runs
+from kept_runs import Run
 from miml_scene import SETTINGS
 
-from mxml import atomic
-
 VARIANTS = {
-    "bce": "",
-    "bce, pos_weight auto": "--pos-weight auto",
-    "bce, smoothing 0.05": "--label-smoothing 0.05",
-    "bce, smoothing 0.1": "--label-smoothing 0.1",
-    "asymmetric": "--loss asymmetric",
-    "asymmetric, gamma_neg 2, no margin": "--loss asymmetric --gamma-neg 2 --margin 0",
-    "focal": "--loss focal",
-    "focal, alpha 0.25": "--loss focal --alpha 0.25",
-    "no mirroring": "--no-rand-mirror",
+    "all defaults (bce)": "",
+    "pos_weight from the counts": "--pos-weight auto",
+    "asymmetric loss": "--loss asymmetric",
+    "asymmetric loss, milder": "--loss asymmetric --gamma-neg 2 --margin 0",
+    "focal loss": "--loss focal",
+    "label smoothing": "--label-smoothing 0.1",
+    "MixUp": "--mixup 0.2",
+    "CutMix": "--cutmix 1",
+    "Cutout": "--cutout 0.3",
+    "rotation": "--rotate 25",
+    "shift": "--shift 0.1",
+    "shear": "--shear 0.2",
+    "zoom": "--zoom 0.2",
+    "no flips": "--no-rand-mirror",
     "no random crop": "--no-rand-crop",
-    "random resized crop, from 0.35": "--min-area 0.35",
-    "jitter 0.2": "--jitter 0.2",
+    "random resized crop": "--min-area 0.35",
+    "colour jitter": "--jitter 0.2",
+    "RandAugment": "--rand-augment 2,9",
 }
-HEADER = ["variant", "runs", "val mAP", "lowest to highest", "of the last epoch", "val loss", "minutes each"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One run: what was run, the best and the last epoch's validation mAP, the best epoch's validation loss."""
-
-    options: str
-    common: str
-    seed: int
-    mAP: float
-    last_mAP: float
-    loss: float
-    seconds: float
+HEADER = ["variant", "options", "seeds", "best val mAP", "gain, same seed", "CF1 there", "last epoch's mAP", "minutes"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas (default: 0,1,2)")
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--variant",
         action="append",
@@ -67,28 +53,28 @@ def main() -> None:
         metavar="NAME=OPTIONS",
         help="run only the variants given so; '=OPTIONS' may be left out for those that the script has",
     )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=ROOT / "benchmarks" / ".data" / "loss_table.jsonl",
-        help="file of the runs that are done (default: benchmarks/.data/loss_table.jsonl)",
-    )
+    kept_runs.add_options(parser, "loss_table")
     options, passed = parser.parse_known_args()
     variants = dict(map(variant_of, options.variant)) or VARIANTS
     common = shlex.join(passed)
-    done = read(options.results)
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    # Seed by seed, so that what a stopped script has found compares alike.
-    for seed in seeds:
-        for name, text in variants.items():
-            if (text, common, seed) in done:
-                continue
-            result = done[text, common, seed] = run(text, common, seed)
-            write(options.results, done.values())
-            print(f"{name}, seed {seed}: mAP {result.mAP:.4f}  ({result.seconds:.0f} s)", file=sys.stderr, flush=True)
-    rows = [row(name, [done[text, common, seed] for seed in seeds]) for name, text in variants.items()]
-    print(markdown_table(HEADER, rows))
-    print(f"\n{machine()}\n\nRepeat with: `{repeat_with()}`")
+    runs = kept_runs.open_runs(options, "options", "common", "seed")
+    if not options.table:
+        # Seed by seed, so that what a stopped script has found compares alike.
+        for seed in options.seeds:
+            for text in variants.values():
+                if (text, common, seed) in runs:
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    given = [*SETTINGS, "--seed", str(seed), *passed, *shlex.split(text)]
+                    runs.add((text, common, seed), kept_runs.train(given, Path(folder) / "run"))
+
+    def by_seed(text: str) -> dict[int, Run]:
+        return {seed: runs[text, common, seed] for seed in options.seeds if (text, common, seed) in runs}
+
+    found = {name: by_seed(text) for name, text in variants.items()}
+    rows = [row(name, variants[name], of_variant, by_seed("")) for name, of_variant in found.items() if of_variant]
+    kept_runs.print_table(HEADER, rows, [run for of_variant in found.values() for run in of_variant.values()])
+    print(f"All variants with `{common}`." if common else "No options besides those of the rows.")
 
 
 def variant_of(given: str) -> tuple[str, str]:
@@ -99,48 +85,24 @@ def variant_of(given: str) -> tuple[str, str]:
     return name, text if sign else VARIANTS[name]
 
 
-def read(path: Path) -> dict[tuple[str, str, int], Result]:
-    """Return the runs that are done."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    results = [Result(**json.loads(line)) for line in lines]
-    return {(result.options, result.common, result.seed): result for result in results}
-
-
-def write(path: Path, results: Iterable[Result]) -> None:
-    """Write the runs that are done, whole or not at all: the script may be stopped here."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, "".join(json.dumps(asdict(result)) + "\n" for result in results))
-
-
-def run(text: str, common: str, seed: int) -> Result:
-    """Train once, and return what the run's history says."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryDirectory() as folder:
-        prefix = str(Path(folder) / "run")
-        command = [sys.executable, "-m", "mxml", "train", *SETTINGS, "--prefix", prefix, "--seed", str(seed), "--json"]
-        command += [*shlex.split(common), *shlex.split(text)]
-        started = time.perf_counter()
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
-        seconds = time.perf_counter() - started
-        if done.returncode:
-            sys.exit(f"failed (exit {done.returncode}): {shlex.join(command)}\n{done.stdout}{done.stderr}")
-        best = json.loads(done.stdout)["best"]
-        with open(f"{prefix}-history.csv", newline="", encoding="utf-8") as file:
-            last = list(csv.DictReader(file))[-1]
-    return Result(text, common, seed, best["mAP"], float(last["mAP"]), best["val_loss"], seconds)
-
-
-def row(name: str, results: Sequence[Result]) -> list[object]:
-    """Return a variant's row of the table."""
-    values = [result.mAP for result in results]
+def row(name: str, text: str, runs: dict[int, Run], defaults: dict[int, Run]) -> list[str]:
+    """Return a variant's row of the table, of its runs and those of the defaults by seed."""
+    whole = {seed: run for seed, run in runs.items() if run["mAP"] is not None}
+    ended = f"{len(runs) - len(whole)} ended by diverging" if len(whole) < len(runs) else ""
+    shown = f"`{text}`" if text else "-"
+    if not whole:
+        return [name, shown, str(len(runs)), ended, *"----"]
+    others = {seed: run["mAP"] for seed, run in defaults.items() if run["mAP"] is not None and seed in whole}
+    gains = [whole[seed]["mAP"] - mAP for seed, mAP in others.items()]
     return [
         name,
-        str(len(results)),
-        f"{statistics.mean(values):.4f}",
-        f"{min(values):.4f} to {max(values):.4f}",
-        f"{statistics.mean(result.last_mAP for result in results):.4f}",
-        f"{statistics.mean(result.loss for result in results):.4f}",
-        f"{statistics.mean(result.seconds for result in results) / 60:.1f}",
+        shown,
+        str(len(runs)),
+        ", ".join(filter(None, [kept_runs.spread([run["mAP"] for run in whole.values()]), ended])),
+        kept_runs.spread(gains, "+.4f") if gains and text else "-",
+        f"{statistics.mean(run['CF1'] for run in whole.values()):.3f}",
+        f"{statistics.mean(run['epochs'][-1]['mAP'] for run in whole.values()):.4f}",
+        f"{statistics.mean(run['seconds'] for run in whole.values()) / 60:.1f}",
     ]
 
 

@@ -1,111 +1,152 @@
 """Trains SqueezeNet v1.0 on miml-scene by several methods: the best validation mAP, and the time to some values of it.
 
-Each method is one whole command with all defaults but what its row names, timed from its start to its end; the cache of
-feature vectors is empty, or warm from the run before. The time to an mAP is that of the command's beginning and of the
-epochs up to the first that reaches it. The original script's recipe is run by mxml, which is faster than the script was
-(``original_recipe.py``); ``--only`` chooses rows by a part of their names.
+Each run is one whole command with all defaults but what its row names, timed from its start to its end. Those of
+features run twice, with an empty cache of feature vectors and with the one that is there then. The original script's
+recipe is run by mxml, which is faster than the script was (``original_recipe.py``); PyTorch runs
+``torch_finetuning.py`` in the peers' environment (``peers.py``).
+
+The best mAP is that of the epoch which mxml keeps as its best (mAPs within 0.1 / sqrt(validation images) are equal to
+it, and the lower loss decides); PyTorch's is its highest. The time to an mAP ends with the first epoch that reaches it;
+what is in no epoch's time (the start, and the writing at the end) counts as before the first. Runs are kept
+(``kept_runs.py``): the script can be stopped and started again. Times mean something only where nothing else runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from harness import ROOT, SHARED, Median, machine, markdown_table, number, repeat_with
+import harness
+import kept_runs
+import numpy as np
+import peers
+from harness import SHARED, Median, number
+from kept_runs import KeptRuns, Run
 
 DATA = SHARED / "data" / "miml-scene"
+SQUEEZENET = SHARED / "models" / "squeezenet_v1.0"
 SETTINGS = (
-    *("--model", str(SHARED / "models" / "squeezenet_v1.0")),
+    *("--model", str(SQUEEZENET)),
     *("--data-train", str(DATA / "train.lst"), "--image-train", str(DATA / "images")),
     *("--data-val", str(DATA / "val.lst"), "--image-val", str(DATA / "images"), "--labels", str(DATA / "labels.txt")),
 )
 FEATURES = ("--method", "features")
 ORIGINAL = ("--method", "finetune", "--optimizer", "sgd", "--lr", "0.001", "--mom", "0.9", "--wd", "0.0001")
 ORIGINAL_REST = ("--preset", "original", "--lr-schedule", "step", "--head-lr-mult", "1", "--warmup-epochs", "0")
-# In this order: a warm cache is that of the row before.
 METHODS: dict[str, tuple[str, ...]] = {
     "features": FEATURES,
-    "features, warm cache": FEATURES,
     "features, 160 pixels": (*FEATURES, "--image-shape", "3,160,160"),
-    "features, 160 pixels, warm cache": (*FEATURES, "--image-shape", "3,160,160"),
     "all defaults (lp-ft)": (),
     "the original recipe": (*ORIGINAL, *ORIGINAL_REST),
 }
-THRESHOLDS = (0.87, 0.90, 0.93)
 WARM = "warm cache"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One command: its best epoch's validation mAP, its seconds, and those until each threshold was reached."""
-
-    mAP: float
-    seconds: float
-    seconds_to: tuple[float | None, ...]
+PYTORCH = "PyTorch fine-tuning"
+THRESHOLDS = (0.87, 0.90, 0.93)
+HEADER = ["method", "seeds", "best val mAP", "seconds", *(f"seconds to mAP {value:.2f}" for value in THRESHOLDS)]
+EPOCHS = 10
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="0", help="seeds, separated by commas (default: 0)")
     parser.add_argument("--only", action="append", default=[], metavar="PART", help="rows whose name has this in it")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--images", type=int, help="train on the first ones of the list only")
+    kept_runs.add_options(parser, "miml_scene")
     options = parser.parse_args()
-    names = [name for name in METHODS if not options.only or any(part in name for part in options.only)]
-    found: dict[str, list[Run]] = {name: [] for name in names}
-    for seed in options.seeds.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            for name in names:
-                # The cache lies beside the prefix: every method but the warm ones has a folder of its own.
-                own = Path(folder) / name.removesuffix(f", {WARM}")
-                own.mkdir(exist_ok=True)
-                run = measure([*METHODS[name], "--seed", seed], own / "run")
-                found[name].append(run)
-                line = f"{name}, seed {seed}: mAP {run.mAP:.4f}, {run.seconds:.1f} s"
-                print(line, file=sys.stderr, flush=True)
-    header = ["method", "seeds", "val mAP", "seconds", *(f"seconds to mAP {value:.2f}" for value in THRESHOLDS)]
-    print(markdown_table(header, [row(name, runs) for name, runs in found.items()]))
-    print(f"\n{machine()}\n\nRepeat with: `{repeat_with()}`")
+    methods = [name for name in (*METHODS, PYTORCH) if not options.only or any(part in name for part in options.only)]
+    runs = kept_runs.open_runs(options, "method", "num_epoch", "images", "seed")
+    keys = {
+        name: [(name, options.epochs, options.images, seed) for seed in options.seeds]
+        for method in methods
+        for name in names(method)
+    }
+    if not options.table:
+        # Seed by seed, so that what a stopped script has found compares alike.
+        for seed in options.seeds:
+            for method in methods:
+                run_missing(method, options.epochs, options.images, seed, runs)
+    shown = {name: [runs[key] for key in of_name if key in runs] for name, of_name in keys.items()}
+    rows = [row(name, found) for name, found in shown.items() if found]
+    pythons = [sys.executable, *([peers.python()] if shown.get(PYTORCH) else [])]
+    kept_runs.print_table(HEADER, rows, [run for found in shown.values() for run in found], pythons)
 
 
-def measure(options: Sequence[str], prefix: Path) -> Run:
-    command = [sys.executable, "-m", "mxml", "train", *SETTINGS, *options, "--prefix", str(prefix), "--force"]
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    started = time.perf_counter()
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+def names(method: str) -> list[str]:
+    """Return a method's rows, in the order in which they have to run."""
+    return [method, f"{method}, {WARM}"] if method.startswith("features") else [method]
+
+
+def run_missing(method: str, epochs: int, images: int | None, seed: int, runs: KeptRuns) -> None:
+    keys = [(name, epochs, images, seed) for name in names(method)]
+    if all(key in runs for key in keys):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        train_list = Path(folder) / "train.lst"
+        lines = (DATA / "train.lst").read_text(encoding="utf-8").splitlines(keepends=True)
+        train_list.write_text("".join(lines[:images]), encoding="utf-8")
+        if method == PYTORCH:
+            runs.add(keys[0], train_torch(train_list, epochs, seed))
+            return
+        given = [*SETTINGS, "--data-train", str(train_list), "--num-epoch", str(epochs), "--seed", str(seed)]
+        for key in keys:
+            # The cache lies beside the prefix. A cold run that is kept is repeated for the sake of the warm one.
+            found = kept_runs.train([*given, *METHODS[method]], Path(folder) / "run")
+            if key not in runs:
+                runs.add(key, found)
+
+
+def train_torch(train_list: Path, epochs: int, seed: int) -> Run:
+    python = peers.python()
+    weights = train_list.with_name("weights.npz")
+    write_weights(weights)
+    script = str(Path(__file__).with_name("torch_finetuning.py"))
+    arguments = ["--weights", str(weights), "--train", str(train_list), "--val", str(DATA / "val.lst")]
+    arguments += ["--root", str(DATA / "images"), "--epochs", str(epochs), "--seed", str(seed)]
+    commit, started = kept_runs.commit(), time.perf_counter()
+    epochs_of_it = harness.run(PYTORCH, [python, script, *arguments])["epochs"]
     seconds = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"failed (exit {done.returncode}): {' '.join(command)}\n{done.stdout}{done.stderr}")
-    sidecar = json.loads(Path(f"{prefix}.json").read_text(encoding="utf-8"))
-    metrics = [epoch["metrics"] for epoch in sidecar["epochs"]]
-    # What is not in an epoch's time: the start, and all that comes before the first one.
-    spent = seconds - sum(epoch["seconds"] for epoch in metrics)
-    reached: list[tuple[float, float]] = []
-    for epoch in metrics:
-        spent += epoch["seconds"]
-        reached.append((epoch["val"]["mAP"], spent))
-    seconds_to = tuple(next((at for value, at in reached if value >= wanted), None) for wanted in THRESHOLDS)
-    return Run(max(value for value, _ in reached), seconds, seconds_to)
+    best = max(epoch["mAP"] for epoch in epochs_of_it)
+    return {"mAP": best, "epochs": epochs_of_it, "diverged": 0, "seconds": seconds, "commit": commit}
+
+
+def write_weights(path: Path) -> None:
+    """Write the pretrained parameters up to fire9, in the order of the layers."""
+    from mxml.runtime.imports import load_mxnet
+
+    symbol, parameters, _ = load_mxnet().model.load_checkpoint(str(SQUEEZENET), 0)
+    wanted = [name for name in symbol.list_arguments() if name.startswith(("conv1_", "fire"))]
+    np.savez(path, **{name: parameters[name].asnumpy() for name in wanted})
 
 
 def row(name: str, runs: Sequence[Run]) -> list[str]:
-    values = [run.mAP for run in runs]
-    spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
-    times = []
-    for position in range(len(THRESHOLDS)):
-        reached = [run.seconds_to[position] for run in runs]
-        known = [seconds for seconds in reached if seconds is not None]
-        times.append(number(Median.of(known)) if len(known) == len(runs) else "not reached")
-    mean = f"{statistics.mean(values):.4f}{spread}"
-    return [name, str(len(runs)), mean, number(Median.of([run.seconds for run in runs])), *times]
+    values = [run["mAP"] for run in runs if run["mAP"] is not None]
+    best = kept_runs.spread(values) if values else "-"
+    if len(values) < len(runs):
+        best += f", {len(runs) - len(values)} ended by diverging"
+    seconds = number(Median.of([run["seconds"] for run in runs]))
+    return [name, str(len(runs)), best, seconds, *(time_to(wanted, runs) for wanted in THRESHOLDS)]
+
+
+def time_to(wanted: float, runs: Sequence[Run]) -> str:
+    times = [seconds for run in runs if (seconds := seconds_to(wanted, run)) is not None]
+    if not times:
+        return "not reached"
+    return number(Median.of(times)) + (f", by {len(times)} of {len(runs)}" if len(times) < len(runs) else "")
+
+
+def seconds_to(wanted: float, run: Run) -> float | None:
+    """Return the seconds until the end of the first epoch with this mAP; None where there is none."""
+    spent = run["seconds"] - sum(epoch["seconds"] for epoch in run["epochs"])
+    for epoch in run["epochs"]:
+        spent += epoch["seconds"]
+        if epoch["mAP"] >= wanted:
+            return spent
+    return None
 
 
 if __name__ == "__main__":

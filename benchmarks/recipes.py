@@ -1,37 +1,38 @@
 """Trains pretrained networks on several data sets with the defaults, with features alone, and with other recipes.
 
 The table has a row for each network and data set: the validation mAP of the default recipe, of ``features``, and of the
-best of the recipes that were searched, each over the seeds. A run that is done is written to the results file at once,
-so that the script can be stopped at any time; started again, it goes on with what is missing. ``--network``, ``--data``
-and ``--recipe`` choose some of the rows and recipes.
+best of the recipes that were searched, each over the seeds; only recipes that have the default's seeds are compared.
+Every mAP is that of the epoch which the run keeps as its best; mAPs within 0.1 / sqrt(validation images) are equal to
+it. Epoch 1 of the default recipe, lp-ft, is the head that ``features`` fits (same vectors, same fit): ``features`` is
+taken from there, and runs by itself only where the default is not run; the default can be below it by that noise only.
 
-The networks of Gluon begin with random parameters and are trained on the sample's images of one figure first.
+Runs are kept (``kept_runs.py``): the script can be stopped and started again, and several copies with other
+``--results``, ``--network``, ``--data`` or ``--seeds`` work side by side. The networks of Gluon begin with random
+parameters and are trained on the sample's images of one figure first.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
-import os
 import random
-import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from harness import ROOT, SHARED, machine, markdown_table, repeat_with
+import kept_runs
+from harness import ROOT, SHARED, environment
+from kept_runs import KEPT, KeptRuns, Run
 
 from mxml import atomic
 
 SCENES = SHARED / "data" / "miml-scene"
 SQUEEZENET = SHARED / "models" / "squeezenet_v1.0"
-KEPT = ROOT / "benchmarks" / ".data"
 FEW, RARE, RARE_LABEL = 150, 20, 0
 SMALL = "3,96,96"
 GLUON = ("resnet18", "mobilenet", "mobilenetv2", "densenet121", "squeezenet1.1")
@@ -58,56 +59,55 @@ RECIPES: dict[str, list[str]] = {
     "finetune, adamw": ["--method", "finetune"],
 }
 DATA_SETS = ("miml-scene", f"{FEW} of miml-scene", f"miml-scene, {RARE} of one label", "the sample")
-HEADER = ["network", "data", "seeds", "default", "features", "best found", "best recipe", "default less best"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One run: what was run, and its best epoch's validation mAP; None where it failed, and then why."""
-
-    network: str
-    data: str
-    recipe: str
-    seed: int
-    mAP: float | None
-    seconds: float
-    failure: str = ""
+HEADER = ["network", "data", "seeds", "default", "features", "best found", "best recipe", "of", "default less best"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas (default: 0,1,2)")
     parser.add_argument("--network", action="append", choices=list(NETWORKS), default=[])
     parser.add_argument("--data", action="append", choices=DATA_SETS, default=[])
     parser.add_argument("--recipe", action="append", choices=list(RECIPES), default=[])
-    parser.add_argument("--results", type=Path, default=KEPT / "recipes.jsonl")
+    kept_runs.add_options(parser, "recipes")
     options = parser.parse_args()
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    networks, data_sets = options.network or list(NETWORKS), options.data or DATA_SETS
-    recipes = options.recipe or list(RECIPES)
-    done = read(options.results)
+    cells = [(network, data) for network in options.network or NETWORKS for data in options.data or DATA_SETS]
+    chosen = options.recipe or RECIPES
+    # In the script's order: the default recipe brings the features.
+    recipes = [recipe for recipe in RECIPES if recipe in chosen or (recipe == FEATURES and DEFAULT in chosen)]
+    runs = kept_runs.open_runs(options, "network", "data", "recipe", "seed")
+    # Seed by seed, so that what a stopped script has found compares alike.
+    keys = [(*cell, recipe, seed) for seed in options.seeds for cell in cells for recipe in recipes]
+    if not options.table:
+        run_missing(keys, runs)
+    rows = [
+        row(cell, recipes, options.seeds, runs) for cell in cells if any(key[:2] == cell for key in keys if key in runs)
+    ]
+    shown = [runs[key] for key in keys if key in runs]
+    kept_runs.print_table(HEADER, rows, [run for run in shown if "taken_from" not in run])
+
+
+def run_missing(keys: Iterable[tuple[str, str, str, int]], runs: KeptRuns) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        data = write_data(Path(folder))
-        for network in networks:
+        data_sets = write_data(Path(folder))
+        for key in keys:
+            if key in runs:
+                continue
+            network, data, recipe, seed = key
             if network in GLUON:
                 pretrain(network, Path(folder))
-        # Seed by seed, so that what a stopped script has found compares alike.
-        for seed in seeds:
-            for network in networks:
-                for name in data_sets:
-                    for recipe in recipes:
-                        key = (network, name, recipe, seed)
-                        if key in done:
-                            continue
-                        done[key] = run(network, name, recipe, seed, data[name])
-                        write(options.results, done.values())
-                        found = done[key]
-                        reached = found.failure if found.mAP is None else f"mAP {found.mAP:.4f}"
-                        line = f"{', '.join(map(str, key))}: {reached} ({found.seconds:.0f} s)"
-                        print(line, file=sys.stderr, flush=True)
-    rows = [row(network, name, recipes, seeds, done) for network in networks for name in data_sets]
-    print(markdown_table(HEADER, rows))
-    print(f"\n{machine()}\n\nRepeat with: `{repeat_with()}`")
+            given = [*NETWORKS[network], *data_sets[data], *RECIPES[recipe], "--seed", str(seed)]
+            with tempfile.TemporaryDirectory() as own:
+                run = kept_runs.train(given, Path(own) / "run")
+            runs.add(key, run)
+            as_features = (network, data, FEATURES, seed)
+            if run and run["epochs"] and recipe == DEFAULT and as_features not in runs:
+                runs.add(as_features, first_epoch(run), taken_from=f"epoch 1 of {DEFAULT}")
+
+
+def first_epoch(run: Run) -> Run:
+    """Return the part of an lp-ft run that is a run of features."""
+    first, *rest = run["epochs"]
+    seconds = run["seconds"] - sum(epoch["seconds"] for epoch in rest)
+    return {**run, "mAP": first["mAP"], "CF1": first["CF1"], "epochs": [first], "diverged": 0, "seconds": seconds}
 
 
 def write_data(folder: Path) -> dict[str, list[str]]:
@@ -141,80 +141,52 @@ def lists_options(lists: Mapping[str, Path], root: Path, labels: Path) -> list[s
 def pretrain(network: str, folder: Path) -> None:
     """Train a network from random parameters on the sample's images of one figure, as an ordinary classifier."""
     prefix = KEPT / network
-    if Path(f"{prefix}-0000.params").exists():
-        return
-    lists = {}
-    for subset in ("train", "val"):
-        lines = (ROOT / "lists" / f"{subset}.lst").read_text(encoding="utf-8").splitlines(keepends=True)
-        lists[subset] = folder / f"single-{subset}.lst"
-        single = [line for line in lines if sum(map(float, line.split("\t")[1:-1])) == 1]
-        lists[subset].write_text("".join(single), encoding="utf-8")
-    run_prefix = folder / network.replace(".", "_")
-    command = ["--network", network, "--single-label", "--image-shape", SMALL, "--num-epoch", "30", "--json"]
-    command += lists_options(lists, ROOT / "images", ROOT / "lists" / "labels.txt")
-    found = json.loads(train([*command, "--prefix", str(run_prefix)]).stdout)
     KEPT.mkdir(exist_ok=True)
-    # Without the sidecar, as networks of others are.
-    best = f"{run_prefix}-{found['best_epoch']:04d}.params"
-    Path(f"{prefix}-symbol.json").write_bytes(Path(f"{run_prefix}-symbol.json").read_bytes())
-    Path(f"{prefix}-0000.params").write_bytes(Path(best).read_bytes())
+    with open(KEPT / "pretrain.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another copy of this script may be at it
+        if Path(f"{prefix}-0000.params").exists():
+            return
+        lists = {}
+        for subset in ("train", "val"):
+            lines = (ROOT / "lists" / f"{subset}.lst").read_text(encoding="utf-8").splitlines(keepends=True)
+            lists[subset] = folder / f"single-{subset}.lst"
+            single = [line for line in lines if sum(map(float, line.split("\t")[1:-1])) == 1]
+            lists[subset].write_text("".join(single), encoding="utf-8")
+        run_prefix = folder / network.replace(".", "_")
+        command = [sys.executable, "-m", "mxml", "train", "--network", network, "--single-label"]
+        command += lists_options(lists, ROOT / "images", ROOT / "lists" / "labels.txt")
+        command += ["--image-shape", SMALL, "--num-epoch", "30", "--json", "--prefix", str(run_prefix)]
+        done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
+        # Without the sidecar, as networks of others are.
+        best = f"{run_prefix}-{json.loads(done.stdout)['best_epoch']:04d}.params"
+        atomic.write_bytes(f"{prefix}-symbol.json", Path(f"{run_prefix}-symbol.json").read_bytes())
+        atomic.write_bytes(f"{prefix}-0000.params", Path(best).read_bytes())
 
 
-def run(network: str, data: str, recipe: str, seed: int, lists: Sequence[str]) -> Result:
-    with tempfile.TemporaryDirectory() as folder:
-        options = [*NETWORKS[network], *lists, *RECIPES[recipe], "--seed", str(seed), "--json"]
-        started = time.perf_counter()
-        done = train([*options, "--prefix", str(Path(folder) / "run")], check=False)
-        seconds = time.perf_counter() - started
-    if done.returncode:
-        return Result(network, data, recipe, seed, None, seconds, done.stderr.strip().splitlines()[-1])
-    return Result(network, data, recipe, seed, json.loads(done.stdout)["best"]["mAP"], seconds)
-
-
-def train(options: Sequence[str], check: bool = True) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "mxml", "train", *options]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
-    if check and done.returncode:
-        sys.exit(f"failed (exit {done.returncode}): {shlex.join(command)}\n{done.stdout}{done.stderr}")
-    return done
-
-
-def read(path: Path) -> dict[tuple[str, str, str, int], Result]:
-    """Return the runs that are done."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    results = [Result(**json.loads(line)) for line in lines]
-    return {(result.network, result.data, result.recipe, result.seed): result for result in results}
-
-
-def write(path: Path, results: Iterable[Result]) -> None:
-    """Write the runs that are done, whole or not at all: the script may be stopped here."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, "".join(json.dumps(asdict(result)) + "\n" for result in results))
-
-
-def row(
-    network: str,
-    data: str,
-    recipes: Iterable[str],
-    seeds: Sequence[int],
-    done: Mapping[tuple[str, str, str, int], Result],
-) -> list[object]:
-    means: dict[str, float] = {}
-    texts: dict[str, str] = {}
+def row(cell: tuple[str, str], recipes: Iterable[str], seeds: Iterable[int], runs: KeptRuns) -> list[object]:
+    seeds = [seed for seed in seeds if (*cell, DEFAULT, seed) in runs] or list(seeds)
+    compared = {}
     for recipe in recipes:
-        found = [done[network, data, recipe, seed].mAP for seed in seeds]
-        values = [value for value in found if value is not None]
-        if values:
-            means[recipe] = statistics.mean(values)
-            texts[recipe] = f"{means[recipe]:.4f} ({min(values):.4f} to {max(values):.4f})"
-        if len(values) < len(found):
-            means.pop(recipe, None)
-            texts[recipe] = f"{len(found) - len(values)} of {len(found)} failed"
+        keys = [(*cell, recipe, seed) for seed in seeds]
+        if all(key in runs for key in keys):
+            compared[recipe] = [runs[key] for key in keys]
+    means = {
+        recipe: statistics.mean(run["mAP"] for run in of_recipe)
+        for recipe, of_recipe in compared.items()
+        if all(run["mAP"] is not None for run in of_recipe)
+    }
     best = max(means, key=means.__getitem__, default="-")
     less = f"{means[DEFAULT] - means[best]:+.4f}" if DEFAULT in means else "-"
-    shown = [texts.get(recipe, "-") for recipe in (DEFAULT, FEATURES, best)]
-    return [network, data, str(len(seeds)), *shown, best, less]
+    shown = [written(compared.get(recipe, [])) for recipe in (DEFAULT, FEATURES, best)]
+    return [*cell, str(len(seeds)), *shown, best, str(len(compared)), less]
+
+
+def written(runs: Sequence[Run]) -> str:
+    values = [run["mAP"] for run in runs if run["mAP"] is not None]
+    if len(values) < len(runs):
+        return f"{len(runs) - len(values)} of {len(runs)} ended by diverging"
+    survived = sum(run["diverged"] > 0 for run in runs)
+    return (kept_runs.spread(values) if values else "-") + (f", {survived} diverged once" if survived else "")
 
 
 if __name__ == "__main__":

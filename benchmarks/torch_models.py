@@ -7,6 +7,7 @@ ResNet-18 follows the published network: stride 2 in the first 3x3 convolution o
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -37,6 +38,16 @@ def squeezenet(num_classes: int) -> nn.Module:
         *(Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), pool()),
         *(Fire(512, 64, 256), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, num_classes)),
     )
+
+
+def load_pretrained(network: nn.Module, path: str) -> None:
+    """Give a network the arrays of an ``.npz`` file, layer by layer in the file's order; the head stays as it is."""
+    with np.load(path) as file:
+        arrays = [torch.from_numpy(file[name]) for name in file.files]
+    names = list(network.state_dict())
+    network.load_state_dict(dict(zip(names, arrays)), strict=False)
+    if len(arrays) != len(names) - 2:
+        raise SystemExit(f"{path}: {len(arrays)} arrays for {len(names) - 2} parameters and a head of 2")
 
 
 class BasicBlock(nn.Module):

@@ -24,15 +24,27 @@ MEAN, STD = (123.68, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 class Photographs(torch.utils.data.Dataset):
-    """The images of a ``.lst`` file as ((size, size, 3) float32, (C,) float32), cropped at random, mirrored by half."""
+    """The images of a ``.lst`` file as ((size, size, 3) float32, (C,) float32).
 
-    def __init__(self, list_path: str, root: str, size: int):
+    They are RGB and normalised, or BGR less ``bgr_mean``. Augmented ones are cropped at random and half are mirrored.
+    """
+
+    def __init__(
+        self,
+        list_path: str,
+        root: str,
+        size: int,
+        bgr_mean: tuple[float, float, float] | None = None,
+        augmented: bool = True,
+    ):
         rows = [line.split("\t") for line in Path(list_path).read_text().splitlines()]
         self.paths = [str(Path(root) / row[-1]) for row in rows]
         self.labels = [np.array(row[1:-1], np.float32) for row in rows]
         self.size = size
+        self.is_bgr, self.augmented = bgr_mean is not None, augmented
         levels = np.arange(256, dtype=np.float32)
-        self.table = np.stack([(levels - mean) / std for mean, std in zip(MEAN, STD)], 1)[None].astype(np.float32)
+        scales = zip(MEAN, STD) if bgr_mean is None else zip(bgr_mean, (1.0, 1.0, 1.0))
+        self.table = np.stack([(levels - mean) / std for mean, std in scales], 1)[None].astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -43,18 +55,27 @@ class Photographs(torch.utils.data.Dataset):
         short = min(height, width)
         size = (self.size * width // short, self.size * height // short)
         image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-        top, left = random.randint(0, size[1] - self.size), random.randint(0, size[0] - self.size)
+        top, left = (size[1] - self.size) // 2, (size[0] - self.size) // 2
+        if self.augmented:
+            top, left = random.randint(0, size[1] - self.size), random.randint(0, size[0] - self.size)
         image = image[top : top + self.size, left : left + self.size]
-        if random.random() < 0.5:
+        if self.augmented and random.random() < 0.5:
             image = cv2.flip(image, 1)
-        return cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.table), self.labels[position]
+        if not self.is_bgr:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return cv2.LUT(image, self.table), self.labels[position]
 
 
 def quiet_worker(_: int) -> None:
     cv2.setNumThreads(1)
 
 
-def train(network: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable) -> int:
+def train(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+) -> int:
     """Take one step a batch and return how many images there were."""
     loss_of = nn.BCEWithLogitsLoss()
     images = 0
@@ -64,6 +85,8 @@ def train(network: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterabl
         loss = loss_of(network(data.permute(0, 3, 1, 2)), labels)
         loss.backward()
         optimizer.step()
+        if schedule:
+            schedule.step()
         total += loss.detach()
         images += len(data)
     if not torch.isfinite(total):
