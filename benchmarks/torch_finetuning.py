@@ -24,7 +24,7 @@ from torch_training import Photographs, train
 
 SIZE, BATCH = 224, 32
 CAFFE_MEAN = (104.0, 117.0, 123.0)
-RATE, WEIGHT_DECAY = 0.0005, 0.01
+WEIGHT_DECAY = 0.01
 
 
 def mean_average_precision(network: nn.Module, batches: Iterable) -> float:
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--val", required=True)
     parser.add_argument("--root", required=True)
     parser.add_argument("--epochs", type=int, required=True)
-    parser.add_argument("--rate", type=float, default=RATE, help="the highest of the cycle")
+    parser.add_argument("--rate", type=float, required=True, help="the highest of the cycle")
     parser.add_argument("--seed", type=int, required=True)
     options = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
