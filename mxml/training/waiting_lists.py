@@ -6,14 +6,32 @@ killed process leaves lists that never began, which go, or a move that the next 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from mxml.errors import StorageError
+from mxml.errors import ListError, StorageError
 from mxml.model.run_files import RunFiles
 from mxml.progress import Progress
 from mxml.staging import remove_empty
+
+
+@contextlib.contextmanager
+def settled(prefix: str) -> Iterator[None]:
+    """Leave only the lists of the run at the prefix, before and after: what a run makes waits until it begins.
+
+    After a ListError, which may name lines of lists that wait, these stay until the next start, to be looked at.
+    """
+    settle(prefix)
+    try:
+        yield
+    except ListError:
+        raise
+    except BaseException:
+        discard(prefix)
+        raise
 
 
 def settle(prefix: str) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,6 +169,25 @@ class Workers:
     def of_first(self, value: Any) -> Any:
         """Return the first worker's ``value``, which JSON can hold."""
         return value if self.kvstore is None else self.gather(value if self.is_first else None)[0]
+
+    def by_first(self, work: Callable[[], Any]) -> Any:
+        """Return what ``work`` returns in the first worker, which JSON can hold; only that one does it.
+
+        Where a signal ends it, Interrupted is raised in all: they wait for the first one, and would do so for ever.
+        """
+        if self.kvstore is None:
+            return work()
+        done: Any = None
+        stopped: tuple[str, int, bool] | None = None
+        if self.is_first:
+            try:
+                done = work()
+            except Interrupted as error:
+                stopped = str(error), error.signal_number, error.can_resume
+        done, stopped = self.of_first([done, stopped])
+        if stopped:
+            raise Interrupted(*stopped)
+        return done
 
     def require_same(self, parts: Mapping[str, Any]) -> None:
         """Raise TrainingError that names the first of ``parts`` in which a worker differs from the first one."""
