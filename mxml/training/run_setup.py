@@ -31,7 +31,6 @@ from mxml.training.run import Run
 from mxml.training.run_data import TrainData, open_data, preprocess_of, sum_to_record
 from mxml.training.signals import StoppableProgress, StopRequest
 from mxml.training.starting_point import StartingPoint
-from mxml.training.waiting_lists import NamedInPlace
 from mxml.training.workers import Workers, require_same_run
 
 
@@ -55,16 +54,17 @@ def set_up(
     if found is None:
         config = _new_settings(config or TrainConfig.of(given), progress, resume=resume, force=force)
         config = _with_lists(config, stoppable, force, workers)
+        lists = source_lists.files_of_lists(config, force=force)
     else:
         config = resuming.resumed_config(prefix, found, given, progress)
+        lists = config.lists
     config = with_kv_store(config, given)
     devices = _devices(config, progress, workers)
     # Several workers read the lists each for itself, and would not stop together.
     reading = stoppable if workers.count == 1 else progress
-    data = open_data(config, NamedInPlace(reading, prefix), _known_names(found, config, given))
-    config, data = source_lists.in_place(config, data)
-    lists = config.lists
-    workers.by_first(lambda: note_overlap(lists, data, stoppable))
+    data = open_data(config, reading, _known_names(found, config, given), lists)
+    paths = config.lists
+    workers.by_first(lambda: note_overlap(paths, data, stoppable))
     with memory_checked(config.batch_size):
         if found is not None:
             resuming.check_same_data(found, data, prefix, progress)

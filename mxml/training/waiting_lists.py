@@ -14,7 +14,6 @@ from pathlib import Path
 
 from mxml.errors import ListError, StorageError
 from mxml.model.run_files import RunFiles
-from mxml.progress import Progress
 from mxml.staging import remove_empty
 
 
@@ -76,31 +75,3 @@ def _finish_move(files: RunFiles) -> None:
 
 def _not_written(files: RunFiles, error: OSError) -> StorageError:
     return StorageError(f"{error.filename2 or files.lists}: cannot be written: {error.strerror}")
-
-
-class NamedInPlace:
-    """Passes on the progress of a task that reads lists, and names those that wait as the run will have them."""
-
-    def __init__(self, progress: Progress, prefix: str):
-        self._progress = progress
-        files = RunFiles(prefix)
-        # As a Path the same folder may have another text.
-        self._names = {f"{text(files.next_lists)}{os.sep}": f"{text(files.lists)}{os.sep}" for text in (str, _as_path)}
-
-    def start(self, total: int, what: str, done: int = 0) -> None:
-        """Begin a part."""
-        self._progress.start(total, what, done)
-
-    def advance(self, count: int = 1, detail: str = "") -> None:
-        """Count more images as done."""
-        self._progress.advance(count, detail)
-
-    def note(self, text: str) -> None:
-        """Pass on a line."""
-        for waiting, in_place in self._names.items():
-            text = text.replace(waiting, in_place)
-        self._progress.note(text)
-
-
-def _as_path(text: str) -> str:
-    return str(Path(text))
