@@ -22,7 +22,7 @@ from mxml.training.signals import StopRequest
 
 if TYPE_CHECKING:
     from mxml.training.report import Callback
-    from mxml.training.run import TrainResult
+    from mxml.training.result import TrainResult
 
 
 def fit(

@@ -29,9 +29,10 @@ from mxml.training.recipe import with_rate, with_recipe
 from mxml.training.report import Callback
 from mxml.training.run import Run
 from mxml.training.run_data import TrainData, open_data, preprocess_of, sum_to_record
+from mxml.training.shared_run import require_same_run
 from mxml.training.signals import StoppableProgress, StopRequest
 from mxml.training.starting_point import StartingPoint
-from mxml.training.workers import Workers, require_same_run
+from mxml.training.workers import Workers
 
 
 def set_up(
