@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
 
+from mxml.cli.typed_train import options_of_train, resuming
 from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
 
@@ -43,15 +45,14 @@ def command(workers: int, servers: int, hosts: str | None, interface: str | None
     from mxml.cli.train import replaced_prefix
     from mxml.training.launching.hosts import read_hosts
     from mxml.training.launching.launch import Job, launch
-    from mxml.training.launching.restart import Restart, options_of_train
+    from mxml.training.launching.restart import Restart
 
     words = ["mxml", *sys.argv[1 : len(sys.argv) - len(arguments)]]
-    options = options_of_train(arguments)
-    restart = None
+    options, resumed, restart = options_of_train(arguments), "", None
     if options is not None:
-        restart = Restart(words, arguments, replaced_prefix(options), elsewhere=hosts is not None)
-    resuming = "" if restart is None else restart.resuming
-    job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resuming)
+        again, resumed = (shlex.join([*words, *command]) for command in (arguments, resuming(arguments)))
+        restart = Restart(again, resumed, replaced_prefix(options), elsewhere=hosts is not None)
+    job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resumed)
     with ConsoleProgress(None, with_options) as progress:
         status = launch(job, progress)
     advice = None if restart is None else restart.after(status)

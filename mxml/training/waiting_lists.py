@@ -29,7 +29,7 @@ def settled(prefix: str) -> Iterator[None]:
     except ListError:
         raise
     except BaseException:
-        discard(prefix)
+        _discard(prefix)
         raise
 
 
@@ -39,10 +39,10 @@ def settle(prefix: str) -> None:
     Call it at the start of a run, while nobody else works on the prefix. Raises StorageError.
     """
     _finish_move(RunFiles(prefix))
-    discard(prefix)
+    _discard(prefix)
 
 
-def discard(prefix: str) -> None:
+def _discard(prefix: str) -> None:
     """Remove lists whose run did not begin."""
     files = RunFiles(prefix)
     if os.path.isdir(files.next_lists):

@@ -15,7 +15,7 @@ from mxml.training.kv_store import with_kv_store
 from mxml.training.launching import environment
 from mxml.training.launching.addresses import private_address, require_private, reserved_port
 from mxml.training.launching.hosts import read_hosts
-from mxml.training.launching.restart import Restart, options_of_train
+from mxml.training.launching.restart import Restart
 
 WORKER = {
     "DMLC_ROLE": "worker",
@@ -136,25 +136,8 @@ def test_machines_are_read_line_by_line(tmp_path):
 # ---- what to type after a job has failed
 
 
-@pytest.mark.parametrize(
-    ("command", "options"),
-    [
-        ("mxml train --prefix a", ["--prefix", "a"]),
-        ("/opt/bin/mxml train", []),
-        ("python3.11 -W ignore -m mxml train --force", ["--force"]),
-        ("mxml predict --prefix train", None),
-        ("python -m", None),
-        ("python train.py mxml train", None),
-        ("mxml", None),
-    ],
-)
-def test_only_a_command_that_trains_has_options_of_training(command, options):
-    assert options_of_train(command.split()) == options
-
-
-LAUNCH = ("mxml", "launch", "--workers", "2", "--")
-RESUMED = "mxml launch --workers 2 -- mxml train --prefix 'my run' --resume"
-AGAIN = "mxml launch --workers 2 -- mxml train --prefix 'my run' --force"
+AGAIN = "mxml launch -- mxml train --prefix 'my run' --force"
+RESUMED = "mxml launch -- mxml train --prefix 'my run' --resume"
 CAN_BE_RESUMED = f"the run can be resumed: {RESUMED}"
 AS_IT_WAS = f"the run that it was to replace is as it was; to start again: {AGAIN}"
 EITHER = (
@@ -184,8 +167,7 @@ def test_a_run_that_was_to_replace_another_is_resumed_only_where_that_is_gone(
     sidecar = tmp_path / "my run.json"
     if before is not None:
         sidecar.write_text(before)
-    restart = Restart(LAUNCH, ["mxml", "train", "--prefix", "my run", "--force"], "my run", elsewhere=elsewhere)
-    assert restart.resuming == RESUMED
+    restart = Restart(AGAIN, RESUMED, "my run", elsewhere=elsewhere)
     sidecar.unlink(missing_ok=True)
     if after is not None:
         sidecar.write_text(after)
@@ -193,8 +175,7 @@ def test_a_run_that_was_to_replace_another_is_resumed_only_where_that_is_gone(
 
 
 def test_a_job_that_replaces_nothing_is_resumed_and_one_that_needs_nothing_says_nothing():
-    restart = Restart(LAUNCH, ["mxml", "train", "--prefix", "my run", "--resume"], None, elsewhere=True)
-    assert restart.resuming == RESUMED
+    restart = Restart(AGAIN, RESUMED, None, elsewhere=True)
     assert restart.after(1) == CAN_BE_RESUMED
     # It has ended well, and it was typed wrongly.
     assert restart.after(0) is None and restart.after(2) is None

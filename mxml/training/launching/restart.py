@@ -1,10 +1,7 @@
-"""What to type when a job of ``mxml train`` has failed: the command that resumes its run, or the same one again."""
+"""What to type when a job that trains has failed: the command that resumes its run, or the same one again."""
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from mxml.model.run_files import RunFiles
@@ -13,28 +10,17 @@ from mxml.model.run_files import RunFiles
 _WRONG_USAGE = 2
 
 
-def options_of_train(command: Sequence[str]) -> Sequence[str] | None:
-    """Return the options of ``mxml train``, or ``python -m mxml train``; None for another command."""
-    program, *rest = command
-    name = os.path.basename(program)
-    if name.startswith("python") and "-m" in rest:
-        name, *rest = rest[rest.index("-m") + 1 :] or [""]
-    return rest[1:] if name == "mxml" and rest[:1] == ["train"] else None
-
-
 class Restart:
     """How to go on with a job, seen from before it starts.
 
-    ``launch`` are the words that start the workers' ``command``, an ``mxml train``. ``replaced`` is the prefix of the
-    run that it may replace, None where it replaces none. ``elsewhere`` says that workers are on other machines, whose
-    files this one may not see. ``resuming`` is the command that goes on; where there is no run yet, one begins.
+    ``again`` is the command that starts the job, ``resuming`` the one that resumes its run. ``replaced`` is the prefix
+    of the run that the job may replace, None where it replaces none. ``elsewhere`` says that workers are on other
+    machines, whose files this one may not see.
     """
 
-    def __init__(self, launch: Sequence[str], command: Sequence[str], replaced: str | None, *, elsewhere: bool):
-        self._again = shlex.join([*launch, *command])
-        unforced = [word for word in command if word != "--force"]
-        resumed = unforced if "--resume" in unforced else [*unforced, "--resume"]
-        self.resuming = shlex.join([*launch, *resumed])
+    def __init__(self, again: str, resuming: str, replaced: str | None, *, elsewhere: bool):
+        self._again = again
+        self._resuming = resuming
         self._sidecar = None if replaced is None else RunFiles(replaced).sidecar
         self._before = _content(self._sidecar)
         self._elsewhere = elsewhere
@@ -50,9 +36,9 @@ class Restart:
             # A resume would go on with the run before, where that is still there.
             return (
                 f"{self._sidecar} cannot be read on this machine; if the new run has begun, it can be resumed: "
-                f"{self.resuming}; if the run that it was to replace is as it was, start again: {self._again}"
+                f"{self._resuming}; if the run that it was to replace is as it was, start again: {self._again}"
             )
-        return f"the run can be resumed: {self.resuming}"
+        return f"the run can be resumed: {self._resuming}"
 
 
 def _content(path: str | None) -> bytes | None:
