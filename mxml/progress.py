@@ -61,12 +61,15 @@ SILENT: Progress = _Silent()
 """Ignores everything."""
 
 
-def note_reading(progress: Progress, path: str | os.PathLike[str]) -> None:
-    """Note that a file of labels is being read, where it is so large that a person would wonder what takes so long."""
+def note_reading(progress: Progress, path: str | os.PathLike[str], name: str | None = None) -> None:
+    """Note that a file of labels is being read, where it is so large that a person would wonder what takes so long.
+
+    The note has ``name`` in place of the path where it is given.
+    """
     with contextlib.suppress(OSError):
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode) and status.st_size >= _LARGE_BYTES:
-            progress.note(f"reading {os.fspath(path)} ({status.st_size >> 20:,} MiB)")
+            progress.note(f"reading {name or os.fspath(path)} ({status.st_size >> 20:,} MiB)")
 
 
 class ConsoleProgress:

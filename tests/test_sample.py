@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
+import importlib
 import sys
 
 import numpy as np
@@ -30,14 +30,12 @@ STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 @pytest.fixture(scope="module")
 def make_sample(checkout):
-    """The script, as a module."""
-    spec = importlib.util.spec_from_file_location("make_sample", checkout / "models" / "make_sample.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_sample"] = module  # where dataclasses looks up annotations
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["make_sample"]
+    """The script, as a module; it imports from its own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(checkout / "models"), *sys.path])
+        yield importlib.import_module("make_sample")
+    for name in ("make_sample", "figures"):
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

@@ -13,36 +13,46 @@ from mxml.data.label_names import write_label_names
 from mxml.data.lst_file import write_lst
 from mxml.model import params_file
 from mxml.runtime.imports import load_mxnet
+from mxml.runtime.types import NDArray, Symbol
 from mxml.training.config import TrainConfig
 
 mx = load_mxnet()
 LABELS = ("red", "green", "blue")
 
 
-def make_network(prefix: Path, dropout: float = 0.2) -> None:
-    """Write a softmax classifier of 3x32x32 images with BatchNorm, dropout and random parameters."""
+def make_network(prefix: Path, dropout: float = 0.2, batch_norm: bool = True) -> None:
+    """Write a softmax classifier of 3x32x32 images with random parameters."""
     net = mx.sym.Variable("data")
     net = mx.sym.Convolution(net, num_filter=8, kernel=(3, 3), stride=(2, 2), name="conv0")
-    net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn0")
+    if batch_norm:
+        net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn0")
     net = mx.sym.Activation(net, act_type="relu", name="relu0")
-    net = mx.sym.Dropout(net, p=dropout, name="drop0")
+    if dropout:
+        net = mx.sym.Dropout(net, p=dropout, name="drop0")
     net = mx.sym.Pooling(net, global_pool=True, kernel=(1, 1), pool_type="avg", name="pool0")
     net = mx.sym.Flatten(net, name="flatten0")
     net = mx.sym.FullyConnected(net, num_hidden=5, name="fc")
     net = mx.sym.SoftmaxOutput(net, name="softmax")
-    generator = np.random.default_rng(7)
-    shapes, _, aux_shapes = net.infer_shape(data=(1, 3, 32, 32))
+    args, aux = random_parameters(net, (3, 32, 32), np.random.default_rng(7))
+    net.save(f"{prefix}-symbol.json")
+    params_file.write_params(f"{prefix}-0000.params", params_file.join_params(args, aux))
+
+
+def random_parameters(
+    symbol: Symbol, shape: tuple[int, ...], generator: np.random.Generator
+) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+    """Return random parameters of a network for images of ``shape``, and statistics: means 0 and variances 1."""
+    shapes, _, aux_shapes = symbol.infer_shape(data=(1, *shape))
     args = {
         name: mx.nd.array(generator.normal(0, 0.2, shape))
-        for name, shape in zip(net.list_arguments(), shapes)
+        for name, shape in zip(symbol.list_arguments(), shapes)
         if name not in ("data", "softmax_label")
     }
     aux = {
         name: mx.nd.ones(shape) if "var" in name else mx.nd.zeros(shape)
-        for name, shape in zip(net.list_auxiliary_states(), aux_shapes)
+        for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
     }
-    net.save(f"{prefix}-symbol.json")
-    params_file.write_params(f"{prefix}-0000.params", params_file.join_params(args, aux))
+    return args, aux
 
 
 def make_images(folder: Path, count: int, seed: int) -> ImageList:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
+from mxml.cli.typed_train import options_of_train, resuming
 from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
 
@@ -44,59 +42,20 @@ def command(workers: int, servers: int, hosts: str | None, interface: str | None
 
     What the processes send is neither encrypted nor authenticated; docs/several-machines.md says what that means.
     """
+    from mxml.cli.train import replaced_prefix
     from mxml.training.launching.hosts import read_hosts
     from mxml.training.launching.launch import Job, launch
+    from mxml.training.launching.restart import Restart
 
     words = ["mxml", *sys.argv[1 : len(sys.argv) - len(arguments)]]
-    options = _options_of_train(arguments)
-    resuming = "" if options is None else shlex.join([*words, *_resuming(arguments)])
-    replaced = None if options is None else _run_to_replace(options)
-    before = _content(replaced)
-    job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resuming)
+    options, resumed, restart = options_of_train(arguments), "", None
+    if options is not None:
+        again, resumed = (shlex.join([*words, *command]) for command in (arguments, resuming(arguments)))
+        restart = Restart(again, resumed, replaced_prefix(options), elsewhere=hosts is not None)
+    job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resumed)
     with ConsoleProgress(None, with_options) as progress:
         status = launch(job, progress)
-    if status and status != 2 and options is not None:
-        again, after = shlex.join([*words, *arguments]), _content(replaced)
-        if before is not None and after == before:
-            line = f"the run that it was to replace is as it was; to start again: {again}"
-        elif replaced is not None and before is after is None and hosts is not None:
-            # A resume would go on with the run before, where that is still there.
-            line = (
-                f"{replaced} cannot be read on this machine; if the new run has begun, it can be resumed: {resuming}; "
-                f"if the run that it was to replace is as it was, start again: {again}"
-            )
-        else:
-            line = f"the run can be resumed: {resuming}"
-        click.echo(f"mxml: {line}", err=True)
+    advice = None if restart is None else restart.after(status)
+    if advice is not None:
+        click.echo(f"mxml: {advice}", err=True)
     sys.exit(status)
-
-
-def _options_of_train(arguments: Sequence[str]) -> Sequence[str] | None:
-    """Return the options of the workers' ``mxml train``, or ``python -m mxml train``; None for another command."""
-    program, *rest = arguments
-    name = os.path.basename(program)
-    if name.startswith("python") and "-m" in rest:
-        name, *rest = rest[rest.index("-m") + 1 :] or [""]
-    return rest[1:] if name == "mxml" and rest[:1] == ["train"] else None
-
-
-def _resuming(arguments: tuple[str, ...]) -> list[str]:
-    """Return the workers' command that goes on. Nothing is lost where there is no run yet: one begins."""
-    again = [argument for argument in arguments if argument != "--force"]
-    return again if "--resume" in again else [*again, "--resume"]
-
-
-def _run_to_replace(options: Sequence[str]) -> str | None:
-    """Return the sidecar of the run that options of ``mxml train`` let be replaced; None where they let none."""
-    from mxml.cli.train import replaced_prefix
-    from mxml.model.run_files import RunFiles
-
-    prefix = replaced_prefix(options)
-    return None if prefix is None else RunFiles(prefix).sidecar
-
-
-def _content(path: str | None) -> bytes | None:
-    try:
-        return None if path is None else Path(path).read_bytes()
-    except OSError:
-        return None

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -154,3 +155,8 @@ def _shifted_gradient(probabilities: NDArray, others: NDArray, gamma: float, mar
         loss = mx.nd.where(shifted < 0.5, -mx.nd.log1p(-shifted), -mx.nd.log(rest))
         factor = shifted**gamma * (factor + gamma * others * loss / shifted)
     return mx.nd.where(shifted > 0, probabilities * factor, mx.nd.zeros_like(shifted))
+
+
+def smoothed(labels: Any, smoothing: Any) -> Any:
+    """Move labels, of NumPy or MXNet, towards 1/2."""
+    return labels * (1 - smoothing) + smoothing / 2 if smoothing else labels

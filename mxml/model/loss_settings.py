@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from mxml.model.attributes import Float, Floats, Kind
 
+SMOOTHING = "label_smoothing"
+"""The setting that every loss has whose labels are decided one by one."""
 LABEL_SMOOTHING = Float(0, 0.99)
-"""What every loss has."""
+"""What it may be."""
 
 _GAMMA = Float(0, 20)
 

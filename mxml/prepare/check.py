@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mxml.data.image_list import plain_path
+from mxml.data.label_names import label_names_file
 from mxml.data.list_root import image_root, under_found_root
 from mxml.data.lst_file import GoodLines
 from mxml.errors import SettingError
@@ -142,16 +144,21 @@ def check_lists(
     return _report(paths, read, rows, label_names, labels_file, scan, find_duplicates(scan, progress))
 
 
-def check_made(made: MadeLists, *, allow_absolute: bool = False, progress: Progress = SILENT) -> CheckReport:
-    """Check lists that were just made, by what making them has found: no image is opened a second time."""
+def check_made(made: MadeLists, *, into: Path | None = None, allow_absolute: bool = False) -> CheckReport:
+    """Check lists that were just made, by what making them has found: no image is opened a second time.
+
+    Making them has to have opened every image, to find near-duplicates. ``into`` is the folder that the files are in,
+    if it was given to ``make_lists``; the report names them as they will be.
+    """
+    assert made.scanned is not None
     paths = tuple(made.paths.values())
-    if made.scanned is None:
-        return check_lists(paths, made.root, allow_absolute=allow_absolute, progress=progress)
-    read, label_names, labels_file = read_lists(paths, [made.root] * len(paths), None, allow_absolute)
+    files = [(into or made.folder) / path.name for path in paths]
+    read, _, _ = read_lists(files, [made.root] * len(files), None, allow_absolute)
     row_of = {plain_path(name): row for row, name in enumerate(made.scanned.images.names())}
     rows = [np.array([row_of[plain_path(name)] for name in lines.images.names()], np.int64) for lines in read]
     scan, duplicates = made.scanned.scan, made.scanned.duplicates
-    return _report(paths, read, rows, label_names, labels_file, scan, duplicates)
+    labels_file = os.fspath(label_names_file(made.folder))
+    return _report(paths, read, rows, made.label_names, labels_file, scan, duplicates)
 
 
 def _report(

@@ -14,7 +14,7 @@ import numpy as np
 
 from mxml.errors import MxmlError
 from mxml.inference.mxnet_backend import as_float32, fixed_batch
-from mxml.model import losses, symbols
+from mxml.model import loss_operator, symbols
 from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm, multi_label_end
 from mxml.model.layers import Network
 from mxml.model.precision import lower_precision
@@ -152,7 +152,7 @@ class BoundModule:
 
     def _logits(self) -> np.ndarray:
         logits = as_float32(self._module.get_outputs()[_LOGITS])
-        losses.raise_failure()
+        loss_operator.raise_failure()
         return logits
 
     def sync(self) -> None:
@@ -187,7 +187,7 @@ class BoundModule:
     def _wait(self) -> None:
         with errors_named(self.batch_size):
             mx.nd.waitall()
-        losses.raise_failure()
+        loss_operator.raise_failure()
 
     def parameters(self) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
         """Return copies of the arguments, which all devices share, and of the mean auxiliary states, on the CPU."""

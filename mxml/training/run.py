@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import glob
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from mxml.data.batches import BadImage, Batches
-from mxml.data.image_sources import ChosenImages
-from mxml.data.record_list import image_source
 from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
@@ -31,41 +26,16 @@ from mxml.training.prefix import holds_a_run
 from mxml.training.recipe import Recipe
 from mxml.training.record import FinishedEpoch, RunRecord
 from mxml.training.report import Callback, RunReport
-from mxml.training.run_data import TrainData, augment_of, cache_bytes, mixing_of
+from mxml.training.result import TrainResult
+from mxml.training.run_batches import open_batches
+from mxml.training.run_data import TrainData
+from mxml.training.shared_run import all_bad_images, own_totals, sidecar_of_first, summed_totals
 from mxml.training.signals import StopRequest
 from mxml.training.starting_point import StartingPoint
 from mxml.training.stopping import StopHere, Stopping
 from mxml.training.trainer import Trainer
-from mxml.training.validation import Part, Validated, Validation, positions_of_parts, validation_metrics
-from mxml.training.workers import ALONE, Workers, all_bad_images, own_totals, sidecar_of_first, summed_totals
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The result of a training run.
-
-    Attributes
-    ----------
-    prefix : str
-        Where the run's files are.
-    best_epoch : int
-        The epoch with the best validation metric.
-    best : mapping
-        Its row of the history: ``epoch``, ``train_loss``, ``val_loss``, ``mAP`` and the other columns.
-    epochs : int
-        How many epochs the run has.
-    finished : bool
-        False where a time limit ended the run before its last epoch.
-    bad : tuple of BadImage
-        The images that could not be read and were skipped.
-    """
-
-    prefix: str
-    best_epoch: int
-    best: Mapping[str, Any]
-    epochs: int
-    finished: bool
-    bad: tuple[BadImage, ...]
+from mxml.training.validation import Validated, Validation, validation_metrics
+from mxml.training.workers import ALONE, Workers
 
 
 class Run:
@@ -102,45 +72,9 @@ class Run:
 
     def go(self) -> TrainResult:
         """Run every epoch that is left."""
-        config = self.config
-        common: dict[str, Any] = {
-            "preprocess": self.record.sidecar.preprocess,
-            "batch_size": config.batch_size // self.workers.count,
-            "part_index": self.workers.rank,
-            "num_parts": self.workers.count,
-            "threads": config.decode_threads,
-            "seed": config.seed,
-        }
-        train_cache, val_cache = cache_bytes(config, self.data)
-        with contextlib.ExitStack() as stack:
-            train_batches = stack.enter_context(
-                Batches(
-                    image_source(self.data.train),
-                    labels=self.data.train.labels,
-                    augment=augment_of(config),
-                    shuffle=True,
-                    mixing=mixing_of(config),
-                    split_batches=True,
-                    bad_images="skip",
-                    max_bad_share=config.max_bad_share,
-                    cache_bytes=train_cache,
-                    **common,
-                )
-            )
-            val, parts = self.data.val, []
-            # Method features has scored the vectors of these images, and reads none of them again.
-            validates = config.method != "features"
-            for positions in positions_of_parts(len(val), len(self.data.train), config) if validates else ():
-                batches = Batches(
-                    ChosenImages(image_source(val), positions),
-                    labels=val.labels[positions],
-                    bad_images="report",
-                    cache_bytes=val_cache * len(positions) // len(val),
-                    **common,
-                )
-                parts.append(Part(positions, stack.enter_context(batches)))
-            stack.enter_context(self.report)
-            validation = Validation(config, parts, val, self.stopping, self.progress, self.report)
+        config, preprocess = self.config, self.record.sidecar.preprocess
+        with open_batches(config, self.data, preprocess, self.workers) as (train_batches, parts), self.report:
+            validation = Validation(config, parts, self.data.val, self.stopping, self.progress, self.report)
             while not self._reaches_its_end(train_batches, validation):
                 # What is at the prefix now belongs to this run, and the next try begins there.
                 self.pretrained = None

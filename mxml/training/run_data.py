@@ -40,27 +40,34 @@ class TrainData:
     sources: Mapping[str, UsedList]
 
 
-def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, ...] | None = None) -> TrainData:
+def open_data(
+    config: TrainConfig,
+    progress: Progress,
+    label_names: tuple[str, ...] | None = None,
+    files: tuple[str, str] | None = None,
+) -> TrainData:
     """Read and check both lists and the label names, and that the images are where the lists say.
 
-    ``label_names`` are taken instead of reading a file of them.
+    ``label_names`` are taken instead of reading a file of them. ``files`` are the lists where they will only later be
+    where ``config`` says: faults of their lines are located there, all else is said of the lists of ``config``.
     """
     data_train, data_val = config.lists
-    for path in config.lists:
-        note_reading(progress, path)
+    train_file, val_file = files = files or config.lists
+    for file, path in zip(files, config.lists):
+        note_reading(progress, file, path)
     absolute = config.allow_absolute
     train, note_train = read_images(
-        data_train, config.image_train, config.num_classes, allow_absolute=absolute, setting="image_train"
+        train_file, config.image_train, config.num_classes, allow_absolute=absolute, setting="image_train"
     )
     val, note_val = read_images(
-        data_val, config.image_val, train.num_classes, allow_absolute=absolute, setting="image_val"
+        val_file, config.image_val, train.num_classes, allow_absolute=absolute, setting="image_val"
     )
     if config.single_label:
-        require_single_labels(data_train, train)
-        require_single_labels(data_val, val)
+        require_single_labels(train_file, train)
+        require_single_labels(val_file, val)
     for note in filter(None, (note_train, note_val)):
         progress.note(note)
-    label_names = label_names or tuple(_label_names(config, train.num_classes))
+    label_names = label_names or tuple(_label_names(config.labels, files, train.num_classes))
     labels = counted(train.num_classes, "label")
     progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
     train_bytes = _check_images_are_there(train, data_train, config.max_bad_share, progress)
@@ -82,8 +89,8 @@ def open_data(config: TrainConfig, progress: Progress, label_names: tuple[str, .
         val,
         label_names,
         {
-            "train": _used_list(data_train, train, train_bytes),
-            "val": _used_list(data_val, val, val_bytes),
+            "train": _used_list(data_train, train_file, train, train_bytes),
+            "val": _used_list(data_val, val_file, val, val_bytes),
         },
     )
 
@@ -146,21 +153,21 @@ def cache_bytes(config: TrainConfig, data: TrainData) -> tuple[int, int]:
     return train, total - train
 
 
-def _used_list(list_path: str, images: ImageList | RecordList, image_bytes: int) -> UsedList:
+def _used_list(list_path: str, file: str, images: ImageList | RecordList, image_bytes: int) -> UsedList:
     if isinstance(images, RecordList):
         return UsedList(list_path, os.path.dirname(list_path) or ".", len(images), images.digest, image_bytes)
-    digest = hashlib.sha256(Path(list_path).read_bytes()).hexdigest()
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return UsedList(list_path, images.root, len(images), digest, image_bytes)
 
 
-def _label_names(config: TrainConfig, num_classes: int) -> list[str]:
-    if config.labels is not None:
-        return read_label_names(config.labels, num_classes)
-    data_train, data_val = config.lists
-    beside = label_names_file(data_train)
+def _label_names(labels: str | None, lists: tuple[str, str], num_classes: int) -> list[str]:
+    if labels is not None:
+        return read_label_names(labels, num_classes)
+    train, val = lists
+    beside = label_names_file(train)
     if beside.exists():
         names = read_label_names(beside, num_classes)
-        require_same_names(data_val, names, beside)
+        require_same_names(val, names, beside)
         return names
     return [f"class_{index}" for index in range(num_classes)]
 

@@ -28,8 +28,6 @@ from mxml.text import counted, shown
 from mxml.training import waiting_lists
 from mxml.training.config import TrainConfig, train_settings
 from mxml.training.prefix import holds_a_run
-from mxml.training.run_data import TrainData
-from mxml.training.waiting_lists import NamedInPlace
 
 _MOST_HEADLINES = 4
 # What the notes of `make_lists` have said already.
@@ -45,17 +43,15 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
     """Return the settings of a new run with the lists that are made of its ``data``; without that, as they are.
 
     The lists are split as ``make_lists`` does by default, which keeps the split of those that are there. ``force``
-    lets lists be replaced from which images are gone, or whose labels have changed. Where a run will be replaced that
-    has lists, the new ones wait in a folder until it is, and are named there: ``in_place`` says where they will be.
-    Raises ListError for a source that has faults, for lists that cannot be trained on, and what else ``make_lists``
-    does.
+    lets lists be replaced from which images are gone, or whose labels have changed. Where a run will be replaced, the
+    new lists wait until it is: ``files_of_lists`` says where. Raises ListError for a source that has faults, for lists
+    that cannot be trained on, and what else ``make_lists`` does.
     """
     if not config.data:
         return config
     files = RunFiles(config.prefix)
-    waits = force and holds_a_run(config.prefix)
-    # As text: `in_place` compares it, and a Path drops parts of it.
-    into = files.next_lists if waits else files.lists
+    waits = _wait(config, force)
+    into = Path(files.next_lists) if waits else None
     sources = LabelSources(
         tuple(map(Path, config.data)),
         None if config.data_root is None else Path(config.data_root),
@@ -68,7 +64,7 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
             sources,
             Path(files.lists),
             force=force,
-            into=Path(into),
+            into=into,
             refuse=lambda made: _refuse_untrainable(made, config.max_bad_share),
             progress=progress,
         )
@@ -76,13 +72,23 @@ def with_lists(config: TrainConfig, progress: Progress, *, force: bool) -> Train
         raise ListError([_as_said_here(fault) for fault in error.faults], error.total) from error
     except StorageError as error:
         raise StorageError(_as_said_here(str(error))) from error
-    told = NamedInPlace(progress, config.prefix)
-    report = check_made(
-        dataclasses.replace(made, folder=Path(into)), allow_absolute=config.allow_absolute, progress=told
-    )
+    report = check_made(made, into=into, allow_absolute=config.allow_absolute)
     for line in _summary(made, report, waits):
-        told.note(line)
-    return _with_lists_in(config, into, made.root)
+        progress.note(line)
+    return _with_lists_in(config, files.lists, made.root)
+
+
+def files_of_lists(config: TrainConfig, *, force: bool) -> tuple[str, str]:
+    """Return where the lists of a new run are until it begins: from then on they are where ``config`` says."""
+    if not _wait(config, force):
+        return config.lists
+    train, val = (os.path.join(RunFiles(config.prefix).next_lists, os.path.basename(path)) for path in config.lists)
+    return train, val
+
+
+def _wait(config: TrainConfig, force: bool) -> bool:
+    """Say whether the lists of a new run wait until it has replaced the one that is at the prefix."""
+    return bool(config.data) and force and holds_a_run(config.prefix)
 
 
 def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
@@ -111,17 +117,6 @@ def with_lists_of_run(config: TrainConfig, progress: Progress) -> TrainConfig:
         raise CheckpointError(f"{files.sidecar}: its images are in {root}, outside of `data`; name it as `data_root`")
     progress.note(f"{files.lists}: the lists of the run at {config.prefix}, as they are")
     return _with_lists_in(config, files.lists, root)
-
-
-def in_place(config: TrainConfig, data: TrainData) -> tuple[TrainConfig, TrainData]:
-    """Return settings and data with the lists named as the run has them once it has begun: see ``make_room``."""
-    files = RunFiles(config.prefix)
-    if config.data_root is None or os.path.dirname(config.lists[0]) != files.next_lists:
-        return config, data
-    config = _with_lists_in(config, files.lists, config.data_root)
-    named = zip(("train", "val"), config.lists)
-    sources = {name: dataclasses.replace(data.sources[name], path=path) for name, path in named}
-    return config, dataclasses.replace(data, sources=sources)
 
 
 def _with_lists_in(config: TrainConfig, folder: str, root: str) -> TrainConfig:

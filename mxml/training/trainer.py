@@ -22,8 +22,8 @@ from mxml.training.optimizers import Schedule
 from mxml.training.record import RunRecord
 from mxml.training.report import RunReport
 from mxml.training.saving import SavedState
+from mxml.training.shared_run import summed_totals
 from mxml.training.stopping import StopHere, Stopping
-from mxml.training.workers import summed_totals
 
 
 class Trainer:

@@ -25,9 +25,9 @@ from mxml.training.config import TrainConfig
 from mxml.training.divergence import Diverged
 from mxml.training.history import stored_metrics, takes_over
 from mxml.training.report import RunReport
+from mxml.training.shared_run import merged_scores
 from mxml.training.stopping import Stopping
 from mxml.training.trainer import Trainer
-from mxml.training.workers import merged_scores
 
 # Of the longer of both lists: so the second pass over them takes a twelfth of an epoch's steps, since a forward pass
 # takes a third of a step, or a quarter of its validation.

@@ -6,14 +6,31 @@ killed process leaves lists that never began, which go, or a move that the next 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from mxml.errors import StorageError
+from mxml.errors import ListError, StorageError
 from mxml.model.run_files import RunFiles
-from mxml.progress import Progress
 from mxml.staging import remove_empty
+
+
+@contextlib.contextmanager
+def settled(prefix: str) -> Iterator[None]:
+    """Leave only the lists of the run at the prefix, before and after: what a run makes waits until it begins.
+
+    After a ListError, which may name lines of lists that wait, these stay until the next start, to be looked at.
+    """
+    settle(prefix)
+    try:
+        yield
+    except ListError:
+        raise
+    except BaseException:
+        _discard(prefix)
+        raise
 
 
 def settle(prefix: str) -> None:
@@ -22,10 +39,10 @@ def settle(prefix: str) -> None:
     Call it at the start of a run, while nobody else works on the prefix. Raises StorageError.
     """
     _finish_move(RunFiles(prefix))
-    discard(prefix)
+    _discard(prefix)
 
 
-def discard(prefix: str) -> None:
+def _discard(prefix: str) -> None:
     """Remove lists whose run did not begin."""
     files = RunFiles(prefix)
     if os.path.isdir(files.next_lists):
@@ -58,31 +75,3 @@ def _finish_move(files: RunFiles) -> None:
 
 def _not_written(files: RunFiles, error: OSError) -> StorageError:
     return StorageError(f"{error.filename2 or files.lists}: cannot be written: {error.strerror}")
-
-
-class NamedInPlace:
-    """Passes on the progress of a task that reads lists, and names those that wait as the run will have them."""
-
-    def __init__(self, progress: Progress, prefix: str):
-        self._progress = progress
-        files = RunFiles(prefix)
-        # As a Path the same folder may have another text.
-        self._names = {f"{text(files.next_lists)}{os.sep}": f"{text(files.lists)}{os.sep}" for text in (str, _as_path)}
-
-    def start(self, total: int, what: str, done: int = 0) -> None:
-        """Begin a part."""
-        self._progress.start(total, what, done)
-
-    def advance(self, count: int = 1, detail: str = "") -> None:
-        """Count more images as done."""
-        self._progress.advance(count, detail)
-
-    def note(self, text: str) -> None:
-        """Pass on a line."""
-        for waiting, in_place in self._names.items():
-            text = text.replace(waiting, in_place)
-        self._progress.note(text)
-
-
-def _as_path(text: str) -> str:
-    return str(Path(text))

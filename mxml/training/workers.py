@@ -11,21 +11,16 @@ A method that exchanges something must be called by every worker, in the same or
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mxml.data.batches import BadImage
 from mxml.data.sampling import shard_bounds
 from mxml.errors import Interrupted, TrainingError
-from mxml.inference.scores import Scores, probabilities
-from mxml.model.sidecar import Sidecar
 from mxml.runtime.imports import load_mxnet
-from mxml.training.config import train_settings
 from mxml.training.kv_store import SEVERAL
 from mxml.training.launching import environment
 from mxml.training.launching.environment import Place
@@ -35,8 +30,6 @@ mx = load_mxnet()
 
 # A store keeps the shape of a key's first array: numbers travel in pieces of one of these sizes.
 _PIECES = {"mxml:small": 1 << 10, "mxml:medium": 1 << 15, "mxml:large": 1 << 20}
-# What each worker counts of an epoch for itself.
-_SUMMED = frozenset({"loss", "right", "known", "images"})
 _VOTES = ("not finite", *(number.name for number in StopRequest.SIGNALS))
 
 
@@ -170,6 +163,25 @@ class Workers:
         """Return the first worker's ``value``, which JSON can hold."""
         return value if self.kvstore is None else self.gather(value if self.is_first else None)[0]
 
+    def by_first(self, work: Callable[[], Any]) -> Any:
+        """Return what ``work`` returns in the first worker, which JSON can hold; only that one does it.
+
+        Where a signal ends it, Interrupted is raised in all: they wait for the first one, and would do so for ever.
+        """
+        if self.kvstore is None:
+            return work()
+        done: Any = None
+        stopped: tuple[str, int, bool] | None = None
+        if self.is_first:
+            try:
+                done = work()
+            except Interrupted as error:
+                stopped = str(error), error.signal_number, error.can_resume
+        done, stopped = self.of_first([done, stopped])
+        if stopped:
+            raise Interrupted(*stopped)
+        return done
+
     def require_same(self, parts: Mapping[str, Any]) -> None:
         """Raise TrainingError that names the first of ``parts`` in which a worker differs from the first one."""
         first, *others = self.gather({name: _digest(value) for name, value in parts.items()})
@@ -229,58 +241,6 @@ def connected() -> Iterator[Workers]:
         workers.close(together=isinstance(error, Interrupted))
         raise
     workers.close(together=True)
-
-
-def require_same_run(workers: Workers, sidecar: Sidecar) -> None:
-    """Raise TrainingError unless all workers are about to train the same run, from the same files."""
-    shared = {name: known for name, known in train_settings().items() if known.on_resume != "free"}
-    workers.require_same(
-        {
-            "mxml or MXNet": [sidecar.versions.get(name) for name in ("mxml", "mxnet")],
-            "value of a setting": {name: sidecar.config.get(name) for name in shared},
-            "content of its lists": {name: used.sha256 for name, used in sidecar.data.items()},
-            "label names": sidecar.label_names,
-            "run at the prefix": [dataclasses.asdict(entry) for entry in (*sidecar.epochs, sidecar.pause) if entry],
-        }
-    )
-
-
-def sidecar_of_first(workers: Workers, sidecar: Sidecar) -> Sidecar:
-    """Return the first worker's sidecar: the others' know nothing of the files that it has written."""
-    if workers.count == 1:
-        return sidecar
-    return Sidecar.from_json(workers.of_first(sidecar.to_json("")), "")
-
-
-def merged_scores(workers: Workers, scores: Scores, *, single_label: bool = False) -> Scores:
-    """Return the scores of the whole list, of which each worker has its share of the rows."""
-    if workers.count == 1:
-        return scores
-    bad = all_bad_images(workers, scores.bad)
-    # A row of zeros from the workers that have another share.
-    logits = workers.sum(np.nan_to_num(scores.logits))
-    logits[[image.position for image in bad]] = np.nan
-    return Scores(probabilities(logits, single_label), logits, bad)
-
-
-def all_bad_images(workers: Workers, bad: Sequence[BadImage]) -> tuple[BadImage, ...]:
-    """Return the unreadable images that all workers have met, by position."""
-    found = workers.gather([dataclasses.astuple(image) for image in bad])
-    by_position = {image[0]: BadImage(*image) for images in found for image in images}
-    return tuple(by_position[position] for position in sorted(by_position))
-
-
-def summed_totals(workers: Workers, sums: Mapping[str, float]) -> dict[str, float]:
-    """Return an epoch's sums over all workers; what they have in common, such as the seconds, is the first one's."""
-    everyone = workers.gather(dict(sums))
-    return {name: sum(own[name] for own in everyone) if name in _SUMMED else everyone[0][name] for name in sums}
-
-
-def own_totals(workers: Workers, sums: Mapping[str, float] | None) -> Mapping[str, float] | None:
-    """Return what this worker goes on with where ``sums`` were all workers': the first one has them, the others 0."""
-    if sums is None or workers.is_first:
-        return sums
-    return {name: 0.0 if name in _SUMMED else value for name, value in sums.items()}
 
 
 def _digest(value: Any) -> str:

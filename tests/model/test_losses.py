@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mxml.errors import ModelError, TrainingError
-from mxml.model import losses
+from mxml.model import loss_operator, losses
 from mxml.model.graph import Graph, multi_label_end
 from mxml.model.symbol_file import load_symbol
 from mxml.model.symbols import loss_of
@@ -42,7 +42,7 @@ def run(logits: np.ndarray, labels: np.ndarray, with_logits: bool, grad_req: str
     executor.grad_dict["data"][:] = 7
     output = executor.forward(is_train=True)[0]
     executor.backward()
-    losses.raise_failure()
+    loss_operator.raise_failure()
     return output.asnumpy(), executor.grad_dict["data"].asnumpy()
 
 
@@ -153,7 +153,7 @@ def computed_gradient(name, logits, labels, settings):
     executor.forward(is_train=True, data=mx.nd.array(logits), label=mx.nd.array(labels))
     executor.backward()
     gradient = executor.grad_dict["data"].asnumpy()
-    losses.raise_failure()
+    loss_operator.raise_failure()
     return gradient
 
 
@@ -312,7 +312,7 @@ def test_a_loss_of_ones_own_needs_only_its_two_formulas(tmp_path):
         import json
         import numpy as np
         from mxml.errors import ModelError
-        from mxml.model import losses
+        from mxml.model import loss_operator, losses
         from mxml.model.attributes import Float
         from mxml.model.graph import Graph, multi_label_end
         from mxml.model.layers import Network
@@ -337,7 +337,7 @@ def test_a_loss_of_ones_own_needs_only_its_two_formulas(tmp_path):
         executor.forward(is_train=True, data=mx.nd.ones((1, 1, 1, 1)), fc_weight=mx.nd.array([[3], [4]]),
                          label=mx.nd.array([[1, -1]]))
         executor.backward()
-        losses.raise_failure()
+        loss_operator.raise_failure()
         assert executor.grad_dict['fc_weight'].asnumpy().tolist() == [[2], [0]]
         assert loss.value(np.array([[3.0, 4.0]]), np.array([[1.0, -1.0]]), {{'weight': 0.5}}) == (2.0, 1)
         headed = attach_head(Network(mx.sym.relu(mx.sym.Variable('data')), (1, 2, 2)), 3, loss=loss)
@@ -380,7 +380,7 @@ def test_settings_hold_on_every_device(name, settings):
     module.init_params()
     module.forward_backward(mx.io.DataBatch([mx.nd.array(batch)], [mx.nd.array(labels)]))
     gradient = module.get_input_grads()[0].asnumpy()
-    losses.raise_failure()
+    loss_operator.raise_failure()
     np.testing.assert_allclose(gradient, published_gradient(name, batch, labels, settings), atol=1e-6)
 
 
@@ -404,7 +404,7 @@ def test_trains_on_several_devices_as_on_one(with_logits):
         module.init_optimizer(optimizer="sgd", optimizer_params={"learning_rate": 0.5})
         module.forward_backward(mx.io.DataBatch([mx.nd.array(images)], [mx.nd.array(labels)]))
         module.update()
-        losses.raise_failure()
+        loss_operator.raise_failure()
         weights.append(module.get_params()[0]["fc_weight"].asnumpy())
     logits = images @ start["fc_weight"].T
     step = 0.5 / 8 * expected_gradient(logits, labels).T @ images
@@ -416,7 +416,7 @@ def test_a_failure_inside_a_callback_neither_hangs_nor_stays_silent():
     """In its own process with a time limit: MXNet alone would hang or abort here."""
     program = """
         import numpy as np
-        from mxml.model import losses
+        from mxml.model import loss_operator, losses
         from mxml.errors import TrainingError
         mx = losses.mx
 
@@ -440,10 +440,10 @@ def test_a_failure_inside_a_callback_neither_hangs_nor_stays_silent():
                 assert np.isnan(gradients.asnumpy()).all(), gradients
                 mx.nd.waitall()
                 try:
-                    losses.raise_failure()
+                    loss_operator.raise_failure()
                 except TrainingError as error:
                     print(error)
-                losses.raise_failure()
+                loss_operator.raise_failure()
     """
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, check=False

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from mxml.errors import ModelError
-from mxml.model import losses, symbols
+from mxml.model import loss_operator, symbols
 from mxml.model.graph import Graph, multi_label_end
 from mxml.model.layers import Network
 from mxml.model.losses import BINARY_CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY
@@ -49,7 +49,7 @@ def test_the_gradient_is_that_of_the_value():
     executor = symbol.simple_bind(mx.cpu(), data=logits.shape, label=logits.shape)
     found = executor.forward(is_train=True, data=mx.nd.array(logits), label=mx.nd.array(labels))[0]
     executor.backward()
-    losses.raise_failure()
+    loss_operator.raise_failure()
     np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), numeric, atol=1e-6)
     assert not executor.grad_dict["data"].asnumpy()[[2, 4]].any()
     np.testing.assert_allclose(found.asnumpy().sum(axis=1), 1, rtol=1e-6)

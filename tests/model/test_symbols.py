@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mxml.errors import DeviceError, ModelError
-from mxml.model import losses, params_file, symbols
+from mxml.model import loss_operator, losses, params_file, symbols
 from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
 from mxml.model.layers import FeatureLayer, Network
 from mxml.model.pooled_layers import find_layers
@@ -84,7 +84,7 @@ def step(symbol, arg_params, aux_params, data_shape, label_width, batch=2, conte
     module.forward_backward(mx.io.DataBatch([mx.nd.array(images)], [mx.nd.array(labels)]))
     probabilities = module.get_outputs()[0].asnumpy()
     module.update()
-    losses.raise_failure()
+    loss_operator.raise_failure()
     return probabilities, labels, {name: value.asnumpy() for name, value in module.get_params()[0].items()}
 
 

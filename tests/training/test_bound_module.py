@@ -6,9 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import bound
 import needs
 import numpy as np
 import pytest
+from bound import CLASSES, OPTIMIZERS
 from float64_optimizers import Float64Optimizer
 
 from mxml.errors import CheckpointError, ModelError, MxmlError
@@ -16,62 +18,23 @@ from mxml.model import symbols
 from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import NDArray, Symbol
-from mxml.training.bound_module import BoundModule, mean_of
+from mxml.training.bound_module import mean_of
 from mxml.training.optimizers import OptimizerSettings
 
 mx = load_mxnet()
 
-NAMES = ("sgd", "nag", "adam", "adamw")
-BATCH, CLASSES, SHAPE = 8, 3, (3, 16, 16)
+BATCH, SHAPE = 8, (3, 16, 16)
 WD, HEAD_LR_MULT = 0.1, 5.0
 
 
-def pretrained(dropout=0.0):
-    """A classifier of the kind that is fine-tuned, with channel counts for which oneDNN has memory layouts."""
-    net = mx.sym.Variable("data")
-    net = mx.sym.Convolution(net, num_filter=16, kernel=(3, 3), no_bias=True, name="conv0")
-    net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn0")
-    net = mx.sym.Activation(net, act_type="relu", name="relu0")
-    net = mx.sym.Convolution(net, num_filter=32, kernel=(3, 3), stride=(2, 2), name="conv1")
-    net = mx.sym.Activation(net, act_type="relu", name="relu1")
-    net = mx.sym.Convolution(net, num_filter=64, kernel=(3, 3), name="conv2")
-    net = mx.sym.Activation(net, act_type="relu", name="relu2")
-    if dropout:
-        net = mx.sym.Dropout(net, p=dropout, name="drop")
-    net = mx.sym.Pooling(net, global_pool=True, kernel=(1, 1), pool_type="avg", name="pool")
-    net = mx.sym.FullyConnected(mx.sym.Flatten(net), num_hidden=7, name="fc")
-    return mx.sym.SoftmaxOutput(net, name="softmax")
-
-
 def network(dropout: float = 0.0) -> tuple[Symbol, dict[str, NDArray], dict[str, NDArray]]:
-    """Return ``pretrained`` under a multi-label head, with parameters drawn at random."""
-    symbol = symbols.attach_head(Network(pretrained(dropout), SHAPE), CLASSES)
-    shapes, _, aux_shapes = symbol.infer_shape(data=(BATCH, *SHAPE))
-    generator = np.random.default_rng(3)
-    args = {
-        name: mx.nd.array(generator.normal(0, 0.2, shape))
-        for name, shape in zip(symbol.list_arguments(), shapes)
-        if name not in ("data", "softmax_label")
-    }
-    aux = {
-        name: mx.nd.ones(shape) if "var" in name else mx.nd.zeros(shape)
-        for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
-    }
-    return symbol, args, aux
+    return bound.with_head(bound.pretrained(dropout), SHAPE, np.random.default_rng(3))
 
 
 def bind(symbol, args, aux, optimizer="sgd", devices=1, momentum=0.9, clip=0.5, **changes):
     lr_mult = dict.fromkeys(symbols.head_parameters(symbol), HEAD_LR_MULT)
-    return BoundModule(
-        symbol,
-        args,
-        aux,
-        devices=[mx.cpu(number) for number in range(devices)],
-        provide_data=[mx.io.DataDesc("data", (BATCH, *SHAPE))],
-        provide_label=[mx.io.DataDesc("softmax_label", (BATCH, CLASSES))],
-        optimizer=OptimizerSettings(optimizer, momentum, WD, clip, lr_mult),
-        **changes,
-    )
+    settings = OptimizerSettings(optimizer, momentum, WD, clip, lr_mult)
+    return bound.bind(symbol, args, aux, settings, (BATCH, *SHAPE), devices, **changes)
 
 
 def batches(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -136,7 +99,7 @@ class NumpyLoop:
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("optimizer", NAMES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_steps_around_a_validation_are_those_of_a_loop_in_numpy(optimizer, devices):
     symbol, args, aux = network()
     module = bind(symbol, args, aux, optimizer, devices)
@@ -161,7 +124,7 @@ def test_steps_around_a_validation_are_those_of_a_loop_in_numpy(optimizer, devic
 
 
 @pytest.mark.parametrize("devices", [1, 2, 3])
-@pytest.mark.parametrize("optimizer", NAMES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_module_restored_after_a_validation_goes_on_bit_for_bit(optimizer, devices):
     check_that_it_goes_on_bit_for_bit(optimizer, devices, "float32")
 

@@ -36,22 +36,7 @@ SETTINGS: dict[str, Any] = {"batch_size": 9, "num_epoch": 3, "optimizer": "adamw
 
 def make_plain_network(prefix):
     """Write a network without BatchNorm and dropout, which depend on who has which rows of a batch."""
-    net = mx.sym.Variable("data")
-    net = mx.sym.Convolution(net, num_filter=8, kernel=(3, 3), stride=(2, 2), name="conv0")
-    net = mx.sym.Activation(net, act_type="relu", name="relu0")
-    net = mx.sym.Pooling(net, global_pool=True, kernel=(1, 1), pool_type="avg", name="pool0")
-    net = mx.sym.FullyConnected(mx.sym.Flatten(net, name="flatten0"), num_hidden=5, name="fc")
-    net = mx.sym.SoftmaxOutput(net, name="softmax")
-    generator = np.random.default_rng(7)
-    shapes, _, _ = net.infer_shape(data=(1, 3, 32, 32))
-    inputs = ("data", "softmax_label")
-    args = {
-        name: mx.nd.array(generator.normal(0, 0.2, shape))
-        for name, shape in zip(net.list_arguments(), shapes)
-        if name not in inputs
-    }
-    net.save(f"{prefix}-symbol.json")
-    params_file.write_params(f"{prefix}-0000.params", params_file.join_params(args, {}))
+    tiny.make_network(prefix, dropout=0, batch_norm=False)
 
 
 @pytest.fixture

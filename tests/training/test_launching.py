@@ -15,6 +15,7 @@ from mxml.training.kv_store import with_kv_store
 from mxml.training.launching import environment
 from mxml.training.launching.addresses import private_address, require_private, reserved_port
 from mxml.training.launching.hosts import read_hosts
+from mxml.training.launching.restart import Restart
 
 WORKER = {
     "DMLC_ROLE": "worker",
@@ -130,3 +131,51 @@ def test_machines_are_read_line_by_line(tmp_path):
     path.write_text("# none\n")
     with pytest.raises(ListError, match="names no machine"):
         read_hosts(str(path))
+
+
+# ---- what to type after a job has failed
+
+
+AGAIN = "mxml launch -- mxml train --prefix 'my run' --force"
+RESUMED = "mxml launch -- mxml train --prefix 'my run' --resume"
+CAN_BE_RESUMED = f"the run can be resumed: {RESUMED}"
+AS_IT_WAS = f"the run that it was to replace is as it was; to start again: {AGAIN}"
+EITHER = (
+    f"my run.json cannot be read on this machine; if the new run has begun, it can be resumed: {RESUMED}; if the run "
+    f"that it was to replace is as it was, start again: {AGAIN}"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "elsewhere", "advice"),
+    [
+        ("old", "old", False, AS_IT_WAS),
+        ("old", "old", True, AS_IT_WAS),
+        ("old", "new", False, CAN_BE_RESUMED),
+        # The run before was removed, and the new one is about to begin.
+        ("old", None, False, CAN_BE_RESUMED),
+        (None, "new", True, CAN_BE_RESUMED),
+        # There was nothing to replace: a resume begins the run.
+        (None, None, False, CAN_BE_RESUMED),
+        (None, None, True, EITHER),
+    ],
+)
+def test_a_run_that_was_to_replace_another_is_resumed_only_where_that_is_gone(
+    tmp_path, monkeypatch, before, after, elsewhere, advice
+):
+    monkeypatch.chdir(tmp_path)
+    sidecar = tmp_path / "my run.json"
+    if before is not None:
+        sidecar.write_text(before)
+    restart = Restart(AGAIN, RESUMED, "my run", elsewhere=elsewhere)
+    sidecar.unlink(missing_ok=True)
+    if after is not None:
+        sidecar.write_text(after)
+    assert restart.after(1) == restart.after(137) == advice
+
+
+def test_a_job_that_replaces_nothing_is_resumed_and_one_that_needs_nothing_says_nothing():
+    restart = Restart(AGAIN, RESUMED, None, elsewhere=True)
+    assert restart.after(1) == CAN_BE_RESUMED
+    # It has ended well, and it was typed wrongly.
+    assert restart.after(0) is None and restart.after(2) is None

@@ -20,10 +20,9 @@ from mxml.training.signals import StopRequest
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    tiny.make_data(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def said(folder, **changes):

@@ -14,12 +14,6 @@ from mxml.progress import SILENT
 from mxml.training.fit import fit, resume
 
 
-@pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path)
-    return tmp_path
-
-
 def arrays(folder, prefix, epoch, suffix="params"):
     return params_file.read_params(str(folder / f"{prefix}-{epoch:04d}.{suffix}"))
 

@@ -13,12 +13,6 @@ from mxml.progress import SILENT
 from mxml.training import fit as train
 
 
-@pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path)
-    return tmp_path
-
-
 def test_a_second_run_on_a_prefix_is_refused_in_one_line_and_the_first_goes_on(folder):
     refused = []
 

@@ -21,16 +21,15 @@ from mxml.training.fit import fit, resume
 
 
 @pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path)
-    (tmp_path / "records").mkdir()
+def folder(folder):
+    (folder / "records").mkdir()
     for name in ("train", "val"):
-        images = read_lst(tmp_path / "lists" / f"{name}.lst", tmp_path / "images")
-        rec_file.write(LabelledImages(images, tiny.LABELS), tmp_path / "records" / f"{name}.rec", DEFAULTS)
-        (tmp_path / "records" / f"{name}.lst").unlink()
+        images = read_lst(folder / "lists" / f"{name}.lst", folder / "images")
+        rec_file.write(LabelledImages(images, tiny.LABELS), folder / "records" / f"{name}.rec", DEFAULTS)
+        (folder / "records" / f"{name}.lst").unlink()
     # Nothing but the records is there to train on.
-    shutil.copytree(tmp_path / "images", tmp_path / "kept")
-    return tmp_path
+    shutil.copytree(folder / "images", folder / "kept")
+    return folder
 
 
 def from_records(folder, prefix="rec", **changes):

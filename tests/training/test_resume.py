@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import tiny
@@ -23,23 +22,6 @@ EPOCHS = max(4, KILLS)
 def folder(tmp_path):
     tiny.make_data(tmp_path, train=64)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def killer():
-    """Run ``mxml train`` in a folder, killed as killer.py describes, and return its code."""
-    command = [sys.executable, str(Path(__file__).with_name("killer.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout
-        commands, answers = process.stdin, process.stdout
-
-        def run(folder, arguments, *kill):
-            commands.write(json.dumps([str(folder), arguments, kill]) + "\n")
-            commands.flush()
-            return int(answers.readline())
-
-        yield run
-    assert process.returncode == 0
 
 
 def moments(seed):
@@ -89,12 +71,14 @@ def test_augmentation_and_mixing_go_on_as_if_nothing_had_happened(folder, killer
     """Stopped twice inside an epoch and killed once, and loaded by another number of threads."""
     options = {"num_epoch": 3, **EVERY_AUGMENTATION}
     arguments = [*tiny.arguments(folder, "whole", **options, decode_threads=1), "--vertical-flip"]
-    assert killer(folder, arguments) == 0, (folder / "output").read_text()
+    code, output = killer(folder, arguments)
+    assert code == 0, output
     arguments = [*tiny.arguments(folder, "run", **options, decode_threads=3), "--vertical-flip", "--resume"]
     for event, number, name in (("step", 3, TERM), ("step", STEPS + 2, TERM), ("update", 2, KILL)):
-        code = killer(folder, arguments, (event, number, name))
-        assert code in (128 + signal.SIGTERM, -signal.SIGKILL), (folder / "output").read_text()
-    assert killer(folder, ["--prefix", "run", "--resume"]) == 0, (folder / "output").read_text()
+        code, output = killer(folder, arguments, (event, number, name))
+        assert code in (128 + signal.SIGTERM, -signal.SIGKILL), output
+    code, output = killer(folder, ["--prefix", "run", "--resume"])
+    assert code == 0, output
     whole, run = (json.loads((folder / f"{name}.json").read_text()) for name in ("whole", "run"))
     for one, other in zip(whole["epochs"], run["epochs"]):
         assert one["metrics"]["train_loss"] == other["metrics"]["train_loss"]
@@ -111,17 +95,19 @@ def test_augmentation_and_mixing_go_on_as_if_nothing_had_happened(folder, killer
 )
 def test_a_run_killed_again_and_again_ends_as_one_never_killed(folder, killer, seed, options):
     options = {"num_epoch": EPOCHS, **options}
-    assert killer(folder, tiny.arguments(folder, "whole", **options)) == 0, (folder / "output").read_text()
+    code, output = killer(folder, tiny.arguments(folder, "whole", **options))
+    assert code == 0, output
     arguments = [*tiny.arguments(folder, "run", **options), "--resume"]
     killed = 0
     for kill, save_every in moments(seed):
-        code = killer(folder, [*arguments, "--save-every", save_every], *kill)
-        assert code in (-signal.SIGKILL, 128 + signal.SIGTERM), (killed, kill, (folder / "output").read_text())
+        code, output = killer(folder, [*arguments, "--save-every", save_every], *kill)
+        assert code in (-signal.SIGKILL, 128 + signal.SIGTERM), (killed, kill, output)
         killed += code == -signal.SIGKILL
         if killed == KILLS:
             break
-    assert killer(folder, ["--prefix", "run", "--resume"]) == 0, (folder / "output").read_text()
-    assert "resuming " in (folder / "output").read_text()
+    code, output = killer(folder, ["--prefix", "run", "--resume"])
+    assert code == 0, output
+    assert "resuming " in output
 
     whole, run = (json.loads((folder / f"{name}.json").read_text()) for name in ("whole", "run"))
     assert [epoch["epoch"] for epoch in run["epochs"]] == list(range(1, EPOCHS + 1))

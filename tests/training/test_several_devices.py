@@ -3,51 +3,20 @@
 import needs
 import numpy as np
 import pytest
-from test_bound_module import NAMES, SHAPE, pretrained
+from bound import CLASSES, OPTIMIZERS, bind, pretrained, with_head, without_batch_norm
 
-from mxml.model import symbols
-from mxml.model.layers import Network
 from mxml.runtime.imports import load_mxnet
-from mxml.training.bound_module import BoundModule
 from mxml.training.optimizers import OptimizerSettings
 
 mx = load_mxnet()
-CLASSES = 3
-
-
-def without_batch_norm():
-    net = mx.sym.Variable("data")
-    for number, filters in enumerate((16, 32)):
-        net = mx.sym.Convolution(net, num_filter=filters, kernel=(3, 3), stride=(2, 2), name=f"conv{number}")
-        net = mx.sym.Activation(net, act_type="relu", name=f"relu{number}")
-    net = mx.sym.Pooling(net, global_pool=True, kernel=(1, 1), pool_type="avg", name="pool")
-    net = mx.sym.FullyConnected(mx.sym.Flatten(net), num_hidden=7, name="fc")
-    return mx.sym.SoftmaxOutput(net, name="softmax")
+SHAPE = (3, 16, 16)
 
 
 def trained(network, devices, batch_size, optimizer="sgd", dtype="float32", steps=6):
-    symbol = symbols.attach_head(Network(network, SHAPE), CLASSES)
-    shapes, _, aux_shapes = symbol.infer_shape(data=(batch_size, *SHAPE))
     generator = np.random.default_rng(3)
-    args = {
-        name: mx.nd.array(generator.normal(0, 0.2, shape))
-        for name, shape in zip(symbol.list_arguments(), shapes)
-        if name not in ("data", "softmax_label")
-    }
-    aux = {
-        name: mx.nd.ones(shape) if "var" in name else mx.nd.zeros(shape)
-        for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)
-    }
-    module = BoundModule(
-        symbol,
-        args,
-        aux,
-        devices=[mx.cpu(number) for number in range(devices)],
-        provide_data=[mx.io.DataDesc("data", (batch_size, *SHAPE))],
-        provide_label=[mx.io.DataDesc("softmax_label", (batch_size, CLASSES))],
-        optimizer=OptimizerSettings(optimizer, 0.9, 0.01, 0.5),
-        dtype=dtype,
-    )
+    symbol, args, aux = with_head(network, SHAPE, generator)
+    settings = OptimizerSettings(optimizer, 0.9, 0.01, 0.5)
+    module = bind(symbol, args, aux, settings, (batch_size, *SHAPE), devices, dtype=dtype)
     lr = 0.05 if optimizer in ("sgd", "nag") else 0.002
     logits = []
     for _ in range(steps):
@@ -61,7 +30,7 @@ def trained(network, devices, batch_size, optimizer="sgd", dtype="float32", step
 
 
 @pytest.mark.parametrize("batch_size", [8, 10, 7])
-@pytest.mark.parametrize("optimizer", NAMES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_four_devices_equal_one_also_where_their_shares_differ(optimizer, batch_size):
     before, one, logits_one = trained(without_batch_norm(), 1, batch_size, optimizer)
     _, four, logits_four = trained(without_batch_norm(), 4, batch_size, optimizer)

@@ -14,7 +14,7 @@ import mxml
 from mxml.data.image_list import ImageList
 from mxml.data.lst_file import read_lst, write_lst
 from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, SettingError, TrainingError
-from mxml.model import checkpoint, losses, params_file
+from mxml.model import checkpoint, loss_operator, params_file
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
@@ -310,7 +310,7 @@ def test_the_head_has_a_learning_rate_of_its_own(folder):
 
 @pytest.mark.parametrize("call", [2, 5])  # in the middle, and in the last step before validation
 def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, monkeypatch, call):
-    gradients, calls = losses._LossOperator._gradients, []
+    gradients, calls = loss_operator._LossOperator._gradients, []
 
     def fail_once(self, *inputs):
         calls.append(inputs[0].shape)
@@ -318,7 +318,7 @@ def test_a_failure_in_the_losss_callback_ends_the_run_with_its_message(folder, m
             raise KeyError("no such weight")
         return gradients(self, *inputs)
 
-    monkeypatch.setattr(losses._LossOperator, "_gradients", fail_once)
+    monkeypatch.setattr(loss_operator._LossOperator, "_gradients", fail_once)
     with pytest.raises(
         TrainingError, match=r"the loss failed in CrossEntropyLoss\.backward: KeyError: 'no such weight'"
     ):

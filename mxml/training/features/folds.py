@@ -26,11 +26,11 @@ from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import fit_linear, vectors_of_lists
 from mxml.training.features.linear import folds_of
 from mxml.training.features.preset_guess import with_preset
-from mxml.training.fit import check_one_source
 from mxml.training.method_settings import note_folds
 from mxml.training.prefix_lock import locked
 from mxml.training.recipe import with_recipe
 from mxml.training.run_data import open_data, preprocess_of
+from mxml.training.settings.data import check_one_source
 
 MOST_FOLDS = 100
 # A label with fewer images is in too few folds however many there are: it does not lower their number.

@@ -26,7 +26,8 @@ from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import physical_cores
 from mxml.runtime.types import Context, NDArray, Symbol
 from mxml.training.features.cache import FeatureCache
-from mxml.training.workers import ALONE, Workers, all_bad_images
+from mxml.training.shared_run import all_bad_images
+from mxml.training.workers import ALONE, Workers
 
 mx = load_mxnet()
 

@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 from typing import Optional
 
+from mxml.errors import SettingError
 from mxml.training.setting import at_least, between, setting
 
 
@@ -70,3 +71,16 @@ class Data:
     allow_absolute: bool = setting(
         False, help="Allow lists to name images by absolute paths or outside their image folder."
     )
+
+
+def check_one_source(given: Data) -> None:
+    """Raise SettingError for settings that say in two ways what to train on."""
+    if not given.data:
+        if given.data_root is not None:
+            raise SettingError("data_root", given.data_root, "left out without `data`, whose image folder it is")
+        return
+    for name in ("data_train", "data_val", "image_train", "image_val"):
+        value = getattr(given, name)
+        if value is not None:
+            wanted = "left out with `data`, of which the lists are made; `data_root` is its image folder"
+            raise SettingError(name, value, wanted)

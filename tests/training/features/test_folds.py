@@ -185,12 +185,6 @@ def test_the_same_image_is_never_both_fitted_and_scored():
     assert found.mAP.mean == pytest.approx(alone.mAP.mean, abs=0.25)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    tiny.make_data(tmp_path, train=40)
-    return tmp_path
-
-
 def command(folder, *options, **changes):
     changes = {"method": "features", "optimizer": "adamw", **changes}
     return subprocess.run(

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,23 +44,6 @@ def mxml(*arguments):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
-
-
-@pytest.fixture(scope="module")
-def killer():
-    """Run ``mxml train`` in a folder, killed as killer.py describes, and return its code and its output."""
-    command = [sys.executable, str(Path(__file__).parents[1] / "killer.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout
-        commands, answers = process.stdin, process.stdout
-
-        def run(folder, arguments, *kill):
-            commands.write(json.dumps([str(folder), arguments, kill]) + "\n")
-            commands.flush()
-            return int(answers.readline()), (folder / "output").read_text()
-
-        yield run
-    assert process.returncode == 0
 
 
 def params(folder, prefix, epoch):
