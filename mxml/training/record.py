@@ -86,8 +86,19 @@ class RunRecord:
             self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
             checkpoint.save_sidecar(config.prefix, self.sidecar)
         else:
+            if self.sidecar.finished:
+                self._save_settings()
             # A run killed after it saved an epoch has not shown it yet.
             self._show_history(draw=point.epoch >= config.last_epoch)
+
+    def _save_settings(self) -> None:
+        """Save what a resume has changed of a run that has nothing left to do, after which nothing else would be."""
+        saved = checkpoint.read_sidecar(self.config.prefix)
+        if saved is None:
+            return
+        now = dataclasses.replace(saved, config=self.sidecar.config, data=self.sidecar.data, finished=True)
+        if now != saved:
+            checkpoint.save_sidecar(self.config.prefix, now)
 
     def finish_epoch(self, finished: FinishedEpoch) -> None:
         """Save an epoch, and show it."""

@@ -445,6 +445,19 @@ def test_a_changed_list_cannot_be_resumed(folder):
         train.fit(tiny.config(folder, num_epoch=2), resume=True)
 
 
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_a_run_that_has_ended_records_what_a_resume_was_given(folder, method):
+    given = {"method": method, "num_epoch": 1, "optimizer": None, "lr": None}
+    train.fit(tiny.config(folder, **given), SILENT)
+    before = json.loads((folder / "run.json").read_text())
+    train.resume(folder / "run", progress=SILENT)
+    assert json.loads((folder / "run.json").read_text()) == before
+    train.resume(folder / "run", {"patience": 3, "keep": "all", "save_every": 7}, SILENT)
+    after = json.loads((folder / "run.json").read_text())
+    assert after["config"] == {**before["config"], "patience": 3, "keep": "all", "save_every": 7.0}
+    assert {**after, "config": before["config"]} == before
+
+
 def test_training_goes_on_from_an_own_checkpoint_with_other_classes(folder):
     train.fit(tiny.config(folder, num_epoch=1))
     lines = (folder / "lists" / "train.lst").read_text().splitlines()
