@@ -243,7 +243,7 @@ def _fit(
     _by_first(workers, lambda: note_overlap(lists, data, preparing))
     with memory_checked(config.batch_size):
         if found is not None:
-            resuming.check_same_data(found, data, prefix, progress)
+            resuming.check_same_data(found, data, prefix)
             chosen_loss.require_same_weights(config, given, data.train.labels)
             config = chosen_loss.with_weights(config, data.train.labels, progress)
             sidecar, pretrained = dataclasses.replace(found, config=config.to_dict(), data=data.sources), None
@@ -253,7 +253,7 @@ def _fit(
             config = with_rate(config, Graph.of(pretrained.symbol))
             config = _with_preset(config, pretrained, data, devices, preparing, workers)
             sidecar = _new_sidecar(config, data)
-        sidecar = dataclasses.replace(sidecar, data=_with_sum_of_images(prefix, found, data, preparing, workers))
+        sidecar = dataclasses.replace(sidecar, data=_with_sums_of_images(prefix, found, data, preparing, workers))
         require_same_run(workers, sidecar)
         return Run(config, devices, data, sidecar, pretrained, progress, callbacks, stop, workers).go()
 
@@ -297,15 +297,14 @@ def _with_preset(
     return _changed_by_first(config, workers, ("preset", "mean", "std", "channels"), guessed)
 
 
-def _with_sum_of_images(
+def _with_sums_of_images(
     prefix: str, found: Sidecar | None, data: TrainData, progress: Progress, workers: Workers
 ) -> Mapping[str, UsedList]:
-    """Return the lists of a run with the sum of the validation images, which the first worker reads."""
-    from mxml.training.run_data import sum_to_record
+    """Return the lists of a run with the sums of their images, which the first worker reads."""
+    from mxml.training.run_data import sums_to_record
 
-    before = None if found is None else found.data.get("val")
-    recorded = _by_first(workers, lambda: sum_to_record(data, prefix, before, progress))
-    return {**data.sources, "val": dataclasses.replace(data.sources["val"], images_sha256=recorded)}
+    sums = _by_first(workers, lambda: sums_to_record(data, prefix, found, progress))
+    return {name: dataclasses.replace(used, **sums[name]) for name, used in data.sources.items()}
 
 
 def _changed_by_first(
