@@ -40,7 +40,8 @@ def test_a_run_learns_and_leaves_its_files(folder):
     assert rows[result.best_epoch - 1] == result.best
     looking = [("looking for the images", 40, 0), ("looking for the images", 12, 0), ("comparing both lists", 52, 0)]
     both = [("validation without averaging", 10, 0), ("validation", 12, 0)]
-    assert recorder.parts[:6] == [*looking, ("epoch 1/6", 40, 0), *both]
+    sums = [("sums of images", 40, 0), ("sums of images", 12, 0)]
+    assert recorder.parts[:8] == [*looking, *sums, ("epoch 1/6", 40, 0), *both]
     assert recorder.notes[:3] == [
         f"training {folder / 'run'} with mxml {mxml.__version__}",
         "40 images to train on, 12 to validate on, 3 labels",
