@@ -59,7 +59,11 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
 def is_half_moved(folder: Path) -> bool:
     """Say whether a process was killed while it moved files into a folder; one that is still at it is waited for."""
     with _held(folder / _MOVING):
-        return bool(_left_to_move(folder))
+        try:
+            return bool(_left_to_move(folder))
+        except OSError:
+            # It is another user's.
+            return True
 
 
 def finish_move(folder: Path) -> bool:
@@ -81,13 +85,16 @@ def finish_move(folder: Path) -> bool:
 
 def _left_to_move(folder: Path) -> list[str]:
     # Of a link nobody knows whose files it leads to.
-    if not (_is_own_folder(folder / _MOVING) and _is_own_folder(folder / _MOVING / _NEW)):
+    if not _is_own_folder(folder / _MOVING) or os.path.islink(folder / _MOVING / _NEW):
         return []
-    return sorted(os.listdir(folder / _MOVING / _NEW))
+    try:
+        return sorted(os.listdir(folder / _MOVING / _NEW))
+    except FileNotFoundError:
+        return []
 
 
 def _is_own_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 @contextlib.contextmanager

@@ -121,3 +121,13 @@ def test_a_link_to_another_folder_is_never_moved_out_of(tmp_path):
     os.symlink("../mine", tmp_path / "lists" / ".mxml.moving")
     assert not finish_move(tmp_path / "lists") and not is_half_moved(tmp_path / "lists")
     assert (tmp_path / "mine" / "new" / "val.lst").exists()
+
+
+@pytest.mark.parametrize("path", ["none/train.lst", "x" * 300 + "/train.lst", "x\0y/train.lst"])
+def test_a_list_in_a_folder_that_cannot_be_is_one_line(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    if "\0" in path:
+        assert not is_half_moved(Path(path).parent)
+    else:
+        with pytest.raises(ListError, match=r"train\.lst: cannot be read: "):
+            read_lst(path)
