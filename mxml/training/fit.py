@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mxml import __version__
 from mxml.errors import Interrupted, ListError, SettingError
 from mxml.model.run_files import RunFiles
-from mxml.progress import SILENT, ConsoleProgress, Progress
+from mxml.progress import ConsoleProgress, NotesOnly, Progress
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
 from mxml.training.kv_store import with_kv_store
 from mxml.training.launching import environment
@@ -237,8 +237,8 @@ def _fit(
         raise SettingError("batch_size", config.batch_size, "at least one image for each device")
     # A resumed run has its label names in the sidecar: the file that they came from may be anywhere.
     known = found.label_names if found is not None and config.labels is not None and "labels" not in given else None
-    # Several workers read the lists each for itself, and would not stop together; the first one tells of it.
-    reading = preparing if workers.count == 1 else progress if workers.is_first else SILENT
+    # Several workers read the lists each for itself, and would not stop together; the first one shows how far it is.
+    reading = preparing if workers.count == 1 else progress if workers.is_first else NotesOnly(progress)
     told = NamedInPlace(reading, prefix)
     data = open_data(config, told, known)
     config, data = source_lists.in_place(config, data)
