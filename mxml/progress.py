@@ -61,6 +61,19 @@ SILENT: Progress = _Silent()
 """Ignores everything."""
 
 
+class NotesOnly:
+    """Passes on the notes of a task, and not how far it has come."""
+
+    def __init__(self, progress: Progress):
+        self.note = progress.note
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        """Show nothing."""
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        """Show nothing."""
+
+
 def note_reading(progress: Progress, path: str | os.PathLike[str], name: str | None = None) -> None:
     """Note that a file of labels is being read, where it is so large that a person would wonder what takes so long.
 

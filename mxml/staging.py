@@ -1,8 +1,13 @@
-"""Several files that appear together: written into a folder of their own first, then moved into place."""
+"""Several files that appear together: written into a folder of their own first, then moved into place.
+
+While they are moved that folder has a name of its own. A process that is killed meanwhile leaves it, with the files
+that are still to be moved: by it ``is_half_moved`` knows that old and new files are beside each other.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import filecmp
 import os
 import shutil
@@ -11,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mxml.errors import StorageError
+
+_MOVING, _NEW, _OLD = ".mxml.moving", "new", "old"
 
 
 class Staging:
@@ -29,19 +36,81 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
     """Yield a folder to write files and folders into; on leaving, move all of them into ``folder``, or none.
 
     A file that is there with the same content stays; one with other content is an error unless ``force`` replaces it;
-    a folder that is there is an error if it holds anything. Whatever fails, ``folder`` is as it was before. Raises
-    StorageError for these and for what the operating system refuses.
+    a folder that is there is an error if it holds anything. Whatever fails, ``folder`` is as it was before; only
+    SIGKILL or a power cut can leave a move for ``finish_move``, which is done here first. Raises StorageError for these
+    and for what the operating system refuses.
     """
+    finish_move(folder)
     with temporary_folder_in(folder) as temporary:
-        staging = Staging(temporary / "new")
+        staging = Staging(temporary / _NEW)
         staging.path.mkdir()
         yield staging
         states = [(_state(entry, folder / entry.name), entry) for entry in sorted(staging.path.iterdir())]
         _refuse_others([folder / entry.name for state, entry in states if state == "replaced"], force)
+        for state, entry in states:
+            if state == "unchanged":
+                entry.unlink()
         changed = [entry for state, entry in states if state != "unchanged"]
         _flush(changed)
-        _move(changed, folder, temporary / "old")
+        _move([entry.name for entry in changed], temporary, folder)
         staging.files = tuple((folder / entry.name, state) for state, entry in states)
+
+
+def is_half_moved(folder: Path) -> bool:
+    """Say whether a process was killed while it moved files into a folder; one that is still at it is waited for."""
+    with _held(folder / _MOVING):
+        try:
+            return bool(_left_to_move(folder))
+        except OSError:
+            # It is another user's.
+            return True
+
+
+def finish_move(folder: Path) -> bool:
+    """Finish the move into a folder that a killed process has begun, and say whether there was one.
+
+    One that is still at it is waited for. Raises StorageError.
+    """
+    try:
+        with _held(folder / _MOVING):
+            names = _left_to_move(folder)
+            for name in names:
+                os.replace(folder / _MOVING / _NEW / name, folder / name)
+            if _is_own_folder(folder / _MOVING):
+                shutil.rmtree(folder / _MOVING)
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+    return bool(names)
+
+
+def _left_to_move(folder: Path) -> list[str]:
+    # Of a link nobody knows whose files it leads to.
+    if not _is_own_folder(folder / _MOVING) or os.path.islink(folder / _MOVING / _NEW):
+        return []
+    try:
+        return sorted(os.listdir(folder / _MOVING / _NEW))
+    except FileNotFoundError:
+        return []
+
+
+def _is_own_folder(path: Path) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder that files are moved out of, wherever it is renamed to; without a lock where there are none."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (OSError, ValueError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -63,24 +132,27 @@ def temporary_folder_in(folder: Path) -> Iterator[Path]:
         raise
 
 
-def _move(entries: list[Path], folder: Path, old: Path) -> None:
-    """Move entries into ``folder``; on a failure move them back, and what they replaced, which ``old`` keeps, too."""
-    old.mkdir()
-    moved: list[Path] = []
-    try:
-        for entry in entries:
-            final = folder / entry.name
-            if final.is_file():
-                _keep(final, old / entry.name)
-            os.replace(entry, final)
-            moved.append(entry)
-    except BaseException:
-        for entry in reversed(moved):
-            final, kept = folder / entry.name, old / entry.name
-            os.replace(final, entry)
-            if kept.exists():
-                os.replace(kept, final)
-        raise
+def _move(names: list[str], temporary: Path, folder: Path) -> None:
+    """Move new entries into ``folder``; on a failure move them back, and what they replaced, too."""
+    (temporary / _OLD).mkdir()
+    moving = folder / _MOVING
+    moved: list[str] = []
+    with _held(temporary):
+        os.rename(temporary, moving)
+        try:
+            for name in names:
+                if (folder / name).is_file():
+                    _keep(folder / name, moving / _OLD / name)
+                os.replace(moving / _NEW / name, folder / name)
+                moved.append(name)
+        except BaseException:
+            for name in reversed(moved):
+                os.replace(folder / name, moving / _NEW / name)
+                if (moving / _OLD / name).exists():
+                    os.replace(moving / _OLD / name, folder / name)
+            raise
+        finally:
+            os.rename(moving, temporary)
 
 
 def _keep(file: Path, copy: Path) -> None:

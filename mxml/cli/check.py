@@ -69,9 +69,10 @@ def command(
 ) -> None:
     """Report what is wrong with lists and their images, and describe their labels.
 
-    Opens every image that the lists name. The first list is the one to train on; the others are compared with it.
-    Exits with 1 if there are errors, that is faulty lines and images that cannot be read, which training would skip or
-    stop at; also when --fix writes lists without them. Exits with 0 if there are only warnings.
+    Opens every image that the lists name; a .rec file is checked in place, as a list of its records. The first list is
+    the one to train on; the others are compared with it. Exits with 1 if there are errors, that is faulty lines and
+    images that cannot be read, which training would skip or stop at; also when --fix writes lists without them. Exits
+    with 0 if there are only warnings.
     """
     from mxml.prepare.check import check_lists
     from mxml.prepare.fixed_lists import require_outputs, write_fixed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mxml.data.image_list import ImageList, path_fault
 from mxml.data.lst_reader import LstReader
 from mxml.data.other_files import other_than_list
 from mxml.errors import Faults, ListError
+from mxml.staging import is_half_moved
 from mxml.text import quoted
 from mxml.text_lines import read_blocks
 
@@ -60,6 +62,7 @@ def read_lst(
         With every fault, each as ``file:line: what is wrong, what it should be``; the first 20 are kept. A file that
         is no list at all is one fault.
     """
+    _require_whole(path)
     reader = LstReader(os.fspath(path), num_classes, allow_absolute, any_values)
     try:
         for first, block in read_blocks(path):
@@ -98,6 +101,7 @@ def read_good_lines(
     Raises ListError only for a file that does not exist or is not text, for a line over the limit, and where no line is
     good, which is one fault where the file is no list at all.
     """
+    _require_whole(path)
     reader = LstReader(os.fspath(path), num_classes, allow_absolute, any_values, kept_faults=_MOST_KEPT_FAULTS)
     last = 0
     try:
@@ -110,6 +114,16 @@ def read_good_lines(
         raise _error(reader)
     numbers = np.delete(np.arange(1, last + 1), np.array(reader.skipped, np.int64) - 1)
     return GoodLines(reader.images(os.fspath(root)), numbers, tuple(reader.faults.messages), reader.faults.total)
+
+
+def _require_whole(path: str | os.PathLike[str]) -> None:
+    """Raise ListError for a list of which nobody knows whether those beside it belong to it."""
+    folder = Path(path).parent
+    if is_half_moved(folder):
+        raise ListError(
+            f"{os.fspath(path)}: may not belong to the lists beside it: a process was killed while it replaced the "
+            f"files in {folder}; start the command that makes them again, which finishes that first"
+        )
 
 
 def _error(reader: LstReader) -> ListError:

@@ -79,6 +79,11 @@ class RecordImages:
         self.close()
 
     @property
+    def record_numbers(self) -> np.ndarray:
+        """Return (N,) int64: which records of the file, counted from 1, the images are."""
+        return self._numbers
+
+    @property
     def digest(self) -> str:
         """Return the SHA-256 sum of the file's size, and of each record's place, size, key and labels."""
         digest = hashlib.sha256(str(self._file.size).encode())

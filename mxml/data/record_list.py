@@ -59,6 +59,11 @@ class RecordList:
         return self._images.damaged
 
     @property
+    def record_numbers(self) -> np.ndarray:
+        """Return (N,) int64: which records of the file, counted from 1, the images are."""
+        return self._images.record_numbers
+
+    @property
     def digest(self) -> str:
         """Return the SHA-256 sum of the records' places, keys and labels."""
         return self._images.digest

@@ -59,7 +59,7 @@ def has_images_of_run(used: UsedList, progress: Progress) -> bool:
 
 def _files(images: ImageList, progress: Progress) -> list[_File | None]:
     progress.start(len(images), "looking for the validation images")
-    return _each(_file, (images.path(position) for position in range(len(images))), progress)
+    return in_threads(_file, (images.path(position) for position in range(len(images))), progress)
 
 
 def _sum(images: ImageList, files: Sequence[_File | None], progress: Progress) -> str:
@@ -69,7 +69,7 @@ def _sum(images: ImageList, files: Sequence[_File | None], progress: Progress) -
             first_at.setdefault(file, position)
     progress.start(len(first_at), "sum of the validation images")
     to_read = ((images.path(position), file.size) for file, position in first_at.items())
-    content_of = dict(zip(first_at, _each(_content, to_read, progress)))
+    content_of = dict(zip(first_at, in_threads(_content, to_read, progress)))
     digest = hashlib.sha256()
     for position, file in enumerate(files):
         content = _NO_CONTENT if file is None else content_of.get(file, _NO_CONTENT)
@@ -77,7 +77,7 @@ def _sum(images: ImageList, files: Sequence[_File | None], progress: Progress) -
     return digest.hexdigest()
 
 
-def _each(function: Callable[[_Item], _Result], items: Iterable[_Item], progress: Progress) -> list[_Result]:
+def in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item], progress: Progress) -> list[_Result]:
     """Return what ``function`` returns for each item, in their order; ``progress`` may end it between two chunks."""
     left = iter(items)
     results: list[_Result] = []

@@ -37,6 +37,8 @@ Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 # Aliases, since Python 3.9 knows no `int | None` when msgspec asks for the types.
 _Bytes = Optional[Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]]
 _DigestOrNone = Optional[Digest]
+_SumsOrNone = Optional[Annotated[str, msgspec.Meta(max_length=1 << 16, pattern="^([0-9a-f]{8})*$")]]
+_TimeOrNone = Optional[Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]]
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\x00]+$")]
 
 
@@ -107,7 +109,8 @@ class UsedList:
     """A list that a run read: its file and image root (as a run from the working directory finds them), its stamp.
 
     ``image_bytes`` is the size of all its image files together, and ``images_sha256`` the sum of their names and
-    contents; None where it was not recorded.
+    contents. ``image_sums`` are those of single images, eight letters each, and ``images_changed_at`` is the latest
+    time, in nanoseconds, at which one of the files was changed: see ``changed_images``. None where it was not recorded.
     """
 
     path: Path
@@ -116,6 +119,8 @@ class UsedList:
     sha256: Digest
     image_bytes: _Bytes = None
     images_sha256: _DigestOrNone = None
+    image_sums: _SumsOrNone = None
+    images_changed_at: _TimeOrNone = None
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ import numpy as np
 from mxml.data.image_list import plain_path
 from mxml.data.label_names import label_names_file
 from mxml.data.list_root import image_root, under_found_root
-from mxml.data.lst_file import GoodLines
+from mxml.data.record_list import is_record_file
 from mxml.errors import SettingError
 from mxml.prepare.checked_lists import (
     CheckedList,
     DuplicateGroup,
     Entries,
+    OpenedList,
     distinct_images,
     group_duplicates,
     read_lists,
@@ -129,7 +130,8 @@ def check_lists(
 ) -> CheckReport:
     """Read the lists, open every image once, and say what is wrong.
 
-    The first of ``paths`` is the list to train on; the others are compared with it and must have as many labels.
+    The first of ``paths`` is the list to train on; the others are compared with it and must have as many labels. A
+    RecordIO file may be in a list's place.
     ``root`` is the image folder of all lists, or a sequence of one or of one for each; by default each list's own, as
     ``lists.json`` beside it says, else as ``found_root`` finds it. ``labels`` is the file of the labels' names;
     labels.txt beside the first list unless given, and class_0 and so on where there is none. Raises SettingError for
@@ -139,7 +141,7 @@ def check_lists(
     for path in paths:
         note_reading(progress, path)
     read, label_names, labels_file = _read_under_roots(paths, root, labels, allow_absolute, progress)
-    images, rows = distinct_images([lines.images for lines in read])
+    images, rows = distinct_images(read, paths)
     scan = scan_images(images, threads=threads, progress=progress)
     return _report(paths, read, rows, label_names, labels_file, scan, find_duplicates(scan, progress))
 
@@ -163,7 +165,7 @@ def check_made(made: MadeLists, *, into: Path | None = None, allow_absolute: boo
 
 def _report(
     paths: Sequence[str | os.PathLike[str]],
-    read: Sequence[GoodLines],
+    read: Sequence[OpenedList],
     rows: Sequence[np.ndarray],
     label_names: Sequence[str],
     labels_file: str | None,
@@ -182,6 +184,7 @@ def _report(
             ~broken[its_rows],
             lines.faults,
             lines.fault_count,
+            lines.source,
         )
         for path, lines, its_rows in zip(paths, read, rows)
     )
@@ -206,11 +209,11 @@ def _read_under_roots(
     labels: str | os.PathLike[str] | None,
     allow_absolute: bool,
     progress: Progress,
-) -> tuple[list[GoodLines], list[str], str | None]:
+) -> tuple[list[OpenedList], list[str], str | None]:
     """Read the lists as ``read_lists`` does, each under its image folder, also where that has to be found."""
     read, label_names, labels_file = read_lists(paths, _roots(paths, root), labels, allow_absolute)
     for number, path in enumerate(paths):
-        if root is None:
+        if root is None and read[number].records is None:
             images, note = under_found_root(read[number].images, path, None)
             read[number] = replace(read[number], images=images)
             if note:
@@ -224,7 +227,7 @@ def _roots(
 ) -> list[str]:
     """Return the image folder of each list."""
     if root is None:
-        return [image_root(path) for path in paths]
+        return ["" if is_record_file(path) else image_root(path) for path in paths]
     roots = [root] if isinstance(root, (str, os.PathLike)) else list(root)
     if len(roots) not in (1, len(paths)):
         wanted = f"one folder for all lists, or one for each of them, {len(paths)} in all"

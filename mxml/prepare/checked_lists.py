@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageContent, ImageFiles, ImageSource
 from mxml.data.label_names import names_beside, read_label_names, require_same_names
 from mxml.data.lst_file import GoodLines, read_good_lines
-from mxml.data.record_list import is_record_file
+from mxml.data.record_list import RecordList, is_record_file
 from mxml.errors import ListError
+from mxml.images.decode import Limits
 from mxml.prepare.duplicates import Duplicates
 from mxml.prepare.image_scan import ImageScan
 
 Entry = tuple[int, int]
 """An image as a list names it: the list's number and a position in its images."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedList(GoodLines):
+    """The good lines of a list, or the records of a file of them, each of which counts as a line."""
+
+    records: RecordList | None = None
+
+    @property
+    def source(self) -> ImageSource:
+        """Return where the images come from."""
+        return ImageFiles(self.images) if self.records is None else self.records
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +41,8 @@ class CheckedList:
     ``path`` is the list's, as it was given. ``images`` holds the good lines; ``line_numbers`` (N,) int64 says which
     lines these are, counted from 1; ``rows`` (N,) int64 are their rows in the scan of all lists. ``usable`` (N,) bool
     says which images have no fault. ``line_faults`` are the messages of the faulty lines, one each, of
-    ``line_fault_count``; 10,000 are kept.
+    ``line_fault_count``; 10,000 are kept. ``source`` is where the images come from. Of a file of records, which may be
+    in a list's place, the records are its lines.
     """
 
     path: str
@@ -38,9 +52,12 @@ class CheckedList:
     usable: np.ndarray
     line_faults: tuple[str, ...]
     line_fault_count: int
+    source: ImageSource
 
     def location(self, position: int) -> str:
         """Return the list, the line and the name of an image: ``train.lst:12: a.jpg``."""
+        if is_record_file(self.path):
+            return self.source.name(position)
         return f"{self.path}:{self.line_numbers[position]}: {self.images.name(position)}"
 
     def fixed(self) -> ImageList:
@@ -75,7 +92,7 @@ def read_lists(
     roots: Sequence[str],
     labels: str | os.PathLike[str] | None,
     allow_absolute: bool,
-) -> tuple[list[GoodLines], list[str], str | None]:
+) -> tuple[list[OpenedList], list[str], str | None]:
     """Return the good lines of each list, as many labels in each as in the first; the labels' names, and their file.
 
     The names are those of the file ``labels``; unless it is given of labels.txt beside the first list, and class_0 and
@@ -102,42 +119,67 @@ def read_lists(
     return [train, *others], names, None if labels is None else os.fspath(labels)
 
 
-def _read_list(path: str | os.PathLike[str], root: str, width: int | None, allow_absolute: bool) -> GoodLines:
-    """Read the good lines of a list; refuse a record file, whose images are not files of their own."""
-    if is_record_file(path):
-        name = os.fspath(path)
-        out = shlex.quote(f"{os.path.splitext(os.path.basename(name))[0]}.lst")
-        raise ListError(
-            f"{name}: is a record file, and only images that are files are checked: mxml convert {shlex.quote(name)} "
-            f"`to` lst `unpack` `root` FOLDER `out` FOLDER/{out} writes them into FOLDER, with a list to check"
-        )
-    return read_good_lines(path, root, width, allow_absolute=allow_absolute)
+def _read_list(path: str | os.PathLike[str], root: str, width: int | None, allow_absolute: bool) -> OpenedList:
+    """Read the good lines of a list, or the records of a file of them."""
+    if not is_record_file(path):
+        lines = read_good_lines(path, root, width, allow_absolute=allow_absolute)
+        return OpenedList(lines.images, lines.line_numbers, lines.faults, lines.fault_count)
+    records = RecordList(path, width)
+    within = len(f"{os.fspath(path)}: ")
+    names = [records.name(position)[within:] for position in range(len(records))]
+    images = ImageList.from_rows(names, records.labels, os.path.dirname(path) or ".")
+    return OpenedList(images, records.record_numbers, (), 0, records)
 
 
-def distinct_images(lists: Sequence[ImageList]) -> tuple[ImageList, list[np.ndarray]]:
-    """Return each path once, in the order of its first mention, and for each list the rows of its images there.
+class DistinctImages:
+    """The images of several lists, each once, as a source: image ``positions[i]`` of ``sources[numbers[i]]``."""
 
-    Paths are the same where they lead to one name in one folder, whatever the root and the links on the way to the
-    folder; a link to a file is a path of its own. The paths returned are joined to their roots.
+    def __init__(self, sources: Sequence[ImageSource], numbers: Sequence[int], positions: Sequence[int]):
+        self._sources = sources
+        self._numbers = np.array(numbers, np.int32)
+        self._positions = np.array(positions, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def name(self, position: int) -> str:
+        """Return what messages call the image."""
+        return self._sources[self._numbers[position]].name(int(self._positions[position]))
+
+    def read(self, position: int, limits: Limits) -> ImageContent:
+        """Return the image as it is stored. Raises ImageError for one that cannot be read."""
+        return self._sources[self._numbers[position]].read(int(self._positions[position]), limits)
+
+
+def distinct_images(
+    lists: Sequence[OpenedList], paths: Sequence[str | os.PathLike[str]]
+) -> tuple[DistinctImages, list[np.ndarray]]:
+    """Return each image once, in the order of its first mention, and for each list the rows of its images there.
+
+    Images are the same where their paths lead to one name in one folder, whatever the root and the links on the way to
+    the folder; a link to a file is an image of its own. Records are the same in the same file of records, one of
+    ``paths``.
     """
     known: dict[str, int] = {}
     folders: dict[str, str] = {}
-    paths: list[str] = []
+    numbers: list[int] = []
+    positions: list[int] = []
     rows = []
-    for images in lists:
-        its_rows = np.empty(len(images), np.int64)
-        for position, name in enumerate(images.names()):
-            path = os.path.join(images.root, name)
-            folder, file = os.path.split(path)
+    for number, (opened, path) in enumerate(zip(lists, paths)):
+        its_rows = np.empty(len(opened.images), np.int64)
+        for position, name in enumerate(opened.images.names()):
+            whole = os.path.join(opened.images.root, name)
+            folder, file = (os.fspath(path), name) if opened.records is not None else os.path.split(whole)
             real = folders.get(folder)
             if real is None:
                 # Of a folder that does not exist, realpath would take back the steps that lead nowhere.
-                real = folders[folder] = os.path.realpath(folder) if os.path.isdir(folder or ".") else folder
-            row = its_rows[position] = known.setdefault(os.path.join(real, file), len(paths))
-            if row == len(paths):
-                paths.append(path)
+                real = folders[folder] = os.path.realpath(folder) if os.path.exists(folder or ".") else folder
+            row = its_rows[position] = known.setdefault(os.path.join(real, file), len(numbers))
+            if row == len(numbers):
+                numbers.append(number)
+                positions.append(position)
         rows.append(its_rows)
-    return ImageList.from_rows(paths, np.zeros((len(paths), 1), np.int8)), rows
+    return DistinctImages([opened.source for opened in lists], numbers, positions), rows
 
 
 class Entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mxml import atomic
 from mxml.data.label_names import label_names_file, read_label_names, write_label_names
 from mxml.data.list_root import RECORD, format_record
 from mxml.data.lst_file import write_lst
+from mxml.data.record_list import is_record_file
 from mxml.errors import MxmlError, SettingError, StorageError
 from mxml.prepare.check import CheckReport
 from mxml.prepare.checked_lists import CheckedList
@@ -55,6 +57,10 @@ def require_outputs(
     """
     if fixed and len(fixed) != len(lists):
         raise SettingError("fixed", tuple(fixed), f"one name for each list, {len(lists)} in all")
+    for path in filter(is_record_file, lists if fixed else ()):
+        folder = f"mxml convert {shlex.quote(path)} `to` lst `unpack` `root` FOLDER `out` FOLDER/NAME.lst"
+        wanted = f"left out: {path} is a record file, which has no lines; {folder} writes its images and a list of them"
+        raise SettingError("fixed", tuple(fixed), wanted)
     inputs = [
         *lists,
         labels or label_names_file(lists[0]),

@@ -46,7 +46,8 @@ def _fault_findings(lists: Sequence[CheckedList], scan: ImageScan) -> Iterator[F
             )
         else:
             for position, fault in broken:
-                text = f"{checked.location(position)}: {fault.reason}"
+                location = checked.location(position)
+                text = fault.reason if fault.reason.startswith(location) else f"{location}: {fault.reason}"
                 yield finding(fault.kind.replace("_", "-"), text, [checked.images.name(position)])
         if len(broken) == len(checked.images):
             yield finding("no-image-left", f"{checked.path}: none of its images can be used")

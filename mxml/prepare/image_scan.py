@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mxml.data.image_list import ImageList
+from mxml.data.image_sources import ImageFiles, ImageSource
 from mxml.errors import ImageError
-from mxml.images.decode import Limits, decode_reduced, largest_reduction, read_file
+from mxml.images.decode import Limits, decode_reduced, largest_reduction
 from mxml.images.perceptual_hash import BITS, ENOUGH_PIXELS, GRID_CELLS, colour_grid, perceptual_hash
 from mxml.progress import SILENT, Progress
 from mxml.runtime.threads import physical_cores
@@ -79,25 +80,26 @@ class ImageScan:
 
 
 def scan_images(
-    images: ImageList,
+    images: ImageList | ImageSource,
     *,
     threads: int | None = None,
     limits: Limits = _DEFAULT_LIMITS,
     progress: Progress = SILENT,
 ) -> ImageScan:
-    """Open every image of a list as training does, each path once, and decode all of it.
+    """Open every image of a list, or of a source of files, as training does, each path once, and decode all of it.
 
     ``threads`` (default: physical cores) work at once; no decoded image is kept. ``limits`` bounds single images.
     ``progress`` is told from this thread, a few dozen images at a time.
     An image that cannot be read is not an error but one of ``faults``; a JPEG that is damaged inside decodes with its
     damage, as it does in training, and is one of ``damages``.
     """
-    first_rows = _first_rows(images)
+    source = ImageFiles(images) if isinstance(images, ImageList) else images
+    first_rows = _first_rows(source)
     distinct = np.unique(first_rows)
     scan = _empty_scan(len(images))
     found: list[ImageFault] = []
     progress.start(len(images), "opening images")
-    with closing(_run(_Scanner(images, limits, scan), distinct, threads or physical_cores())) as results:
+    with closing(_run(_Scanner(source, limits, scan), distinct, threads or physical_cores())) as results:
         for done, some in results:
             found += some
             progress.advance(done)
@@ -112,10 +114,10 @@ def scan_images(
     return scan.select(first_rows)
 
 
-def _first_rows(images: ImageList) -> np.ndarray:
+def _first_rows(source: ImageSource) -> np.ndarray:
     """Return for each image the first row that has its path."""
     first: dict[str, int] = {}
-    return np.array([first.setdefault(name, row) for row, name in enumerate(images.names())], np.int64)
+    return np.array([first.setdefault(source.name(row), row) for row in range(len(source))], np.int64)
 
 
 def _empty_scan(count: int) -> ImageScan:
@@ -158,9 +160,9 @@ def _result(tasks: deque[tuple[int, Future[list[ImageFault]]]]) -> tuple[int, li
 class _Scanner:
     """Writes what images are into their rows of a scan; shared by the threads, each with rows of its own."""
 
-    def __init__(self, images: ImageList, limits: Limits, scan: ImageScan):
+    def __init__(self, source: ImageSource, limits: Limits, scan: ImageScan):
         self.stopped = False
-        self._images = images
+        self._source = source
         self._limits = limits
         self._scan = scan
 
@@ -180,8 +182,9 @@ class _Scanner:
 
     def _fill(self, row: int) -> str | None:
         """Fill one row; return what is damaged inside."""
-        scan, path = self._scan, self._images.path(row)
-        data = read_file(path, self._limits)
+        scan, path = self._scan, self._source.name(row)
+        data = self._source.read(row, self._limits)
+        assert isinstance(data, bytes), "what is scanned are files"
         scan.size[row] = len(data)
         pixels = decode_reduced(data, _reduction, limits=self._limits, path=path)
         scan.phash[row] = perceptual_hash(pixels.bgr)

@@ -25,7 +25,7 @@ from mxml.prepare.label_spelling import look_alikes
 from mxml.prepare.splits import stratified_split
 from mxml.prepare.subsets import SUBSETS, Split
 from mxml.progress import SILENT, Progress
-from mxml.staging import staged
+from mxml.staging import finish_move, staged
 from mxml.text import counted, quoted
 
 _NOTABLE_SHARE = 0.01
@@ -119,13 +119,16 @@ def make_lists(
     written, with the lists as they would be, and may raise. With ``into`` the files are written there, for the caller
     to move into ``out``, and ``out`` stays as it is.
 
-    The files appear together or not at all. Raises ListError for faults in a source, for images that are missing under
-    the root, for lists in ``out`` whose split cannot be kept, and for a subset that would be empty; StorageError for
-    existing files with other content, unless ``force``, and for files that cannot be
-    written; SettingError and MxmlError for a ``group_by`` that is not a regular expression or finds nothing.
+    The files appear together or not at all; what a killed process had begun to replace is finished first. Raises
+    ListError for faults in a source, for images that are missing under the root, for lists in ``out`` whose split
+    cannot be kept, and for a subset that would be empty; StorageError for existing files with other content, unless
+    ``force``, and for files that cannot be written; SettingError and MxmlError for a ``group_by`` that is not a regular
+    expression or finds nothing.
     """
     sources = _with_default_paths(sources)
     outputs = _refuse_to_write_over_sources(sources, out)
+    if finish_move(out):
+        progress.note(f"{out}: finished replacing the files there, which a killed process had begun")
     refuse_left_over(out, len(split.shares))
     existing = ExistingLists(out, {}, None) if split.new else read_existing(out)
 

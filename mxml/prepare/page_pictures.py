@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mxml.data.image_sources import ImageSource, to_pixels
 from mxml.errors import ImageError
-from mxml.images.decode import decode_reduced, largest_reduction, read_file
+from mxml.images.decode import Limits, largest_reduction
 from mxml.prepare.check import CheckReport
 from mxml.prepare.checked_lists import DuplicateGroup, Entry
 from mxml.progress import SILENT, Progress
@@ -125,19 +126,21 @@ def _card(report: CheckReport, entry: Entry, list_names: Sequence[str], differin
 def thumbnails(report: CheckReport, cards: Iterable[Card], progress: Progress = SILENT) -> dict[Entry, Thumbnail]:
     """Return a small picture for each entry that is shown."""
     entries = sorted({card.entry for card in cards})
-    paths = [report.lists[number].images.path(position) for number, position in entries]
+    images = [(report.lists[number].source, position) for number, position in entries]
     made = {}
     progress.start(len(entries), "making thumbnails")
     with ThreadPoolExecutor(physical_cores()) as pool:
-        for entry, thumbnail in zip(entries, pool.map(_thumbnail, paths)):
+        for entry, thumbnail in zip(entries, pool.map(_thumbnail, images)):
             made[entry] = thumbnail
             progress.advance()
     return made
 
 
-def _thumbnail(path: str) -> Thumbnail:
+def _thumbnail(image_of: tuple[ImageSource, int]) -> Thumbnail:
+    source, position = image_of
+    limits, path = Limits(), source.name(position)
     try:
-        image = decode_reduced(read_file(path), _thumbnail_reduction, path=path).bgr
+        image = to_pixels(source.read(position, limits), _thumbnail_reduction, limits, path).bgr
         factor = min(1.0, THUMBNAIL_SIDE / max(image.shape))
         height, width = (max(1, round(side * factor)) for side in image.shape[:2])
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -154,6 +154,8 @@ def _set_up_and_go(
     from mxml.training.workers import connected
 
     with connected() as workers, _settled(given["prefix"]):
+        # Before that is done, nobody reads a list there.
+        workers.barrier()
         run = set_up(config, given, progress, callbacks, resume, force, stop, workers)
         with memory_checked(run.config.batch_size):
             return run.go()

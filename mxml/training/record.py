@@ -62,11 +62,16 @@ class RunRecord:
         self._report = report
         self.files = RunFiles(config.prefix)
         self._drawn = time.monotonic()
+        # Where this run begins whose first checkpoint will replace the run at the prefix.
+        self._waiting: StartingPoint | None = None
         # Where the sidecar on disk has a place inside an epoch.
         self._slot = None if sidecar.pause is None else sidecar.pause.slot
 
-    def begin(self, point: StartingPoint, is_new: bool) -> None:
-        """Write that the run goes on from ``point``; ``is_new`` says that nothing at the prefix belongs to it."""
+    def begin(self, point: StartingPoint, is_new: bool, waits: bool = False) -> None:
+        """Write that the run goes on from ``point``; ``is_new`` says that nothing at the prefix belongs to it.
+
+        One that ``waits`` is written with its first checkpoint: until then the run that it replaces stays.
+        """
         config = self.config
         epochs = tuple(entry for entry in self.sidecar.epochs if entry.epoch <= point.epoch)
         self.sidecar = dataclasses.replace(
@@ -77,20 +82,46 @@ class RunRecord:
         )
         if not self._writes:
             return
+        if waits or self._waiting is not None:
+            self._waiting = point
+            return
         if is_new:
             make_room(config)
         checkpoint.discard_leftovers(config.prefix)
         if point.is_beginning:
-            # Without the loss, so that every program with MXNet can load it.
-            stamp = checkpoint.save_symbol(config.prefix, symbols.plain_symbol(point.symbol))
-            self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
-            checkpoint.save_sidecar(config.prefix, self.sidecar)
+            self._save_beginning(point)
         else:
+            if self.sidecar.finished:
+                self._save_settings()
             # A run killed after it saved an epoch has not shown it yet.
             self._show_history(draw=point.epoch >= config.last_epoch)
 
+    def _save_beginning(self, point: StartingPoint) -> None:
+        # Without the loss, so that every program with MXNet can load it.
+        stamp = checkpoint.save_symbol(self.config.prefix, symbols.plain_symbol(point.symbol))
+        self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
+        checkpoint.save_sidecar(self.config.prefix, self.sidecar)
+
+    def _take_place(self) -> None:
+        """Put a run that has waited for its first checkpoint in the place of the one at the prefix."""
+        if self._waiting is not None:
+            make_room(self.config)
+            checkpoint.discard_leftovers(self.config.prefix)
+            self._save_beginning(self._waiting)
+            self._waiting = None
+
+    def _save_settings(self) -> None:
+        """Save what a resume has changed of a run that has nothing left to do, after which nothing else would be."""
+        saved = checkpoint.read_sidecar(self.config.prefix)
+        if saved is None:
+            return
+        now = dataclasses.replace(saved, config=self.sidecar.config, data=self.sidecar.data, finished=True)
+        if now != saved:
+            checkpoint.save_sidecar(self.config.prefix, now)
+
     def finish_epoch(self, finished: FinishedEpoch) -> None:
         """Save an epoch, and show it."""
+        self._take_place()
         prefix = self.config.prefix
         state = SavedState(finished.arg_params, finished.aux_params, finished.states)
         files = saving.save_epoch(prefix, finished.epoch, state) if self._writes else {}
@@ -122,6 +153,7 @@ class RunRecord:
         """Save a place inside an epoch; until that is done the last such place stays. Raises StorageError."""
         if not self._writes:
             return
+        self._take_place()
         prefix = self.config.prefix
         slot = 0 if self._slot is None else 1 - self._slot
         try:
@@ -142,7 +174,7 @@ class RunRecord:
             epochs = divergence.good_epochs(sidecar.epochs, sidecar.best_epoch)
             sidecar = dataclasses.replace(sidecar, epochs=epochs)
         self.sidecar = sidecar
-        if not self._writes:
+        if not self._writes or self._waiting is not None:
             return
         # A disk that is full must not hide the loss.
         with contextlib.suppress(MxmlError):

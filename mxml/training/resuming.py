@@ -132,22 +132,14 @@ def _trusted(config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], pr
     return config
 
 
-def check_same_data(sidecar: Sidecar, data: TrainData, prefix: str, progress: Progress) -> None:
-    """Raise CheckpointError where the lists or the label names are not those that the run began with.
-
-    Images whose files are not of the same size together are noted.
-    """
+def check_same_data(sidecar: Sidecar, data: TrainData, prefix: str) -> None:
+    """Raise CheckpointError where the lists or the label names are not those that the run began with."""
     for name, source in data.sources.items():
         before = sidecar.data.get(name)
         if before is not None and before.sha256 != source.sha256:
             raise CheckpointError(
                 f"{source.path}: has changed since the run at {prefix} began, so it cannot be resumed exactly; "
                 "start a new run from its last epoch with `model`"
-            )
-        if before is not None and before.image_bytes not in (None, source.image_bytes):
-            progress.note(
-                f"{source.path}: its images have changed since the run at {prefix} began ({before.image_bytes:,} bytes "
-                f"together, now {source.image_bytes:,}): it goes on with them, not exactly as it would have"
             )
     if sidecar.label_names != data.label_names:
         raise CheckpointError(f"{RunFiles(prefix).sidecar}: its label names are not those of the lists")

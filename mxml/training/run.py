@@ -111,10 +111,13 @@ class Run:
         fits_head = config.fits_head and point.epoch == config.epoch
         if fits_head:
             check_views(point, config, self.record.sidecar.preprocess)
-        # The features may still be refused, and until then nothing replaces the run that is there.
-        begins_later = fits_head and self.pretrained is not None and holds_a_run(config.prefix)
+        # Until there is a first checkpoint nothing replaces the run that is there; the features may still be refused.
+        replaces = self.pretrained is not None and holds_a_run(config.prefix)
+        begins_later = replaces and fits_head
+        if replaces:
+            self.progress.note(f"{config.prefix}: the run there stays until this one saves its first checkpoint")
         if not begins_later:
-            self._begin(point)
+            self._begin(point, waits=replaces)
         if fits_head:
             fitted = self._fit_head(point, has_begun=not begins_later)
             if begins_later:
@@ -186,9 +189,9 @@ class Run:
             module.restore(point.states, point.states_path)
         return module
 
-    def _begin(self, point: StartingPoint) -> None:
+    def _begin(self, point: StartingPoint, waits: bool = False) -> None:
         """Write and say that the run begins: not before, since one that is refused should leave all as it was."""
-        self.record.begin(point, self.pretrained is not None)
+        self.record.begin(point, self.pretrained is not None, waits)
         images = int((point.totals or {}).get("images", 0))
         self.report.begin(self.record.sidecar, point.epoch, images, point.num_update)
         if isinstance(self.progress, ConsoleProgress):

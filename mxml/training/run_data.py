@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mxml.data.image_list import ImageList
 from mxml.data.label_mixing import Mixing
 from mxml.data.label_names import label_names_file, read_label_names, require_same_names
-from mxml.data.record_list import RecordList, read_images
+from mxml.data.record_list import RecordList, image_source, read_images
 from mxml.data.single_label import require_single_labels
 from mxml.errors import ListError
 from mxml.images.transforms import Augment, Preprocess, preset
 from mxml.model.image_sums import sum_of_images
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import UsedList
+from mxml.model.sidecar import Sidecar, UsedList
 from mxml.model.trusted_paths import needs_sum_of_images
 from mxml.progress import Progress, note_reading
 from mxml.text import counted
+from mxml.training import changed_images
 from mxml.training.config import TrainConfig
 
 # Images looked for between two words on how far it is.
@@ -32,12 +35,16 @@ _LOOKED_FOR = 1000
 
 @dataclass(frozen=True)
 class TrainData:
-    """The two lists of a run, their label names, and where they came from."""
+    """The two lists of a run, their label names, and where they came from.
+
+    ``changed_at`` has for each list (N,) int64: when the file of each image was changed, in nanoseconds.
+    """
 
     train: ImageList | RecordList
     val: ImageList | RecordList
     label_names: tuple[str, ...]
     sources: Mapping[str, UsedList]
+    changed_at: Mapping[str, np.ndarray]
 
 
 def open_data(
@@ -70,11 +77,11 @@ def open_data(
     label_names = label_names or tuple(_label_names(config.labels, files, train.num_classes))
     labels = counted(train.num_classes, "label")
     progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
-    train_bytes = _check_images_are_there(train, data_train, config.max_bad_share, progress)
+    train_bytes, train_changed = _check_images_are_there(train, data_train, config.max_bad_share, progress)
     # Damaged records count as unlabelled images, and have been named by now.
     if not (train.labels >= 0).any():
         raise ListError(f"{data_train}: no label of any image is known (all are -1), so there is nothing to learn")
-    val_bytes = _check_images_are_there(val, data_val, config.max_bad_share, progress)
+    val_bytes, val_changed = _check_images_are_there(val, data_val, config.max_bad_share, progress)
     if config.batch_size > len(train):
         progress.note(
             f"each batch of {config.batch_size:,} has {counted(len(train), 'image')} and is padded: "
@@ -92,20 +99,41 @@ def open_data(
             "train": _used_list(data_train, train_file, train, train_bytes),
             "val": _used_list(data_val, val_file, val, val_bytes),
         },
+        {"train": train_changed, "val": val_changed},
     )
 
 
-def sum_to_record(data: TrainData, prefix: str, before: UsedList | None, progress: Progress) -> str | None:
+def sums_to_record(
+    data: TrainData, prefix: str, before: Sidecar | None, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Return what a run records of the images of each list, as fields of ``UsedList``.
+
+    ``before`` is the sidecar of a resumed run. What has changed since is noted, and is not new to the next resume.
+    """
+    fields: dict[str, dict[str, Any]] = {}
+    for name, images in (("train", data.train), ("val", data.val)):
+        used, source, changed_at = data.sources[name], image_source(images), data.changed_at[name]
+        was = None if before is None else before.data.get(name)
+        now, found = changed_images.compared(was, used, source, changed_at, progress)
+        if was is not None:
+            changed_images.note_changes(was, used, found, source, prefix, progress)
+        fields[name] = {"image_sums": now.sums.hex(), "images_changed_at": now.changed_at}
+        if name == "val":
+            unchanged = was is not None and was.image_bytes == used.image_bytes and not (found.changed or found.unknown)
+            kept = was.images_sha256 if was is not None and unchanged else None
+            fields[name]["images_sha256"] = _sum_of_validation(data, prefix, kept, progress)
+    return fields
+
+
+def _sum_of_validation(data: TrainData, prefix: str, kept: str | None, progress: Progress) -> str | None:
     """Return the sum by which ``evaluate`` and ``predict`` may know the validation images; None where they need none.
 
-    ``before`` is the list as the sidecar of a resumed run has it: its sum stays, unless the images' size has changed.
+    ``kept`` is that of a resumed run, where it still holds.
     """
     used, images = data.sources["val"], data.val
     if isinstance(images, RecordList) or not needs_sum_of_images(used.path, used.root, RunFiles(prefix).folder):
         return None
-    if before is not None and before.images_sha256 is not None and before.image_bytes == used.image_bytes:
-        return before.images_sha256
-    return sum_of_images(images, progress)
+    return kept or sum_of_images(images, progress)
 
 
 def preprocess_of(config: TrainConfig) -> Preprocess:
@@ -174,22 +202,31 @@ def _label_names(labels: str | None, lists: tuple[str, str], num_classes: int) -
 
 def _check_images_are_there(
     images: ImageList | RecordList, list_path: str, max_bad_share: float, progress: Progress
-) -> int:
-    """Return the size of all image files together. Raises ListError where too many do not exist."""
+) -> tuple[int, np.ndarray]:
+    """Return the size of all image files together, and when each was changed, (N,) int64 nanoseconds.
+
+    Raises ListError where too many do not exist.
+    """
     if isinstance(images, RecordList):
         _check_records(images, list_path, max_bad_share, progress)
-        return os.path.getsize(list_path)
+        status = os.stat(list_path)
+        return status.st_size, np.full(len(images), status.st_ctime_ns)
     missing: list[int] = []
     total = 0
+    changed_at = np.zeros(len(images), np.int64)
     progress.start(len(images), "looking for the images")
     for start in range(0, len(images), _LOOKED_FOR):
         some = range(start, min(start + _LOOKED_FOR, len(images)))
-        sizes = [_size(images.path(position)) for position in some]
-        total += sum(size for size in sizes if size is not None)
-        missing += (position for position, size in zip(some, sizes) if size is None)
+        for position in some:
+            there = _status(images.path(position))
+            if there is None:
+                missing.append(position)
+            else:
+                total += there.st_size
+                changed_at[position] = there.st_ctime_ns
         progress.advance(len(some))
     if not missing:
-        return total
+        return total, changed_at
     first = images.path(missing[0])
     if len(missing) > max_bad_share * len(images):
         wrong_root = 2 * len(missing) > len(images)
@@ -198,15 +235,15 @@ def _check_images_are_there(
             + ("check the image root" if wrong_root else "mxml check finds them, `max_bad_share` allows more")
         )
     progress.note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")
-    return total
+    return total, changed_at
 
 
-def _size(path: str) -> int | None:
+def _status(path: str) -> os.stat_result | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _check_records(images: RecordList, list_path: str, max_bad_share: float, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from mxml.model import checkpoint
 from mxml.model.graph import Graph
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar, UsedList
-from mxml.progress import Progress
+from mxml.progress import NotesOnly, Progress
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.dtypes import note_slowness
 from mxml.runtime.mxnet_errors import memory_checked
@@ -28,7 +28,7 @@ from mxml.training.prefix import check_room
 from mxml.training.recipe import with_rate, with_recipe
 from mxml.training.report import Callback
 from mxml.training.run import Run
-from mxml.training.run_data import TrainData, open_data, preprocess_of, sum_to_record
+from mxml.training.run_data import TrainData, open_data, preprocess_of, sums_to_record
 from mxml.training.shared_run import require_same_run
 from mxml.training.signals import StoppableProgress, StopRequest
 from mxml.training.starting_point import StartingPoint
@@ -61,14 +61,14 @@ def set_up(
         lists = config.lists
     config = with_kv_store(config, given)
     devices = _devices(config, progress, workers)
-    # Several workers read the lists each for itself, and would not stop together.
-    reading = stoppable if workers.count == 1 else progress
+    # Several workers read the lists each for itself, and would not stop together; the first one shows how far it is.
+    reading = stoppable if workers.count == 1 else progress if workers.is_first else NotesOnly(progress)
     data = open_data(config, reading, _known_names(found, config, given), lists)
     paths = config.lists
     workers.by_first(lambda: note_overlap(paths, data, stoppable))
     with memory_checked(config.batch_size):
         if found is not None:
-            resuming.check_same_data(found, data, prefix, progress)
+            resuming.check_same_data(found, data, prefix)
             chosen_loss.require_same_weights(config, given, data.train.labels)
         config = chosen_loss.with_weights(config, data.train.labels, progress)
         if found is not None:
@@ -79,7 +79,7 @@ def set_up(
             config = with_rate(config, Graph.of(pretrained.symbol))
             config = _with_preset(config, pretrained, data, devices, stoppable, workers)
             sidecar = _new_sidecar(config, data)
-        sidecar = dataclasses.replace(sidecar, data=_with_sum_of_images(prefix, found, data, stoppable, workers))
+        sidecar = dataclasses.replace(sidecar, data=_with_sums_of_images(prefix, found, data, stoppable, workers))
     require_same_run(workers, sidecar)
     return Run(config, devices, data, sidecar, pretrained, progress, callbacks, stop, workers)
 
@@ -170,10 +170,9 @@ def _new_sidecar(config: TrainConfig, data: TrainData) -> Sidecar:
     )
 
 
-def _with_sum_of_images(
+def _with_sums_of_images(
     prefix: str, found: Sidecar | None, data: TrainData, progress: Progress, workers: Workers
 ) -> Mapping[str, UsedList]:
-    """Return the lists of a run with the sum of the validation images, which the first worker reads."""
-    before = None if found is None else found.data.get("val")
-    recorded = workers.by_first(lambda: sum_to_record(data, prefix, before, progress))
-    return {**data.sources, "val": dataclasses.replace(data.sources["val"], images_sha256=recorded)}
+    """Return the lists of a run with the sums of their images, which the first worker reads."""
+    sums = workers.by_first(lambda: sums_to_record(data, prefix, found, progress))
+    return {name: dataclasses.replace(used, **sums[name]) for name, used in data.sources.items()}

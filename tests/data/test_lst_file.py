@@ -264,13 +264,14 @@ def test_what_is_no_text_file_is_refused(lst, tmp_path):
         ("image\tred\na.png\t1\n", "a table"),
         ("photos/a.jpg\t0,1,0\n" * 900, "a PaddleX list"),
         ("a.jpg\t1, -1\r\n\nb.JPG\t0,1\r\n", "a PaddleX list"),
-        # Damaged lists: without an index, with decimal commas, with commas or another number of labels.
+        ("a.jpg\t1\n" * 900, "a PaddleX list"),
+        # Damaged lists: with decimal commas, with commas or another number of labels.
         ("1\t0\ta.jpg\n" * 2 + "a,b\n", None),
-        ("a.jpg\t1\t0\nb.jpg\t0\t1\n", None),
         ("0\t1,000000\ta.jpg\n1\t0,000000\tb.jpg\n", None),
         ("0,1,0,a.jpg\n1,0,1,b.jpg\n", None),
         ("0\t2\ta.jpg\n1\t2\tb.jpg\n", None),
         ("image\tred\n0\t1\n", None),
+        ("0 1 a.jpg,b\n0 1 b.jpg,c\n", None),
         ("a.jpg\n", None),
     ],
 )
@@ -281,6 +282,38 @@ def test_labels_in_another_format_are_told_from_a_damaged_list(tmp_path, content
     assert found == (None if what is None else f"{what}, {remedy}")
     if what is not None:
         assert faults(tmp_path / "labels.txt") == [f"labels.txt: is {what}, {remedy}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "commas"),
+    [
+        ("a b.jpg,1,0", ""),
+        ("photos/a.jpg\tred, blue", ""),
+        # Also a list without its index.
+        ("a.jpg\t1\t0", ""),
+        ("a.jpg;red", ""),
+        ("photos/a.jpg 3", " and commas between its columns"),
+        ("a.jpg 1 0", " and commas between its columns"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 900])
+def test_a_table_without_column_names_is_one_line_that_says_so(tmp_path, line, commas, count):
+    path = tmp_path / "train.txt"
+    path.write_text(f"{line}\n" * count)
+    assert faults(path) == [
+        "train.txt: is a table without column names, should be an image list; with a first line such as "
+        f"image,LABEL,LABEL{commas} mxml make-lst makes lists of it, with `format` csv, or tags where the second "
+        "column names the labels"
+    ]
+
+
+def test_a_table_with_blanks_between_its_columns_is_one_line(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("image red blue\n" + "a.jpg 1 0\n" * 50)
+    assert faults(path) == [
+        "train.txt: is a table, should be an image list; with commas between its columns mxml make-lst or mxml convert "
+        "makes lists of labels in other formats"
+    ]
 
 
 @settings(max_examples=300, deadline=None)

@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -230,21 +231,52 @@ def test_labels_in_another_form_are_one_line_that_leads_to_make_lst(folder, name
         )
 
 
-def test_a_record_file_is_refused_with_what_to_type(folder):
+def test_records_are_checked_as_the_files_that_they_hold(folder):
+    folder.sound("train.lst", "t")
+    folder.sound("val.lst", "v")
+    shutil.copy(folder.root / "t0.png", folder.root / "v1.png")
+    (folder.root / "v2.png").write_bytes((folder.root / "v2.png").read_bytes()[:200])
+    of_files = folder.check("train.lst", "val.lst")
+    for name in ("train", "val"):
+        listed = read_lst(folder.path / f"{name}.lst", str(folder.root))
+        rec_file.write(LabelledImages(listed, NAMES), folder.path / f"{name}.rec", DEFAULTS)
+    shutil.rmtree(folder.root)
+
+    of_records = check_lists([folder.path / "train.rec", folder.path / "val.rec"])
+    counts = [[stats.present.tolist() for stats in report.statistics.lists] for report in (of_records, of_files)]
+    assert counts[0] == counts[1]
+    assert [found.kind for found in of_records.findings] == [found.kind for found in of_files.findings]
+    for column in ("readable", "width", "height", "size", "digest", "phash", "colour"):
+        np.testing.assert_array_equal(getattr(of_records.scan, column), getattr(of_files.scan, column))
+    groups = [[group.entries for group in report.duplicates] for report in (of_records, of_files)]
+    assert groups[0] == groups[1] and ((0, 0), (1, 1)) in groups[0]
+    [cut] = of_records.errors
+    assert cut.text.startswith(f"{folder.path / 'val.rec'}: record 3 at byte ") and cut.kind == "truncated"
+
+    # Records of one file in two lists are the same images.
+    twice = check_lists([folder.path / "train.rec", folder.path / "train.rec"])
+    assert len(twice.scan) == 4 and "in-several-lists" in [found.kind for found in twice.findings]
+
+
+def test_a_damaged_record_is_an_error_and_a_page_shows_the_others(folder):
     listed = read_lst(folder.sound("train.lst", "t"), str(folder.root))
-    (folder.path / "packed").mkdir()
-    rec_file.write(LabelledImages(listed, NAMES), folder.path / "packed" / "train.rec", DEFAULTS)
-    done = folder.mxml("packed/train.rec")
-    assert (done.returncode, done.stdout) == (1, "")
-    said, _, typed = done.stderr.strip().partition(": mxml ")
-    assert said == "mxml: packed/train.rec: is a record file, and only images that are files are checked"
-    typed, end, _ = typed.partition(" writes them into FOLDER, with a list to check")
-    assert end
-    arguments = shlex.split(typed.replace("FOLDER", "unpacked"))
-    command = [sys.executable, "-m", "mxml", *arguments]
-    subprocess.run(command, cwd=folder.path, check=True, timeout=120, capture_output=True)
-    report = check_lists([folder.path / "unpacked" / "train.lst"])
-    assert len(report.lists[0].images) == 4 and not report.errors
+    path = folder.path / "train.rec"
+    rec_file.write(LabelledImages(listed, NAMES), path, DEFAULTS)
+    content = bytearray(path.read_bytes())
+    second = int(path.with_suffix(".idx").read_text().splitlines()[1].split()[1])
+    content[second] ^= 0xFF
+    path.write_bytes(content)
+    done = folder.mxml("train.rec", "--html", "page.html")
+    assert done.returncode == 1
+    assert f"  train.rec: record 2 at byte {second}: begins with 0x" in done.stdout
+    page = (folder.path / "page.html").read_text()
+    assert page.count("data:image/jpeg;base64,") >= 3
+
+    done = folder.mxml("train.rec", "--fix", "fixed.lst")
+    assert done.returncode == 2 and "--fix fixed.lst: should be left out: train.rec is a record file" in done.stderr
+    typed = done.stderr.partition("; mxml ")[2].partition(" writes its images and a list of them")[0]
+    arguments = shlex.split(typed.replace("FOLDER", "unpacked").replace("NAME", "train"))
+    assert arguments[:3] == ["convert", "train.rec", "--to"]
 
 
 def test_a_list_may_be_called_as_it_likes(folder):

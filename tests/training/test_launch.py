@@ -8,6 +8,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import signal
 import sqlite3
 import stat
@@ -22,6 +23,7 @@ import tiny
 
 from mxml.data.lst_file import read_lst
 from mxml.model import params_file
+from mxml.model.sidecar import Stamp
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train
@@ -386,6 +388,37 @@ def test_a_signal_in_what_the_first_worker_does_for_all_ends_all(labelled, part)
         told = (labelled / f"stopped-{rank}").read_text()
         assert told == "stopped by SIGTERM before the run began; to go on, start it again as before"
     assert not (labelled / "runs" / "run.json").exists()
+
+
+def test_the_first_worker_moves_lists_before_any_reads_them_and_alone_shows_how_far_it_is(folder):
+    """A process was killed as it moved lists into place, with so many that the others are there before it is done."""
+    make_plain_network(folder / "net")
+    lists, begun = folder / "run-lists", folder / "run-lists" / "begun"
+    shutil.copytree(folder / "lists", lists)
+    begun.mkdir()
+    for name in ("train", "val"):
+        lines = (lists / f"{name}.lst").read_text().splitlines(keepends=True)
+        (begun / f"{name}.lst").write_text("".join(lines[1:]))
+    new = {name: Stamp.of(begun / f"{name}.lst").sha256 for name in ("train", "val")}
+    for number in range(60_000):
+        (begun / f"a{number}").touch()
+    paths = {f"data_{name}": str(lists / f"{name}.lst") for name in ("train", "val")}
+    settings = tiny.settings(folder, "run", **{**SETTINGS, **paths, "batch_size": 8, "num_epoch": 1})
+    (folder / "settings.json").write_text(json.dumps(settings))
+    done = run(
+        command(sys.executable, HERE / "telling.py", "settings.json", workers=2),
+        folder,
+        PYTHONPATH=os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
+    )
+    assert done.returncode == 0, done.stderr
+    sidecar = json.loads((folder / "run.json").read_text())
+    assert {name: used["sha256"] for name, used in sidecar["data"].items()} == new
+    assert not begun.exists()
+
+    told = [json.loads((folder / f"told-{rank}").read_text()) for rank in "01"]
+    size = "39 images to train on, 12 to validate on, 3 labels"
+    looked = ["looking for the images", 39, 0]
+    assert [(size in notes, looked in parts) for notes, parts in told] == [(True, True), (True, False)]
 
 
 def test_a_time_limit_names_the_command_that_resumes_all_workers(folder, worker):

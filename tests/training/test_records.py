@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from told import Told
 
 from mxml.data.formats import rec_file
 from mxml.data.formats.options import DEFAULTS
@@ -81,6 +82,18 @@ def test_a_resumed_run_refuses_records_that_have_changed(folder):
     damage(rec, 3, 32, np.array([1 - RecordList(rec).labels[3, 0]], "<f4").tobytes())
     with pytest.raises(CheckpointError, match=r"train.rec: has changed since the run"):
         resume(config.prefix, {"num_epoch": 3}, SILENT)
+
+
+def test_a_resumed_run_says_that_an_image_in_a_record_has_changed(folder):
+    config = from_records(folder, num_epoch=1)
+    fit(config, SILENT)
+    rec = folder / "records" / "train.rec"
+    damage(rec, 3, 60, b"no picture")
+    told = Told()
+    resume(config.prefix, {"num_epoch": 2}, told)
+    [note] = told.about("its images have changed since the run")
+    place = rec.with_suffix(".idx").read_text().splitlines()[3].split()[1]
+    assert f"(1 of 40 images, the first is {rec}: record 4 at byte {int(place):,})" in note
 
 
 @pytest.mark.parametrize("index", [True, False])

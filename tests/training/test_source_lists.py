@@ -470,7 +470,8 @@ left = int(sys.argv[1])
 def killing(rename):
     def renamed(source, target, **folders):
         global left
-        if {"next", "begun"}.intersection(Path(source).parts[-2:]):
+        # What is written into next is moved there from a folder of its own.
+        if {"next", "begun"}.intersection(Path(source).parts[-2:]) and ".mxml." not in str(source):
             left -= 1
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -40,7 +40,8 @@ def test_a_run_learns_and_leaves_its_files(folder):
     assert rows[result.best_epoch - 1] == result.best
     looking = [("looking for the images", 40, 0), ("looking for the images", 12, 0), ("comparing both lists", 52, 0)]
     both = [("validation without averaging", 10, 0), ("validation", 12, 0)]
-    assert recorder.parts[:6] == [*looking, ("epoch 1/6", 40, 0), *both]
+    sums = [("sums of images", 40, 0), ("sums of images", 12, 0)]
+    assert recorder.parts[:8] == [*looking, *sums, ("epoch 1/6", 40, 0), *both]
     assert recorder.notes[:3] == [
         f"training {folder / 'run'} with mxml {mxml.__version__}",
         "40 images to train on, 12 to validate on, 3 labels",
@@ -443,6 +444,19 @@ def test_a_changed_list_cannot_be_resumed(folder):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(CheckpointError, match=r"train\.lst: has changed since the run"):
         train.fit(tiny.config(folder, num_epoch=2), resume=True)
+
+
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_a_run_that_has_ended_records_what_a_resume_was_given(folder, method):
+    given = {"method": method, "num_epoch": 1, "optimizer": None, "lr": None}
+    train.fit(tiny.config(folder, **given), SILENT)
+    before = json.loads((folder / "run.json").read_text())
+    train.resume(folder / "run", progress=SILENT)
+    assert json.loads((folder / "run.json").read_text()) == before
+    train.resume(folder / "run", {"patience": 3, "keep": "all", "save_every": 7}, SILENT)
+    after = json.loads((folder / "run.json").read_text())
+    assert after["config"] == {**before["config"], "patience": 3, "keep": "all", "save_every": 7.0}
+    assert {**after, "config": before["config"]} == before
 
 
 def test_training_goes_on_from_an_own_checkpoint_with_other_classes(folder):
