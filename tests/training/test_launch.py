@@ -275,7 +275,9 @@ def test_the_slurm_script_of_the_document_trains_like_a_process_with_two_devices
     # With BatchNorm, which sees half a batch in both.
     tiny.make_network(folder / "net", dropout=0)
     changes = {**SETTINGS, "batch_size": 8, "num_epoch": 1}
-    train.fit(tiny.config(folder, "alone", **{**changes, "device": "cpu:0,1"}), SILENT)
+    # In a process of its own, which has as many threads as each of the script's.
+    alone = [sys.executable, "-m", "mxml", "train", *tiny.arguments(folder, "alone", **changes, device="cpu:0,1")]
+    assert run(alone, folder).returncode == 0
     text = (checkout / "docs" / "several-machines.md").read_text(encoding="utf-8")
     (script,) = (block for block in re.findall(r"```text\n(.*?)```", text, re.S) if "#SBATCH" in block)
     (folder / "job.sh").write_text(script)
