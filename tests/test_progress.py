@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -119,6 +120,15 @@ def test_the_rate_is_that_of_the_last_seconds(monkeypatch, clock):
     assert screen.getvalue().splitlines()[-1] == "epoch 1/1: 2,960 of 10,000 images, 50 img/s, 2 min 20 s left"
 
 
+def read_to_the_end(terminal):
+    """Return all that was written to a terminal whose other end is closed; it arrives in parts."""
+    parts = []
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 1 << 16):
+            parts.append(part)
+    return b"".join(parts).decode("utf-8")
+
+
 def test_a_line_is_no_wider_than_its_terminal(monkeypatch):
     """Else each update of it would begin a new one."""
     ours, theirs = pty.openpty()
@@ -129,8 +139,7 @@ def test_a_line_is_no_wider_than_its_terminal(monkeypatch):
             progress.start(3000, "epoch 10/10")
             progress.advance(1000, "run 6 min 10 s, loss 0.1234, lr 0.0002")
             progress.note("which draws the line again")
-        screen.flush()
-        shown = os.read(ours, 1 << 16).decode("utf-8")
+    shown = read_to_the_end(ours)
     os.close(ours)
     widths = [len(part) for part in re.split("[\r\n]+", shown)]
     assert 55 < max(widths) <= 60

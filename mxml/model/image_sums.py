@@ -83,7 +83,11 @@ def in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item], pro
     results: list[_Result] = []
     with ThreadPoolExecutor(_THREADS, "mxml-sum") as pool:
         while chunk := list(itertools.islice(left, _AT_ONCE)):
-            results += pool.map(function, chunk)
+            try:
+                found: Iterable[_Result] = pool.map(function, chunk)
+            except RuntimeError:  # where memory is scarce, no more threads start
+                found = map(function, chunk)
+            results += found
             progress.advance(len(chunk))
     return results
 
