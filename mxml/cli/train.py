@@ -159,16 +159,15 @@ def resume_command(prefix: str) -> str:
     return " ".join(["mxml train --prefix", shlex.quote(prefix), "--resume", *options])
 
 
-def replaced_prefix(options: Sequence[str]) -> str | None:
-    """Return the prefix whose run these options let be replaced; None without --force."""
+def prefix_to_train(options: Sequence[str]) -> tuple[str | None, bool]:
+    """Return the prefix that these options name, None where they name none, and whether a run there may be replaced."""
     context = command.make_context("train", list(options), resilient_parsing=True)
     given = context.params
-    if not given.get("force"):
-        return None
+    force = bool(given.get("force"))
     try:
-        return _prefix(given.get("prefix"), given.get("save_result"), given.get("save_name"))
+        return _prefix(given.get("prefix"), given.get("save_result"), given.get("save_name")), force
     except click.UsageError:
-        return None
+        return None, force
 
 
 def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:
