@@ -224,7 +224,7 @@ class Run:
         if fitted.cross_validated is not None:
             self.progress.note(
                 f"head fitted to {fitted.size:,} features: mAP {fitted.cross_validated:.4f} cross-validated on the "
-                "training images"
+                "training images, the mean over the folds"
             )
         epoch = config.epoch + 1
         found = validation_metrics(fitted.scores, self.data.val.labels)
