@@ -36,6 +36,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",
+    # It makes an editable installation put this folder on sys.path. What is found in any other way comes after the
+    # folder mxml of a clone, where Python is started in the folder that holds it.
+    package_dir={"": "."},
     packages=find_packages(include=["mxml", "mxml.*"]),
     package_data={"mxml.prepare": ["check_page.html", "check_page.css", "check_page.js"]},
     install_requires=[

@@ -34,7 +34,8 @@ def shell(command, folder, **environment):
 
 @pytest.fixture(scope="module")
 def clone(checkout, tmp_path_factory):
-    return copy_of(checkout, tmp_path_factory.mktemp("clone"))
+    # As git clone calls it.
+    return copy_of(checkout, tmp_path_factory.mktemp("clone") / "mxml")
 
 
 def test_the_three_commands_on_a_fresh_clone(clone):
@@ -71,6 +72,16 @@ def test_an_own_prefix_is_not_replaced_and_can_be_resumed(clone):
     resumed = shell("sh run_train.sh --prefix own/run --resume", clone)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after epoch 1" in resumed.stderr
+
+
+def test_the_python_api_is_found_from_the_folder_that_holds_the_clone(clone):
+    """Runs in the same environment; the clone's folder is called as the package is."""
+    if not (clone / ".venv" / "bin" / "mxml").exists():
+        lacking("needs the environment that a test before makes")
+    script = "import mxml; from mxml import Classifier; print(mxml.__file__)"
+    found = shell(f"mxml/.venv/bin/python -c '{script}'", clone.parent)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == str(clone / "mxml" / "__init__.py")
 
 
 def commands_only(folder, *names):

@@ -42,7 +42,7 @@ def command(workers: int, servers: int, hosts: str | None, interface: str | None
 
     What the processes send is neither encrypted nor authenticated; docs/several-machines.md says what that means.
     """
-    from mxml.cli.train import replaced_prefix
+    from mxml.cli.train import prefix_to_train
     from mxml.training.launching.hosts import read_hosts
     from mxml.training.launching.launch import Job, launch
     from mxml.training.launching.restart import Restart
@@ -51,7 +51,8 @@ def command(workers: int, servers: int, hosts: str | None, interface: str | None
     options, resumed, restart = options_of_train(arguments), "", None
     if options is not None:
         again, resumed = (shlex.join([*words, *command]) for command in (arguments, resuming(arguments)))
-        restart = Restart(again, resumed, replaced_prefix(options), elsewhere=hosts is not None)
+        prefix, replaces = prefix_to_train(options)
+        restart = Restart(again, resumed, prefix, replaces=replaces, elsewhere=hosts is not None)
     job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resumed)
     with ConsoleProgress(None, with_options) as progress:
         status = launch(job, progress)

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +20,9 @@ from mxml.cli.wording import with_options
 from mxml.errors import Interrupted
 from mxml.progress import ConsoleProgress
 from mxml.training.config import TrainConfig, train_settings
+
+if TYPE_CHECKING:
+    from mxml.training.result import TrainResult
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -114,15 +117,29 @@ def command(
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "best": dict(result.best)}, indent=1))
         return
-    metric = result.best["mAP"]
-    reached = "" if metric is None else f", validation mAP {metric:.4f}"
-    click.echo(f"best epoch: {result.best_epoch} (epochs trained: {result.epochs}){reached}")
+    click.echo(f"best epoch: {result.best_epoch} (epochs trained: {result.epochs}){_reached(result)}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
     if not result.finished:
         together = resuming_all() or "the same command and --resume, for every worker"
         click.echo(f"not finished; continue with: {together if is_worker() else resume_command(prefix)}")
     images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
     click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")
+
+
+def _reached(result: TrainResult) -> str:
+    """Return the best epoch's metrics in words, with why it is the best where a higher value was seen."""
+    from mxml.model.sidecar import read_sidecar
+    from mxml.training.history import why_not_the_highest
+
+    if result.best["mAP"] is None:
+        return ""
+    reached = f", validation mAP {result.best['mAP']:.4f}"
+    sidecar = read_sidecar(result.prefix)
+    why = why_not_the_highest(sidecar.epochs, sidecar.best_by) if sidecar is not None else ""
+    if sidecar is None or not why:
+        return reached
+    judged_by = "" if sidecar.best_by == "mAP" else f", {sidecar.best_by} {result.best[sidecar.best_by]:.4f}"
+    return f"{reached}{judged_by} ({why})"
 
 
 def _cross_validate(config: TrainConfig, folds: int, as_json: bool) -> None:
@@ -159,16 +176,15 @@ def resume_command(prefix: str) -> str:
     return " ".join(["mxml train --prefix", shlex.quote(prefix), "--resume", *options])
 
 
-def replaced_prefix(options: Sequence[str]) -> str | None:
-    """Return the prefix whose run these options let be replaced; None without --force."""
+def prefix_to_train(options: Sequence[str]) -> tuple[str | None, bool]:
+    """Return the prefix that these options name, None where they name none, and whether a run there may be replaced."""
     context = command.make_context("train", list(options), resilient_parsing=True)
     given = context.params
-    if not given.get("force"):
-        return None
+    force = bool(given.get("force"))
     try:
-        return _prefix(given.get("prefix"), given.get("save_result"), given.get("save_name"))
+        return _prefix(given.get("prefix"), given.get("save_result"), given.get("save_name")), force
     except click.UsageError:
-        return None
+        return None, force
 
 
 def _prefix(prefix: str | None, save_result: str | None, save_name: str | None) -> str:

@@ -163,17 +163,17 @@ def multilabel_metrics(
     )
 
 
-def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mAP alone, which takes far less time than all; NaN where no label is present."""
+def average_precisions(scores: np.ndarray, labels: np.ndarray) -> list[float | None]:
+    """Return each label's AP alone, which takes far less time than all; None for one never present, or never absent."""
     from sklearn.metrics import average_precision_score
 
     known, present = labels >= 0, labels == 1
-    values = [
-        average_precision_score(present[rows, index], scores[rows, index])
+    return [
+        float(average_precision_score(present[rows, index], scores[rows, index]))
+        if 0 < present[rows, index].sum() < rows.sum()
+        else None
         for index, rows in enumerate(known.T)
-        if present[rows, index].any()
     ]
-    return float(np.mean(values)) if values else math.nan
 
 
 def _class_metrics(

@@ -71,6 +71,23 @@ def best_epoch(epochs: Sequence[Epoch], best_by: str) -> int | None:
     return best.epoch
 
 
+def why_not_the_highest(epochs: Sequence[Epoch], best_by: str) -> str:
+    """Say why the epoch to use is not the one with the best validation metric; an empty text where it is."""
+    number = best_epoch(epochs, best_by)
+    judged = {
+        entry.epoch: entry.metrics["val"] for entry in epochs if entry.metrics.get("val", {}).get(best_by) is not None
+    }
+    if number not in judged:
+        return ""
+    top = max(judged, key=lambda epoch: _sign(best_by) * judged[epoch][best_by])
+    best, other = judged[number], judged[top]
+    if best[best_by] == other[best_by]:
+        return ""
+    noise = _noise(best_by, best.get("samples"))
+    lower = " and of lower loss" if best["loss"] < other["loss"] else " and of the same loss"
+    return f"no worse than the {other[best_by]:.4f} of epoch {top} within {noise:.3f},{lower}"
+
+
 def takes_over(new: Mapping[str, Any], held: Mapping[str, Any], best_by: str, top: float = -math.inf) -> bool:
     """Say whether the validation metrics ``new`` are better than ``held``; ``top`` is the best value seen before.
 

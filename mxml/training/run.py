@@ -12,6 +12,7 @@ from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import ConsoleProgress, Progress
 from mxml.runtime.types import Context
+from mxml.text import counted
 from mxml.training import divergence, saving, starting_point
 from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule, frozen_parameters
@@ -125,6 +126,8 @@ class Run:
             point = self._finish_head(fitted)
             if module is not None:
                 module.set_parameters(point.arg_params, point.aux_params)
+        elif point.epoch >= config.last_epoch or self.record.out_of_patience():
+            self._note_nothing_left(point.epoch)
         if module is None:
             return
         trainer = self._trainer(module, point, batches)
@@ -189,6 +192,18 @@ class Run:
             module.restore(point.states, point.states_path)
         return module
 
+    def _note_nothing_left(self, epoch: int) -> None:
+        config = self.config
+        if config.method == "features":
+            how_to_go_on = "its head is fitted; fine-tune it with `method` lp-ft"
+        elif epoch >= config.last_epoch:
+            how_to_go_on = (
+                f"it has {counted(epoch - config.epoch, 'epoch')}; raise `num_epoch`, which is {config.num_epoch}"
+            )
+        else:
+            how_to_go_on = f"no epoch was better for as many as `patience` says; raise it, it is {config.patience}"
+        self.progress.note(f"nothing left to train: {how_to_go_on}")
+
     def _begin(self, point: StartingPoint, waits: bool = False) -> None:
         """Write and say that the run begins: not before, since one that is refused should leave all as it was."""
         self.record.begin(point, self.pretrained is not None, waits)
@@ -224,7 +239,7 @@ class Run:
         if fitted.cross_validated is not None:
             self.progress.note(
                 f"head fitted to {fitted.size:,} features: mAP {fitted.cross_validated:.4f} cross-validated on the "
-                "training images"
+                "training images, the mean over the folds"
             )
         epoch = config.epoch + 1
         found = validation_metrics(fitted.scores, self.data.val.labels)

@@ -244,3 +244,23 @@ def test_what_a_run_says_to_type_next_can_be_typed(folder, mxml):
     assert mxml("train", "--prefix", str(folder / "far"), "--resume", "--num-epoch", "4")[0] == 1
     go_on = resume_command(str(folder / "far"))
     assert mxml(*shlex.split(go_on)[1:], "--num-epoch", "4")[0] == 0
+
+
+def test_a_resume_with_nothing_left_to_train_says_so(folder, mxml):
+    def told(*arguments):
+        code, _, err = mxml("train", *arguments)
+        assert code == 0, err
+        return [line for line in err.splitlines() if line.startswith("nothing left to train")]
+
+    assert told("--prefix", "saved/multi", "--resume") == [
+        "nothing left to train: it has 2 epochs; raise --num-epoch, which is 2"
+    ]
+    assert told("--prefix", "saved/multi", "--resume", "--num-epoch", "3") == []
+    settings = {"method": "features", "optimizer": "adamw", "lr": 0.001}
+    assert told(*tiny.arguments(folder, "head", **settings)) == []
+    assert told("--prefix", str(folder / "head"), "--resume") == [
+        "nothing left to train: its head is fitted; fine-tune it with --method lp-ft"
+    ]
+    assert told("--prefix", str(folder / "head"), "--resume", "--method", "lp-ft", "--num-epoch", "1") == [
+        "nothing left to train: it has 1 epoch; raise --num-epoch, which is 1"
+    ]

@@ -14,12 +14,14 @@ from mxml.model.sidecar import Epoch
 from mxml.training.history import (
     COLUMNS,
     ap_column,
+    best_epoch,
     epoch_line,
     history_rows,
     is_head_fit,
     label_columns,
     stored_metrics,
     to_csv,
+    why_not_the_highest,
 )
 
 NAMES = ("red", "mAP", 'dark, "green"')
@@ -81,3 +83,22 @@ def test_the_line_says_how_long_the_rest_takes():
     (row,) = history_rows([epoch()])
     assert epoch_line(row, 3, False, "2 min 10 s left").endswith(", 40 img/s, 2 min 10 s left")
     assert epoch_line(row, 3, True).endswith(", 40 img/s, best so far")
+
+
+def judged(*metrics, best_by="mAP"):
+    """Epochs of 144 validation images, 1, 2 and so on: mAPs within 0.1 / 12 = 0.0083 are equal."""
+    vals = [{best_by: value, "loss": loss, "samples": 144} for value, loss in metrics]
+    return [Epoch(number, 5, {"val": val}, {}) for number, val in enumerate(vals, 1)]
+
+
+def test_the_best_epoch_says_why_it_has_not_the_highest_metric():
+    of_lower_loss = judged((0.91, 0.5), (0.936, 0.3), (0.9338, 0.2))
+    assert best_epoch(of_lower_loss, "mAP") == 3
+    assert why_not_the_highest(of_lower_loss, "mAP") == (
+        "no worse than the 0.9360 of epoch 2 within 0.008, and of lower loss"
+    )
+    assert why_not_the_highest(judged((0.93, 0.2), (0.931, 0.19999)), "mAP").endswith("and of the same loss")
+    # It has the highest one, the others are further off, nothing was measured, and hardly any Hamming loss is equal.
+    assert why_not_the_highest(judged((0.9, 0.2), (0.95, 0.3)), "mAP") == ""
+    assert why_not_the_highest([], "mAP") == why_not_the_highest(judged((None, 0.2)), "mAP") == ""
+    assert why_not_the_highest(judged((0.1, 0.2), (0.101, 0.1), best_by="hamming"), "hamming") == ""

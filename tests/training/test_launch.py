@@ -366,13 +366,13 @@ def test_a_forced_run_on_storage_that_is_not_mounted_here_is_not_said_to_have_be
     assert done.stderr.splitlines()[-1] == (as_it_was if there else both)
 
 
-def test_workers_that_are_modules_of_python_can_be_resumed_too(tmp_path):
+def test_a_job_that_could_not_begin_is_started_again_also_as_a_module_of_python(tmp_path):
     program = [sys.executable, "-W", "ignore", "-m", "mxml", "train"]
     options = ["--model", "none", "--data", "none.csv", "--prefix", "run"]
     done = run(command(*program, *options, workers=1), tmp_path)
     assert done.returncode == 1
-    resuming = ["mxml", "launch", "--workers", "1", "--", *program, *options, "--resume"]
-    assert done.stderr.splitlines()[-1] == f"mxml: the run can be resumed: {shlex.join(resuming)}"
+    again = ["mxml", "launch", "--workers", "1", "--", *program, *options]
+    assert done.stderr.splitlines()[-1] == f"mxml: no run has begun; to start again: {shlex.join(again)}"
 
 
 @pytest.mark.parametrize(

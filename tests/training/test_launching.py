@@ -139,6 +139,7 @@ def test_machines_are_read_line_by_line(tmp_path):
 AGAIN = "mxml launch -- mxml train --prefix 'my run' --force"
 RESUMED = "mxml launch -- mxml train --prefix 'my run' --resume"
 CAN_BE_RESUMED = f"the run can be resumed: {RESUMED}"
+NONE_HAS_BEGUN = f"no run has begun; to start again: {AGAIN}"
 AS_IT_WAS = f"the run that it was to replace is as it was; to start again: {AGAIN}"
 EITHER = (
     f"my run.json cannot be read on this machine; if the new run has begun, it can be resumed: {RESUMED}; if the run "
@@ -152,11 +153,10 @@ EITHER = (
         ("old", "old", False, AS_IT_WAS),
         ("old", "old", True, AS_IT_WAS),
         ("old", "new", False, CAN_BE_RESUMED),
-        # The run before was removed, and the new one is about to begin.
-        ("old", None, False, CAN_BE_RESUMED),
+        # The run before was removed, and the new one was about to begin.
+        ("old", None, False, NONE_HAS_BEGUN),
         (None, "new", True, CAN_BE_RESUMED),
-        # There was nothing to replace: a resume begins the run.
-        (None, None, False, CAN_BE_RESUMED),
+        (None, None, False, NONE_HAS_BEGUN),
         (None, None, True, EITHER),
     ],
 )
@@ -167,15 +167,33 @@ def test_a_run_that_was_to_replace_another_is_resumed_only_where_that_is_gone(
     sidecar = tmp_path / "my run.json"
     if before is not None:
         sidecar.write_text(before)
-    restart = Restart(AGAIN, RESUMED, "my run", elsewhere=elsewhere)
+    restart = Restart(AGAIN, RESUMED, "my run", replaces=True, elsewhere=elsewhere)
     sidecar.unlink(missing_ok=True)
     if after is not None:
         sidecar.write_text(after)
     assert restart.after(1) == restart.after(137) == advice
 
 
-def test_a_job_that_replaces_nothing_is_resumed_and_one_that_needs_nothing_says_nothing():
-    restart = Restart(AGAIN, RESUMED, None, elsewhere=True)
-    assert restart.after(1) == CAN_BE_RESUMED
-    # It has ended well, and it was typed wrongly.
-    assert restart.after(0) is None and restart.after(2) is None
+def test_a_resume_is_offered_only_where_the_job_has_begun_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sidecar = tmp_path / "my run.json"
+
+    def advice(before, after, again=AGAIN, elsewhere=False):
+        sidecar.unlink(missing_ok=True)
+        if before is not None:
+            sidecar.write_text(before)
+        restart = Restart(again, RESUMED, "my run", replaces=False, elsewhere=elsewhere)
+        if after is not None:
+            sidecar.write_text(after)
+        # It has ended well, and it was typed wrongly.
+        assert restart.after(0) is None and restart.after(2) is None
+        return restart.after(1)
+
+    assert advice(None, "new") == CAN_BE_RESUMED
+    assert advice(None, None) == NONE_HAS_BEGUN
+    # The job said that another run is there.
+    assert advice("old", "old") is None
+    # A resume goes on with it, however early it ended.
+    assert advice("old", "old", again=RESUMED) == CAN_BE_RESUMED
+    assert advice(None, None, again=RESUMED) == f"no run has begun; to start again: {RESUMED}"
+    assert "if not, start again: mxml launch" in advice(None, None, elsewhere=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mxml.data.batches import BadImage
 from mxml.errors import SettingError
-from mxml.inference.metrics import multilabel_metrics
+from mxml.inference.metrics import average_precisions
 from mxml.inference.scores import probabilities
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
@@ -213,9 +213,7 @@ def over_folds(
         seen, held_out = fold != number, fold == number
         fit = fit_linear(views[:, seen], labels[seen], seed)
         logits = fit.head.logits(fit.standardise(views[0, held_out]))
-        metrics = multilabel_metrics(probabilities(logits), labels[held_out], logits=logits)
-        lacking = ~(labels[held_out] == 0).any(axis=0)
-        found = [None if lacks else _defined(entry.AP) for lacks, entry in zip(lacking, metrics.per_class)]
+        found = average_precisions(probabilities(logits), labels[held_out])
         mAP.append(Spread(tuple(found)).mean)
         for values, value in zip(AP, found):
             values.append(value)
@@ -249,10 +247,6 @@ def _same_images(vectors: np.ndarray) -> np.ndarray:
     numbers: dict[bytes, int] = {}
     digests = (hashlib.sha256(np.ascontiguousarray(vector).tobytes()).digest() for vector in vectors)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _notes(result: CrossValidation, asked: int) -> list[str]:

@@ -14,7 +14,7 @@ from mxml.data.image_list import ImageList
 from mxml.data.record_list import RecordList, image_source
 from mxml.errors import TrainingError
 from mxml.images.transforms import Preprocess
-from mxml.inference.metrics import mean_average_precision
+from mxml.inference.metrics import average_precisions
 from mxml.inference.scores import Scores, probabilities
 from mxml.model import symbols
 from mxml.progress import Progress
@@ -41,7 +41,7 @@ class FittedHead:
 
     ``metrics`` has what ``EpochTotals.metrics`` returns for a trained epoch; ``scores`` are the validation list's;
     ``bad`` are the training images that cannot be read. ``cross_validated`` is the mAP on training images that the
-    fit has not seen; None where no label has both values.
+    fit has not seen, the mean over the folds; None where no label has both values in any of them.
     """
 
     point: StartingPoint
@@ -94,7 +94,7 @@ def fit_head(
         "images_per_second": round(len(data.train) / max(1e-9, seconds), 2),
     }
     return FittedHead(
-        _with_head(point, fit, workers), metrics, scores, train.bad, _cross_validated_mAP(fit.cross_validated, labels)
+        _with_head(point, fit, workers), metrics, scores, train.bad, cross_validated_mAP(fit.cross_validated, labels)
     )
 
 
@@ -200,10 +200,16 @@ def _arrays(values: Mapping[str, np.ndarray], workers: Workers) -> dict[str, NDA
     return {name: mx.nd.array(value) for name, value in same.items()}
 
 
-def _cross_validated_mAP(found: CrossValidated, labels: np.ndarray) -> float | None:
-    counted = found.counted
-    mAP = mean_average_precision(probabilities(found.logits[counted]), labels[counted])
-    return None if np.isnan(mAP) else mAP
+def cross_validated_mAP(found: CrossValidated, labels: np.ndarray) -> float | None:
+    """Return the mean over the folds, as ``over_folds`` does: their heads' scores have no common scale."""
+    means = []
+    for number in range(int(found.fold.max()) + 1):
+        held_out = found.fold == number
+        APs = average_precisions(probabilities(found.logits[held_out]), labels[held_out])
+        defined = [AP for AP in APs if AP is not None]
+        if defined:
+            means.append(np.mean(defined))
+    return float(np.mean(means)) if means else None
 
 
 def _check(vectors: Vectors, images: ImageList | RecordList, path: str, max_bad_share: float) -> None:

@@ -64,13 +64,13 @@ class Standardiser:
 class CrossValidated:
     """The penalty (C,) of each label, and the logits (N, C) that each image gets from a fit that has not seen it.
 
-    ``counted`` (N,) bool says which images took part; ``mean`` is the mean of the folds' fits, from where a fit to all
-    images has few steps to go.
+    ``fold`` (N,) int64 is the fold of each image, -1 for one that took no part; ``mean`` is the mean of the folds'
+    fits, from where a fit to all images has few steps to go.
     """
 
     penalties: np.ndarray
     logits: np.ndarray
-    counted: np.ndarray
+    fold: np.ndarray
     mean: Linear
 
 
@@ -198,13 +198,13 @@ def cross_validate(
     best[np.minimum(positive, negative) < _LEAST_IMAGES] = together
     picked = np.full(labels.shape, np.nan, np.float32)
     picked[chosen] = np.take_along_axis(logits, best[None, None], axis=0)[0]
-    counted = np.zeros(images, bool)
-    counted[chosen] = True
+    fold_of_all = np.full(images, -1, np.int64)
+    fold_of_all[chosen] = fold
     mean = Linear(
         np.stack([means[number].weight[:, label] for label, number in enumerate(best)], axis=1),
         np.array([means[number].bias[label] for label, number in enumerate(best)]),
     )
-    return CrossValidated(np.asarray(penalties)[best], picked, counted, mean)
+    return CrossValidated(np.asarray(penalties)[best], picked, fold_of_all, mean)
 
 
 def _mean_of_folds(fits: Linear, parts: int) -> Linear:

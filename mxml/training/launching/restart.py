@@ -13,16 +13,17 @@ _WRONG_USAGE = 2
 class Restart:
     """How to go on with a job, seen from before it starts.
 
-    ``again`` is the command that starts the job, ``resuming`` the one that resumes its run. ``replaced`` is the prefix
-    of the run that the job may replace, None where it replaces none. ``elsewhere`` says that workers are on other
-    machines, whose files this one may not see.
+    ``again`` is the command that starts the job, ``resuming`` the one that resumes its run; they are the same where the
+    job is a resume. ``prefix`` is where the run goes, None where that is not known; ``replaces`` says that the job may
+    replace a run there. ``elsewhere`` says that workers are on other machines, whose files this one may not see.
     """
 
-    def __init__(self, again: str, resuming: str, replaced: str | None, *, elsewhere: bool):
+    def __init__(self, again: str, resuming: str, prefix: str | None, *, replaces: bool, elsewhere: bool):
         self._again = again
         self._resuming = resuming
-        self._sidecar = None if replaced is None else RunFiles(replaced).sidecar
+        self._sidecar = None if prefix is None else RunFiles(prefix).sidecar
         self._before = _content(self._sidecar)
+        self._replaces = replaces
         self._elsewhere = elsewhere
 
     def after(self, status: int) -> str | None:
@@ -30,15 +31,22 @@ class Restart:
         if status in (0, _WRONG_USAGE):
             return None
         now = _content(self._sidecar)
-        if self._before is not None and now == self._before:
+        if now is None:
+            return self._without_a_run()
+        if now != self._before or self._again == self._resuming:
+            return f"the run can be resumed: {self._resuming}"
+        if self._replaces:
             return f"the run that it was to replace is as it was; to start again: {self._again}"
-        if self._sidecar is not None and self._before is now is None and self._elsewhere:
-            # A resume would go on with the run before, where that is still there.
-            return (
-                f"{self._sidecar} cannot be read on this machine; if the new run has begun, it can be resumed: "
-                f"{self._resuming}; if the run that it was to replace is as it was, start again: {self._again}"
-            )
-        return f"the run can be resumed: {self._resuming}"
+        # It is another run's, and the job has said so.
+        return None
+
+    def _without_a_run(self) -> str:
+        if self._sidecar is None or not self._elsewhere:
+            return f"no run has begun; to start again: {self._again}"
+        begun = f"{self._sidecar} cannot be read on this machine; if the new run has begun, it can be resumed: "
+        # A resume would go on with the run before, where that is still there.
+        untouched = "if the run that it was to replace is as it was" if self._replaces else "if not"
+        return f"{begun}{self._resuming}; {untouched}, start again: {self._again}"
 
 
 def _content(path: str | None) -> bytes | None:

@@ -20,7 +20,8 @@ class Execution:
 
     best_by: str = setting(
         None,
-        help="Validation metric that picks the best epoch.",
+        help="Validation metric that picks the best epoch. Values of mAP, CF1 and OF1 within 0.1 / sqrt(validation "
+        "images) are equal; of these the lower loss wins.",
         default_help="mAP; with `single_label` accuracy",
         choices=BEST_BY,
     )

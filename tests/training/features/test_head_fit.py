@@ -20,6 +20,8 @@ from mxml.inference.metrics import multilabel_metrics
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train
+from mxml.training.features.head_fit import cross_validated_mAP
+from mxml.training.features.linear import CrossValidated, Linear
 
 mx = load_mxnet()
 
@@ -384,3 +386,14 @@ def files_of_run(folder):
         for path in folder.iterdir()
         if not path.name.startswith("features.sqlite") and path.suffix not in (".lock", ".log")
     }
+
+
+def test_the_cross_validated_map_is_the_mean_over_the_folds_as_that_of_folds_is():
+    """Each fold ranks its images right; on one scale the second fold's would come after the first one's."""
+    logits = np.array([[5, 1], [4, 0], [-4, 1], [-5, 0], [np.nan, np.nan]], np.float32)
+    labels = np.array([[1, 1], [0, 1], [1, 0], [0, 1], [1, 1]], np.int8)
+    head = Linear(np.zeros((1, 2)), np.zeros(2))
+    found = CrossValidated(np.ones(2), logits, np.array([0, 0, 1, 1, -1]), head)
+    # The second label is always there in the first fold, which says nothing; in the second its AP is 1/2.
+    assert cross_validated_mAP(found, labels) == pytest.approx((1 + (1 + 1 / 2) / 2) / 2)
+    assert cross_validated_mAP(found, np.ones_like(labels)) is None
