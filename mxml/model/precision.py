@@ -26,6 +26,11 @@ _TYPE_NUMBERS = {FLOAT32: "0", FLOAT16: "2", BFLOAT16: "12"}
 _LOWERED = frozenset(["Convolution", "FullyConnected"])
 # Computed in the lower precision where all that they read is in it.
 _FOLLOWING = frozenset(["BatchNorm", "Pooling", "Concat", "Activation", "relu", "elemwise_add", "_copy", "identity"])
+# Of these, the attribute, its default, and its values that MXNet computes in bfloat16.
+_LOW_KINDS = {
+    "Activation": ("act_type", "", ("relu", "sigmoid", "tanh", "softrelu")),
+    "Pooling": ("pool_type", "max", ("max", "avg")),
+}
 # Outputs that are cast to float32, for each layer in the lower precision.
 _MOST_CASTS_BACK = 0.5
 
@@ -90,7 +95,8 @@ class _Lowering:
     def _is_lowered(self, node: Node, data: tuple[tuple[int, int], ...]) -> bool:
         if node.name in self.kept:
             return False
-        return node.op in _LOWERED or (node.op in _FOLLOWING and all(entry in self.low for entry in data))
+        follows = node.op in _FOLLOWING and _has_low_kind(node) and all(entry in self.low for entry in data)
+        return node.op in _LOWERED or follows
 
     def _entry(self, entry: tuple[int, int], low: bool) -> list[int]:
         """Return where an output is found in the wanted precision, behind a cast that all its readers share."""
@@ -104,3 +110,10 @@ class _Lowering:
             self.nodes.append({"op": "amp_cast", "name": name, "attrs": {"dtype": dtype}, "inputs": [here]})
             self.casts[(entry, low)] = [len(self.nodes) - 1, 0, 0]
         return self.casts[(entry, low)]
+
+
+def _has_low_kind(node: Node) -> bool:
+    if node.op not in _LOW_KINDS:
+        return True
+    attribute, default, kinds = _LOW_KINDS[node.op]
+    return node.attrs.get(attribute, default) in kinds

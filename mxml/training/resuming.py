@@ -17,6 +17,7 @@ from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Sidecar
 from mxml.model.trusted_paths import lies_inside, require_trusted, require_trusted_root
 from mxml.progress import Progress
+from mxml.runtime.amx import uses_amx
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
 from mxml.training import divergence, method_settings, source_lists
@@ -35,6 +36,7 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "threads": str(threads()[0]),
+        "AMX": "used" if uses_amx() else "not used",
         "workers": str(environment.place().count),
     }
 
@@ -61,7 +63,7 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
         raise divergence.still_ended(config, sidecar)
     now = {**versions(), "device": config.device}
     for name, before in {"workers": "1", **sidecar.versions, "device": saved.device}.items():
-        if name in ("mxnet", "threads", "device", "workers") and before != now[name]:
+        if name in ("mxnet", "threads", "AMX", "device", "workers") and before != now[name]:
             more = ", and by what BatchNorm sees of a batch" if name == "workers" else ""
             progress.note(
                 f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ "

@@ -225,6 +225,8 @@ class Run:
                     cache,
                     self.progress,
                     self._stop_if_asked,
+                    # No step is kept: a run with a short time limit would never get past the fit.
+                    lambda: self.stopping.end_if_asked(0, by_time=False),
                     self.workers,
                 )
             except StopHere:

@@ -97,3 +97,25 @@ def test_the_symbol_that_is_given_stays_as_it_is():
 )
 def test_a_network_with_clips_between_its_convolutions_does_not_stay_in_a_lower_precision(name, expected):
     assert mostly_lowered(build(named_network(name))) is expected
+
+
+@needs.bfloat16
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *({"act_type": kind} for kind in ("relu", "sigmoid", "tanh", "softrelu", "softsign")),
+        *({"pool_type": kind} for kind in ("max", "avg", "sum", "lp")),
+    ],
+    ids=lambda kind: next(iter(kind.values())),
+)
+def test_every_kind_of_activation_and_pooling_still_computes(kind):
+    data = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=32, kernel=(3, 3), name="first")
+    if "act_type" in kind:
+        data = mx.sym.Activation(data, **kind)
+    else:
+        data = mx.sym.Pooling(data, kernel=(2, 2), **kind, **({"p_value": 2} if kind["pool_type"] == "lp" else {}))
+    symbol = mx.sym.Convolution(data, num_filter=32, kernel=(3, 3), name="last")
+
+    whole, low = (bound(each, "null").forward()[0].asnumpy() for each in (symbol, lower_precision(symbol, "bfloat16")))
+
+    assert np.linalg.norm(low - whole) / np.linalg.norm(whole) < 0.03

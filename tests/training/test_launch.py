@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import tiny
 
-from mxml.data.lst_file import read_lst
+from mxml.data.lst_file import read_lst, write_lst
 from mxml.model import params_file
 from mxml.model.sidecar import Stamp
 from mxml.progress import SILENT
@@ -186,6 +186,25 @@ def test_workers_share_out_the_features_and_fine_tune_the_same_head(labelled, wo
     assert found.keys() == expected.keys() and len(found) >= 40
     for name, vector in found.items():
         np.testing.assert_allclose(vector, expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_workers_on_processors_that_differ_compute_the_same_features(folder, checkout):
+    options = ["--labels", checkout / "lists" / "labels.txt"]
+    for subset in ("train", "val"):
+        some = read_lst(checkout / "lists" / f"{subset}.lst", str(checkout / "images"), 8).select(np.arange(40))
+        write_lst(folder / f"{subset}.lst", some)
+        options += [f"--data-{subset}", folder / f"{subset}.lst", f"--image-{subset}", checkout / "images"]
+    options += ["--model", checkout / "models" / "sample", "--image-shape", "3,96,96", "--method", "features"]
+    script = '[ "$DMLC_WORKER_ID" = 1 ] && export DNNL_MAX_CPU_ISA=AVX512_CORE; exec "$@"'
+    words = [sys.executable, "-m", "mxml", "train", *options, "--prefix", folder / "run"]
+    done = run(command("sh", "-c", script, "sh", *words, workers=2), folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "features.sqlite").rename(folder / "together.sqlite")
+
+    done = run([*words[:-1], folder / "alone"], folder, DNNL_MAX_CPU_ISA="AVX512_CORE")
+    assert done.returncode == 0, done.stderr
+    found, expected = (kept_vectors(folder / name) for name in ("together.sqlite", "features.sqlite"))
+    assert expected.keys() <= found.keys()
 
 
 def test_workers_go_back_together_to_the_epoch_before_a_divergence(labelled, worker):

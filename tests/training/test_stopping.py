@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -145,6 +146,18 @@ def test_a_time_limit_before_the_head_is_fitted_says_what_is_kept(folder):
     message = "; the feature vectors so far could not be kept, and all have to be computed in one run; continue"
     with pytest.raises(TrainingError, match=message):
         train.fit(limited, SILENT, resume=True)
+
+
+def test_starts_with_a_time_limit_fit_the_head_once_the_features_are_there(folder):
+    limited = tiny.config(folder, method="features", optimizer=None, lr=None, time_limit=AT_EVERY_STEP)
+    stops = 0
+    while not (folder / "run-0001.params").exists():
+        with contextlib.suppress(TrainingError):
+            train.fit(limited, SILENT, resume=True)
+        stops += 1
+        assert stops < 40
+    train.fit(tiny.config(folder, "whole", method="features", optimizer=None, lr=None), SILENT)
+    assert (folder / "run-0001.params").read_bytes() == (folder / "whole-0001.params").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,8 @@ def _cross_validate(config: TrainConfig, folds: int, progress: Progress) -> Cros
     with memory_checked(config.batch_size), FeatureCache(RunFiles(config.prefix).features, progress) as cache:
         point = starting_point.of_pretrained(config, len(data.label_names))
         config = with_preset(config, point, data.train, devices, cache, progress)
-        found = vectors_of_lists(point, config, preprocess_of(config), data, devices, cache, progress)
+        # Copies are known by their vectors, whichever list they are in.
+        found = vectors_of_lists(point, config, preprocess_of(config), data, devices, cache, progress, validates=False)
     views = np.concatenate([vectors.views[:, vectors.readable] for vectors in found], axis=1)
     labels = np.concatenate([images.labels[vectors.readable] for images, vectors in zip((data.train, data.val), found)])
     result = over_folds(views, labels, data.label_names, folds, config.seed)

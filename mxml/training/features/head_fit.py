@@ -66,20 +66,23 @@ def fit_head(
     cache: FeatureCache,
     progress: Progress,
     after_batch: Callable[[], None],
+    after_step: Callable[[], None],
     workers: Workers = ALONE,
 ) -> FittedHead:
     """Fit the head of ``point`` to the vectors that its features give for the training list.
 
-    ``after_batch`` is called after each batch of images and each step of the fit, and may raise. Several ``workers``
-    share out the images, and all get the first one's head. Raises TrainingError where too many images cannot be read,
-    or a vector is not finite.
+    ``after_batch`` is called after each batch of images, ``after_step`` after each step of the fit; both may raise.
+    Several ``workers`` share out the images, and all get the first one's head. Raises TrainingError where too many
+    images cannot be read, or a vector is not finite.
     """
     clock = time.perf_counter()
-    train, val = vectors_of_lists(point, config, preprocess, data, devices, cache, progress, after_batch, workers)
+    train, val = vectors_of_lists(
+        point, config, preprocess, data, devices, cache, progress, after_batch, workers, validates=True
+    )
     labels = data.train.labels[train.readable]
     # Workers round differently: they may take another number of steps, and could not stop together.
-    after_step = after_batch if workers.count == 1 else lambda: None
-    fit = fit_linear(train.views[:, train.readable], labels, config.seed, after_step)
+    own_step = after_step if workers.count == 1 else lambda: None
+    fit = fit_linear(train.views[:, train.readable], labels, config.seed, own_step)
     fitted, logits = (fit.head.logits(fit.standardise(vectors)) for vectors in (train.plain[train.readable], val.plain))
     logits[~val.readable] = np.nan
     scores = Scores(probabilities(logits), logits, val.bad)
@@ -121,19 +124,20 @@ def vectors_of_lists(
     progress: Progress,
     after_batch: Callable[[], None] = lambda: None,
     workers: Workers = ALONE,
+    *,
+    validates: bool,
 ) -> tuple[Vectors, Vectors]:
     """Return the vectors of the training and of the validation list. Raises as ``fit_head`` does.
 
-    Those of the validation images are computed in float32, so that their metrics are those of the saved network.
+    Where the validation list ``validates``, its vectors are in float32, so that its metrics are those of the saved
+    network; else both are alike.
     """
     network = _network(point)
-    lists = []
-    for images, subset, in_list in (
-        (data.train, "training", _fastest(network, devices, workers)),
-        (data.val, "validation", network),
-    ):
-        extractor = FeatureExtractor(
-            in_list,
+    fastest = _fastest(network, devices, progress, workers)
+
+    def extractor(network: FeatureNetwork) -> FeatureExtractor:
+        return FeatureExtractor(
+            network,
             preprocess,
             devices,
             cache,
@@ -144,17 +148,25 @@ def vectors_of_lists(
             after_batch=after_batch,
             workers=workers,
         )
-        lists.append(extractor.vectors(image_source(images), f"features of the {subset} images"))
-    train, val = lists
+
+    of_train = extractor(fastest)
+    of_val = extractor(network) if validates and fastest is not network else of_train
+    train = of_train.vectors(image_source(data.train), "features of the training images")
+    val = of_val.vectors(image_source(data.val), "features of the validation images")
     for vectors, images, path in zip((train, val), (data.train, data.val), config.lists):
         _check(vectors, images, path, config.max_bad_share)
     return train, val
 
 
-def _fastest(network: FeatureNetwork, devices: Sequence[Context], workers: Workers) -> FeatureNetwork:
+def _fastest(
+    network: FeatureNetwork, devices: Sequence[Context], progress: Progress, workers: Workers
+) -> FeatureNetwork:
     fastest = network.on(devices)
     # One worker's processor may have what another's has not.
-    return network if workers.any(fastest is network)[0] else fastest
+    if workers.any(fastest is network)[0]:
+        return network
+    progress.note("features of training images are computed in bfloat16, for which this processor has AMX")
+    return fastest
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +181,7 @@ class LinearFit:
 def fit_linear(
     views: np.ndarray, labels: np.ndarray, seed: int, after_step: Callable[[], None] = lambda: None
 ) -> LinearFit:
-    """Fit labels (N, C) to views (V, N, D) of the images; ``after_step`` is called now and then, and may raise."""
+    """Fit labels (N, C) to views (V, N, D) of the images; ``after_step``, which may raise, is called by L-BFGS."""
     standardise = Standardiser.of(views.reshape(-1, views.shape[2]))
     standard = np.stack([standardise(view) for view in views])
     everything = standard.reshape(-1, standard.shape[2])

@@ -21,7 +21,7 @@ _MOST_ROWS = 8000
 class Directions:
     """``axes`` is (D, K) float32 with orthonormal columns, ``variances`` (K,) those of the vectors along them.
 
-    ``rest`` is the mean variance along every other direction.
+    ``rest`` is the mean variance along the other directions in which the vectors vary.
     """
 
     axes: np.ndarray
@@ -33,13 +33,13 @@ class Directions:
         """Find those of standardised vectors (N, D) float32, N > 0; of many vectors some thousands are looked at."""
         from sklearn.utils.extmath import randomized_svd
 
-        some = vectors[:: max(1, len(vectors) // _MOST_ROWS)]
+        some = vectors[:: -(-len(vectors) // _MOST_ROWS)]
         rank = min(some.shape)
         # One iteration is enough to be near; Halko, Martinsson & Tropp 2011, section 1.6.
         with one_blas_thread():
             _, values, axes = randomized_svd(some, min(_DIRECTIONS, rank), n_iter=1, random_state=0)
         variances = values.astype(np.float64) ** 2 / len(some)
-        left = float(np.square(some, dtype=np.float64).sum()) / len(some) - float(variances.sum())
+        left = float(np.einsum("nd,nd->n", some, some).sum(dtype=np.float64)) / len(some) - float(variances.sum())
         return cls(np.ascontiguousarray(axes.T), variances, max(0.0, left) / max(1, rank - len(values)))
 
 

@@ -31,7 +31,7 @@ from mxml.runtime.types import Context
 from mxml.training.config import TrainConfig
 from mxml.training.features.cache import FeatureCache
 from mxml.training.features.linear import Standardiser, cross_validate
-from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork, Vectors
+from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork, Vectors, contents_digest
 from mxml.training.starting_point import StartingPoint
 
 mx = load_mxnet()
@@ -209,8 +209,9 @@ def _of_trial(
     }
     # The next run with the same images and labels need not fit again.
     digest = hashlib.sha256(json.dumps([_REVISION, _TRIAL_PENALTIES, config.seed, labels.tolist()]).encode())
+    digest.update(contents_digest(some, config.decode_threads))
     for extractor in extractors.values():
-        digest.update(extractor.digest(some))
+        digest.update(extractor.digest())
     found = cache.get(digest.digest(), [_LOSSES], len(extractors)).get(_LOSSES)
     if found is None:
         tried = [

@@ -52,7 +52,7 @@ class FeatureNetwork:
     def on(self, devices: Sequence[Context]) -> FeatureNetwork:
         """Return the network as it is fastest on these devices: in bfloat16 where they have AMX for it.
 
-        The vectors differ by some thousandths of their standard deviation.
+        The vectors differ by some thousandths of their size.
         """
         on_cpus = all(device.device_type == "cpu" for device in devices)
         if not (on_cpus and uses_amx() and mostly_lowered(self.symbol)):
@@ -188,12 +188,9 @@ class FeatureExtractor:
         found[:, list(bad)] = 0
         return Vectors(found, tuple(bad[position] for position in sorted(bad)), int(missing.sum()))
 
-    def digest(self, images: ImageSource) -> bytes:
-        """Return a digest of everything that decides on the vectors of these images."""
-        names, _ = _digests(images, self._threads)
-        unread = bytes(hashlib.sha256().digest_size)
-        parts = [*map(self._source, self._views), *(unread if name is None else name for name in names)]
-        return hashlib.sha256(b"".join(parts)).digest()
+    def digest(self) -> bytes:
+        """Return a digest of everything but the images that decides on vectors."""
+        return hashlib.sha256(b"".join(map(self._source, self._views))).digest()
 
     def _names(self, images: ImageSource) -> tuple[list[bytes | None], dict[int, BadImage]]:
         """Return a digest of each file's content, None for those that cannot be read; each worker reads its share."""
@@ -302,6 +299,13 @@ def as_shown(preprocess: Preprocess, view: str) -> Preprocess:
     height, width = (round(side * LARGER) for side in preprocess.size)
     short = preprocess.short_side
     return replace(preprocess, size=(height, width), short_side=short and round(short * LARGER))
+
+
+def contents_digest(images: ImageSource, threads: int | None) -> bytes:
+    """Return a digest of the images' contents, in their order."""
+    unread = bytes(hashlib.sha256().digest_size)
+    names, _ = _digests(images, threads)
+    return hashlib.sha256(b"".join(unread if name is None else name for name in names)).digest()
 
 
 def _digests(images: ImageSource, threads: int | None) -> tuple[list[bytes | None], dict[int, BadImage]]:

@@ -59,7 +59,8 @@ class Execution:
     dtype: str = setting(
         "float32",
         help="What the network computes in while it trains: float32; bfloat16 on CPUs, which pays where they have AMX; "
-        "float16 on GPUs. Parameters, losses and all that is saved are float32.",
+        "float16 on GPUs. Parameters, losses and all that is saved are float32. Feature vectors of training images are "
+        "in bfloat16 wherever a CPU has AMX.",
         choices=DTYPES,
     )
     kv_store: Optional[str] = setting(
