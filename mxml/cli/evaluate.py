@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Allow the list to name images by absolute paths or outside its image folder.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and report them.")
+@click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Leave out images that cannot be read, and report them. Of the run's own list, as large a share as training "
+    "allowed is left out without it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     data: str | None,

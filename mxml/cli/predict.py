@@ -74,5 +74,5 @@ def command(
         raise MxmlError("no image could be read; the lines above say why")
     if bad and not skip_bad:
         raise MxmlError(
-            f"{counted(bad, 'image')} of {read + bad:,} cannot be read; with --skip-bad the exit code is still 0"
+            f"{counted(bad, 'image')} of {read + bad:,} cannot be read; give --skip-bad for exit code 0 all the same"
         )

@@ -13,6 +13,7 @@ import click
 
 from mxml.cli.tables import table
 from mxml.errors import MxmlError, as_text
+from mxml.model.run_files import RunFiles
 from mxml.text import common_folder, cut, cut_path, duration, printable
 from mxml.training.config import train_settings
 from mxml.training.runs import SORT_BY, RunSummary, find_runs, read_run, settings_that_differ, sort_runs
@@ -46,8 +47,8 @@ def command(places: tuple[str, ...], by: str | None, as_json: bool) -> None:
     if as_json:
         entries = [dataclasses.asdict(run) for run in runs]
         click.echo(json.dumps({"runs": entries, "settings_that_differ": differing}, indent=1))
-    else:
-        _print(runs, [name for name in differing if name not in _SHOWN])
+    elif there := [run for run in runs if not run.error or os.path.lexists(RunFiles(run.prefix).sidecar)]:
+        _print(there, [name for name in differing if name not in _SHOWN])
     for run in runs:
         if run.error:
             click.echo(f"mxml: {printable(run.error)}", err=True)

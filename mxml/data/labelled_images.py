@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,12 @@ from mxml.text import counted, quoted, shown
 
 MAX_CELLS = 2 << 30
 """Largest table of labels, images times labels, that is built: each cell is a byte of memory, for a while several."""
+
+LEFT_OUT = "`ignore_unknown` leaves it out"
+"""What a message offers for a label that is not wanted."""
+
+# Of names: a slip of the hand, and no other word.
+_LIKE = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +67,7 @@ def select_labels(
     extra = [name for name in labelled.label_names if name not in wanted]
     counts = {name: int((table[:, column[name]] != 0).sum()) for name in extra}
     used = [name for name in extra if counts[name]]
+    absent = [name for name in classes if name not in column]
     if not ignore_unknown:
         faults = Faults()
         for name in used:
@@ -67,9 +75,15 @@ def select_labels(
                 faults.add()
                 continue
             first = int(np.flatnonzero(table[:, column[name]])[0])
+            near = difflib.get_close_matches(name, absent, 1, _LIKE)
+            remedy = (
+                f"did you mean {quoted(name)} by {quoted(near[0])} there, which no image has?"
+                if near
+                else f"add it, or {LEFT_OUT}"
+            )
             faults.add(
                 f"{classes_file}: lacks the label {quoted(name)} of {counted(counts[name], 'image')}, the first "
-                f"{quoted(labelled.images.name(first))}; add it, or `ignore_unknown` leaves it out"
+                f"{quoted(labelled.images.name(first))}; {remedy}"
             )
         faults.raise_any()
     require_room(classes_file, len(table), len(classes))
@@ -80,7 +94,6 @@ def select_labels(
     notes = labelled.notes
     if used:
         notes += (f"{counted(len(used), 'label')} not in {classes_file} left out: {shown(used)}",)
-    absent = [name for name in classes if name not in column]
     if absent:
         notes += (f"{counted(len(absent), 'label')} of {classes_file} that no image has: {shown(absent)}",)
     return LabelledImages(_with_labels(labelled.images, chosen), tuple(classes), notes)

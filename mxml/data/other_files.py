@@ -22,6 +22,8 @@ _PADDLEX_LINE = re.compile(rf"{_IMAGE}\t *-?[01]( *, *-?[01])* *")
 _TABLE_ROW = re.compile(rf"{_IMAGE}\"?([\t,;]).*")
 # Where blanks separate the columns, the path holds none.
 _BLANK_ROW = re.compile(r"[^\s,;]+\.[A-Za-z][A-Za-z0-9]{1,4}( ) *[^ ].*")
+_SEPARATED_LINE = re.compile(r"-?[0-9]+ *([,;|])(?: *-?[0-9.]+ *\1)+ *[^ ].*")
+_NAMED = {",": "commas", ";": "semicolons", "|": "bars"}
 _INDEX = re.compile(r"-?[0-9]+[ \t]")
 _FORMATS = "mxml make-lst or mxml convert makes lists of labels in other formats"
 
@@ -57,6 +59,10 @@ def _format_of(head: bytes) -> tuple[str | None, str]:
     lines = [line.rstrip("\r") for line in lines if line.strip()]
     if lines and all(map(_PADDLEX_LINE.fullmatch, lines)):
         return "a PaddleX list", _FORMATS
+    separated = [_SEPARATED_LINE.fullmatch(line) for line in lines]
+    signs = {line[1] if line else "" for line in separated}
+    if len(signs) == 1 and (sign := signs.pop()):
+        return f"a list with {_NAMED[sign]} between its fields", "put tabs in their place"
     for pattern in (_TABLE_ROW, _BLANK_ROW):
         rows = [pattern.fullmatch(line) for line in lines]
         delimiters = {row[1] if row else None for row in rows[1:] or rows}

@@ -43,6 +43,14 @@ def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: S
     )
 
 
+def tolerated_bad_share(model: Checkpoint) -> float:
+    """Return which share of its own images the model's run let be unreadable; 0 where it does not say."""
+    share = model.sidecar.config.get("max_bad_share") if model.sidecar else None
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        return 0.0
+    return float(share)
+
+
 def tags_its_own_images(prefix: str) -> bool:
     """Say whether a prediction that names no images finds those of the run's validation list."""
     sidecar = checkpoint.read_sidecar(prefix)

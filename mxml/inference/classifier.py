@@ -18,7 +18,7 @@ from mxml.data.single_label import require_single_labels
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend
-from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
+from mxml.inference.checkpoint_data import assumptions, own_preprocess, tolerated_bad_share, validation_list
 from mxml.inference.evaluation import Evaluation
 from mxml.inference.inputs import Inputs, InputStream
 from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
@@ -282,7 +282,8 @@ class Classifier:
         threads : int, optional
             Threads that decode; by default as many as physical cores.
         skip_bad : bool, default False
-            Leave out images that cannot be read, and report them.
+            Leave out images that cannot be read, and report them. Of the run's own list as large a share as training
+            allowed is left out without it.
         allow_absolute : bool, default False
             Let the list name images by absolute paths or outside of ``root``.
         progress : Progress, optional
@@ -297,7 +298,8 @@ class Classifier:
         ListError
             If the list is wrong; it names every line. A network of single labels takes lists with one label per image.
         ImageError
-            If an image cannot be read, unless ``skip_bad``.
+            If an image cannot be read, unless ``skip_bad``; of the run's own list, if more cannot than its training
+            allowed.
         SettingError
             If a threshold is not valid, or ``data`` is missing.
         CheckpointError
@@ -310,7 +312,9 @@ class Classifier:
             wanted = "left out: of single labels the one with the highest score is predicted"
             raise SettingError("threshold", threshold, wanted)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
+        tolerated = 0.0
         if data is None:
+            tolerated = tolerated_bad_share(self.checkpoint)
             wanted = "a list, with its images' folder as `root`"
             remedy = "give a list as `data` and its `root`"
             own = validation_list(self.checkpoint, "data", wanted, remedy, progress, root)
@@ -321,7 +325,12 @@ class Classifier:
             require_single_labels(data, images)
         if note:
             progress.note(note)
-        scores = self.scores(images, batch_size=batch_size, skip_bad=skip_bad, threads=threads, progress=progress)
+        skips = skip_bad or tolerated > 0
+        scores = self.scores(images, batch_size=batch_size, skip_bad=skips, threads=threads, progress=progress)
+        if not skip_bad and len(scores.bad) > tolerated * len(images):
+            first, more = scores.bad[0], f"more than the {tolerated:.0%} that training allowed"
+            share = f"{len(scores.bad):,} of {len(images):,} images cannot be read, {more}"
+            raise ImageError(f"{first.reason}; {share}; `skip_bad` skips such images", first.path)
         readable = scores.readable
         if not readable.any():
             raise MxmlError(f"{os.fspath(data)}: none of its images can be read")

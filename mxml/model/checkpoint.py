@@ -99,7 +99,9 @@ def find_epoch(prefix: str, epoch: int | None = None) -> int:
     if epoch is None:
         return on_disk[-1]
     if epoch not in on_disk:
-        raise CheckpointError(f"{files.params(epoch)}: does not exist; existing epochs: {_numbers(on_disk)}")
+        raise CheckpointError(
+            f"{files.params(epoch)}: does not exist; existing epochs: {_numbers(on_disk)}; give `epoch` {on_disk[-1]}"
+        )
     return epoch
 
 
@@ -188,6 +190,10 @@ def _no_such_checkpoint(prefix: str) -> str:
         return f"{missing}; the prefix of that file is {typed.prefix}" + (
             "" if epoch is None else f", its epoch {epoch}"
         )
+    if os.path.isdir(prefix):
+        inside = sorted(os.path.join(prefix, name) for name in RunFiles.prefixes_in(prefix))
+        if inside:
+            return f"{missing}; {prefix} is a folder, with the prefixes: {shown(inside, _SUGGESTED)}"
     try:
         others = RunFiles.prefixes_in(folder)
     except OSError:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mxml.data.formats.file_tree import IMAGE_SUFFIXES, find_images
 from mxml.data.image_list import ImageList, plain_path
 from mxml.errors import SHOWN_FAULTS, ListError
 from mxml.text import quoted
+from mxml.text_lines import read_lines
+
+# Formats whose lines name an image each, and what stands around the name.
+_OF_LINES = (".csv", ".tsv", ".tab", ".jsonl", ".lst", ".txt")
+_AROUND_NAMES = r'\t,;"'
 
 
-def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
+def compare_with_folder(images: ImageList, sources: Sequence[Path]) -> tuple[str, ...]:
     """Return the images under the root that a set does not name, sorted; refuse a set with images that do not exist.
 
-    ``origin`` is where the set comes from, for messages; these guess where a missing image is.
+    ``sources`` are where the set comes from, for messages; these guess where a missing image is.
     """
+    origin = ", ".join(map(str, sources))
     root = Path(images.root)
     if not root.is_dir():
         raise ListError(f"{root}: is not a folder, should be the folder with the images; `root` says which it is")
@@ -29,8 +36,10 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
         if len(missing) == len(names) > 1:
             hint = where.of(missing[0], all_missing=True) or "; `root` names the folder that the paths are under"
             raise ListError(f"{origin}: none of its {len(names):,} images exists, such as {root / missing[0]}{hint}")
+        lines = _first_lines(missing[:SHOWN_FAULTS], sources)
         faults = [
-            f"{origin}: names {quoted(name)}, but {root / name} does not exist{where.of(name)}"
+            f"{lines.get(name, origin)}: names {quoted(name)}, but {root / name} does not exist"
+            f"{where.of(name) or '; take it out there, or add the image'}"
             for name in missing[:SHOWN_FAULTS]
         ]
         raise ListError(faults, len(missing))
@@ -38,6 +47,21 @@ def compare_with_folder(images: ImageList, origin: str) -> tuple[str, ...]:
     # Absolute names may be of images under the root.
     named |= {os.path.relpath(name, root.resolve()) for name in named if os.path.isabs(name)}
     return tuple(sorted(found - named))
+
+
+def _first_lines(names: Sequence[str], sources: Sequence[Path]) -> dict[str, str]:
+    """Return the ``file:line`` that names an image first, of those that are found in files of lines."""
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = re.compile(rf"(?:^|[{_AROUND_NAMES}])({'|'.join(map(re.escape, longest_first))})(?=$|[{_AROUND_NAMES}])")
+    found: dict[str, str] = {}
+    for source in sources:
+        if source.suffix.lower() not in _OF_LINES or not source.is_file():
+            continue
+        for number, line in enumerate(read_lines(source), 1):
+            match = pattern.search(line)
+            if match:
+                found.setdefault(match[1], f"{source}:{number}")
+    return found
 
 
 class _Guess:

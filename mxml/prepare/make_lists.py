@@ -133,7 +133,7 @@ def make_lists(
     existing = ExistingLists(out, {}, None) if split.new else read_existing(out)
 
     labelled, formats = sources.read(outputs, progress)
-    unlisted = compare_with_folder(labelled.images, str(sources))
+    unlisted = compare_with_folder(labelled.images, sources.paths)
     groups = find_groups(labelled.images, split, progress)
 
     kept, gone = _kept_subsets(existing, labelled.images, sources, force)

@@ -14,6 +14,7 @@ from mxml.data.formats import by_name
 from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
 from mxml.data.image_list import plain_path
+from mxml.data.labelled_images import LEFT_OUT
 from mxml.data.list_root import DEFAULT_ROOT, may_be_followed
 from mxml.errors import CheckpointError, ListError, MxmlError, SettingError, StorageError, as_text
 from mxml.model import checkpoint
@@ -231,9 +232,10 @@ def _on_findings(made: MadeLists, report: CheckReport, waits: bool) -> list[str]
 
 def _as_said_here(text: str) -> str:
     """Return what ``make_lists`` says with the names of a run's settings; what a run has not, mxml make-lst has."""
+    text = text.replace(LEFT_OUT, "train on lists of mxml make-lst, whose `ignore_unknown` leaves it out")
     text = re.sub(r"`([a-z_]+)`", lambda match: f"`{_RENAMED.get(match[1], match[1])}`", text)
     others = [name for name in dict.fromkeys(re.findall(r"`([a-z_]+)`", text)) if name not in _OWN_SETTINGS]
-    if not others:
+    if not others or "mxml make-lst" in text:
         return text
     settings = ", ".join(f"`{name}`" for name in others)
     return f"{text} (mxml make-lst has {settings}; then train with `data_train` and `data_val`)"

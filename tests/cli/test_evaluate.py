@@ -70,12 +70,28 @@ def test_a_bad_image_ends_the_evaluation_unless_told(folder, mxml):
     assert mxml(*EVALUATE, "--json") == (
         1,
         "",
-        "mxml: images/2-3.png: the file is empty; --skip-bad skips such images\n",
+        "mxml: images/2-3.png: the file is empty; 1 of 12 images cannot be read, more than the 5% that training "
+        "allowed; --skip-bad skips such images\n",
     )
     code, out, err = mxml(*EVALUATE, "--json", "--skip-bad")
     assert code == 0
     assert (json.loads(out)["samples"], json.loads(out)["bad"]) == (11, 1)
     assert err == "left out, cannot be read: images/2-3.png: the file is empty\n"
+
+
+def test_of_the_runs_own_list_as_many_bad_images_are_left_out_as_training_allowed(folder, mxml):
+    path = folder / "saved" / "multi.json"
+    path.write_text(path.read_text().replace('"max_bad_share": 0.05', '"max_bad_share": 0.1'))
+    (folder / "images" / "2-3.png").write_bytes(b"")
+    code, out, err = mxml(*EVALUATE, "--json")
+    assert (code, err) == (0, "left out, cannot be read: images/2-3.png: the file is empty\n")
+    assert (json.loads(out)["samples"], json.loads(out)["bad"]) == (11, 1)
+    # A list that is named is held to all its images.
+    code, out, err = mxml(*EVALUATE, "--data", "lists/val.lst", "--root", "images")
+    assert (code, err) == (1, "mxml: images/2-3.png: the file is empty; --skip-bad skips such images\n")
+    # What a sidecar says may be anything.
+    path.write_text(path.read_text().replace('"max_bad_share": 0.1', '"max_bad_share": "all"'))
+    assert mxml(*EVALUATE)[0] == 1
 
 
 def test_the_library_gives_what_the_command_prints(folder, mxml):

@@ -85,7 +85,7 @@ def test_one_empty_folder_does_not_keep_the_rest_from_being_tagged(folder, mxml)
     first, second, last = err.splitlines()
     assert first.startswith("left out, cannot be read: empty: holds no image, should hold files that end in ")
     assert second.startswith("left out, cannot be read: none/*.gif: no file matches")
-    assert last == "mxml: 2 images of 4 cannot be read; with --skip-bad the exit code is still 0"
+    assert last == "mxml: 2 images of 4 cannot be read; give --skip-bad for exit code 0 all the same"
     assert mxml(*PREDICT, "--skip-bad", "--save-img", "drawn", "empty", "images/2-0.png")[0] == 0
     assert os.listdir("drawn") == ["2-0_res.jpg"]
 
@@ -109,7 +109,7 @@ def test_one_bad_image_does_not_keep_the_rest_from_being_tagged(folder, mxml):
     assert [line.partition(": ")[0] for line in out.splitlines()] == ["some/a.png", "some/c.png"]
     first, last = err.splitlines()
     assert first.startswith("left out, cannot be read: some/b.jpg: not an image in a known format")
-    assert last == "mxml: 1 image of 3 cannot be read; with --skip-bad the exit code is still 0"
+    assert last == "mxml: 1 image of 3 cannot be read; give --skip-bad for exit code 0 all the same"
     code, out, err = mxml(*PREDICT, "--skip-bad", "--json", "some")
     assert code == 0
     assert [record["input_path"] for record in records(out)] == ["some/a.png", "some/b.jpg", "some/c.png"]

@@ -118,11 +118,15 @@ def test_a_broken_sidecar_is_one_row_and_the_command_fails(folder, mxml):
     code, out, err = mxml("runs", "runs", "nowhere")
     assert code == 1
     assert [line.split()[:2] for line in out.splitlines()[1:]] == [
-        ["runs/first", "finished"], ["runs/second", "broken"], ["nowhere", "broken"]
+        ["runs/first", "finished"], ["runs/second", "broken"]
     ]  # fmt: skip
     first, second = err.splitlines()
     assert first.startswith("mxml: runs/second.json: is not JSON")
     assert second == "mxml: nowhere.json: does not exist; there is no run of mxml"
+
+
+def test_a_run_that_is_not_there_has_no_row(folder, mxml):
+    assert mxml("runs", "ic") == (1, "", "mxml: ic.json: does not exist; there is no run of mxml\n")
 
 
 def test_a_place_without_runs_is_an_error(folder, mxml):
@@ -213,7 +217,8 @@ def test_what_long_paths_have_in_common_is_shown_once(folder, mxml):
     place = folder / ("experiments-of-a-year-" * 3) / "clothes"
     for name in ("first", "deeper/second"):
         write_run(place / name, 0.5, labels=str(place / name / "labels.txt"))
-    code, out, err = mxml("runs", place / "first", place / "deeper", folder / "nowhere")
+    (folder / "broken.json").write_text("{")
+    code, out, err = mxml("runs", place / "first", place / "deeper", folder / "broken")
     assert (code, err.count("\n")) == (1, 1)
     lines = out.splitlines()
     assert lines[0] == f"{folder}:" and [line.split()[0] for line in lines[2:4]] == [

@@ -137,8 +137,12 @@ def test_absolute_paths_are_read_where_they_are_allowed(table):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("", "labels.csv:1: has no label columns, should be a header like: image,red,dress"),
-        ("image\na.jpg\n", "labels.csv:1: has no label columns"),
+        ("", "labels.csv: is empty, should be a table with a header like image,red,dress or image,tags"),
+        (
+            "image|red\na.jpg|1\n",
+            "labels.csv:1: has no label columns, should be a header like: image,red,dress; columns lie between commas, "
+            "tabs or semicolons",
+        ),
         ("image,red,,dress\na.jpg,1,0,0\n", "labels.csv:1: column 3: the label name is empty"),
         ("image,red,red\na.jpg,1,0\n", "labels.csv:1: column 3: the label name 'red' is already number 1"),
         ("a.jpg,1,0\nb.jpg,0,1\n", "labels.csv:1: is an image's line ('a.jpg'), should be a header above the first"),

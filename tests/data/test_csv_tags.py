@@ -179,8 +179,8 @@ def test_other_files_are_not_recognised(table, tmp_path):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("", "tags.csv:1: has the columns '', should be a header like: image,tags (or image,tags,unknown)"),
-        ("image\n", "tags.csv:1: has the columns 'image', should be a header like: image,tags"),
+        ("", "tags.csv: is empty, should be a table with a header like image,red,dress or image,tags"),
+        ("image\n", "tags.csv:1: has the columns 'image', should be a header like: image,tags (or image,tags,unknown)"),
         ("image,tags,hat\n", "tags.csv:1: has the columns 'image,tags,hat', should be a header like: image,tags"),
         ("a.jpg,red\n", "tags.csv:1: is an image's line ('a.jpg'), should be a header above the first"),
         ("image,tags\n", "tags.csv: holds no images"),

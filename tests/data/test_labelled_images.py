@@ -41,6 +41,18 @@ def test_labels_that_classes_lack_are_an_error_unless_ignored():
     assert chosen.notes == ("1 label not in classes.txt left out: hat",)
 
 
+def test_a_slip_in_the_wanted_labels_is_recognised():
+    table = labelled({"a": [1, 1], "b": [0, 1]}, ("sunset", "cat"))
+    with pytest.raises(ListError) as caught:
+        select_labels(table, ["hat", "sunsett"], False, "classes.txt")
+    assert caught.value.faults == (
+        "classes.txt: lacks the label 'sunset' of 1 image, the first 'a'; did you mean 'sunset' by 'sunsett' there, "
+        "which no image has?",
+        # It is another word, and the hat may well be meant.
+        "classes.txt: lacks the label 'cat' of 2 images, the first 'a'; add it, or `ignore_unknown` leaves it out",
+    )
+
+
 def test_sources_become_one_set_with_all_labels():
     first = labelled({"a": [1, 0], "b": [0, -1]}, ("red", "hat"), ("one",))
     second = labelled({"c": [1, 1], "a": [0, 1]}, ("new", "red"), ("two",))

@@ -265,10 +265,9 @@ def test_what_is_no_text_file_is_refused(lst, tmp_path):
         ("photos/a.jpg\t0,1,0\n" * 900, "a PaddleX list"),
         ("a.jpg\t1, -1\r\n\nb.JPG\t0,1\r\n", "a PaddleX list"),
         ("a.jpg\t1\n" * 900, "a PaddleX list"),
-        # Damaged lists: with decimal commas, with commas or another number of labels.
+        # Damaged lists: with decimal commas, or another number of labels.
         ("1\t0\ta.jpg\n" * 2 + "a,b\n", None),
         ("0\t1,000000\ta.jpg\n1\t0,000000\tb.jpg\n", None),
-        ("0,1,0,a.jpg\n1,0,1,b.jpg\n", None),
         ("0\t2\ta.jpg\n1\t2\tb.jpg\n", None),
         ("image\tred\n0\t1\n", None),
         ("0 1 a.jpg,b\n0 1 b.jpg,c\n", None),
@@ -282,6 +281,21 @@ def test_labels_in_another_format_are_told_from_a_damaged_list(tmp_path, content
     assert found == (None if what is None else f"{what}, {remedy}")
     if what is not None:
         assert faults(tmp_path / "labels.txt") == [f"labels.txt: is {what}, {remedy}"]
+
+
+@pytest.mark.parametrize(
+    ("content", "separators"),
+    [
+        ("0,1,0,a.jpg\n1,0,1,b, c.jpg\n", "commas"),
+        ("7;1.000000;-1;a.jpg\r\n" * 900, "semicolons"),
+        ("0 | 1 | a.jpg\n", "bars"),
+    ],
+)
+def test_a_list_without_tabs_is_one_line_that_says_so(tmp_path, content, separators):
+    (tmp_path / "train.lst").write_bytes(content.encode())
+    assert faults(tmp_path / "train.lst") == [
+        f"train.lst: is a list with {separators} between its fields, should be an image list; put tabs in their place"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,11 @@ def test_of_the_other_prefixes_the_nearest_are_named(tmp_path, monkeypatch):
         checkpoint.load("zetta")
     with pytest.raises(CheckpointError, match=r"no/such-symbol\.json: does not exist, and neither does its folder"):
         checkpoint.load("no/such")
+    (tmp_path / "models").mkdir()
+    for name in ("second", "first"):
+        (tmp_path / "models" / f"{name}-symbol.json").touch()
+    with pytest.raises(CheckpointError, match=r"models is a folder, with the prefixes: models/first, models/second$"):
+        checkpoint.find_epoch("models")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"has no other PREFIX-symbol\.json"):
         checkpoint.load("empty/run")
@@ -112,7 +117,9 @@ def test_what_is_no_prefix_for_training_is_told_the_prefix(run):
 
 
 def test_an_epoch_that_was_not_kept_is_refused_with_those_that_are(run):
-    with pytest.raises(CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 2, 4"):
+    with pytest.raises(
+        CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 2, 4; give `epoch` 4$"
+    ):
         checkpoint.load("run", 3)
     os.link("run-0004.params", "run-0003.params")
     kept = "did not keep; the newest whole checkpoint is of epoch 4; also whole: 2"

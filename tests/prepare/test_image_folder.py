@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -24,9 +26,9 @@ def listed(root, *names):
 
 
 def test_what_a_set_does_not_name_is_returned(images):
-    assert compare_with_folder(listed(images, "./579.jpg"), "s") == ("sub/Car.JPG", "sub/x.png")
-    assert compare_with_folder(listed(images, "sub/x.png", "579.jpg", "sub/Car.JPG"), "s") == ()
-    assert compare_with_folder(listed(images, f"{images}/579.jpg"), "s") == ("sub/Car.JPG", "sub/x.png")
+    assert compare_with_folder(listed(images, "./579.jpg"), [Path("s")]) == ("sub/Car.JPG", "sub/x.png")
+    assert compare_with_folder(listed(images, "sub/x.png", "579.jpg", "sub/Car.JPG"), [Path("s")]) == ()
+    assert compare_with_folder(listed(images, f"{images}/579.jpg"), [Path("s")]) == ("sub/Car.JPG", "sub/x.png")
 
 
 @pytest.mark.parametrize(
@@ -38,32 +40,40 @@ def test_what_a_set_does_not_name_is_returned(images):
         ("sub/car.jpg", "; 'sub/Car.JPG' exists"),
         ("579", "; '579.jpg' exists, and paths need their suffix"),
         ("x.png", "; 'sub/x.png' exists"),
-        ("other.jpg", ""),
+        ("other.jpg", "; take it out there, or add the image"),
     ],
 )
 def test_a_missing_image_is_named_with_a_guess(images, name, guess):
     with pytest.raises(ListError) as caught:
-        compare_with_folder(listed(images, "579.jpg", name), "s.csv")
+        compare_with_folder(listed(images, "579.jpg", name), [Path("s.csv")])
     (fault,) = caught.value.faults
     assert fault == f"s.csv: names {name!r}, but {images / name} does not exist{guess.format(above=images.parent)}"
 
 
+def test_a_missing_image_is_named_with_its_line(images, monkeypatch):
+    monkeypatch.chdir(images.parent)
+    Path("s.csv").write_text('image,red\n579.jpg,1\nmy579.jpg,0\n"a b,c.jpg",1\nmy579.jpg,0\n')
+    with pytest.raises(ListError) as caught:
+        compare_with_folder(listed("images", "579.jpg", "my579.jpg", "a b,c.jpg", "9.jpg"), [Path("t"), Path("s.csv")])
+    assert [fault.partition(": ")[0] for fault in caught.value.faults] == ["s.csv:3", "s.csv:4", "t, s.csv"]
+
+
 def test_where_nothing_is_there_it_is_said_once(images):
     with pytest.raises(ListError) as caught:
-        compare_with_folder(listed(images, "images/579.jpg", "images/sub/x.png"), "s.csv")
+        compare_with_folder(listed(images, "images/579.jpg", "images/sub/x.png"), [Path("s.csv")])
     assert caught.value.faults == (
         f"s.csv: none of its 2 images exists, such as {images}/images/579.jpg; "
         f"the paths begin with images/, so `root` should be {images.parent}",
     )
     with pytest.raises(ListError, match=r"such as .*/a\.jpg; `root` names the folder that the paths are under$"):
-        compare_with_folder(listed(images, "a.jpg", "b.jpg"), "s.csv")
+        compare_with_folder(listed(images, "a.jpg", "b.jpg"), [Path("s.csv")])
     with pytest.raises(ListError, match=f"'sub/x.png' exists, so `root` should be {images}/sub$"):
-        compare_with_folder(listed(images, "x.png", "Car.JPG"), "s.csv")
+        compare_with_folder(listed(images, "x.png", "Car.JPG"), [Path("s.csv")])
     with pytest.raises(ListError, match="none: is not a folder"):
-        compare_with_folder(listed(images.parent / "none", "a.jpg"), "s.csv")
+        compare_with_folder(listed(images.parent / "none", "a.jpg"), [Path("s.csv")])
 
 
 def test_the_folder_above_the_one_that_one_is_in_has_a_name(images, monkeypatch):
     monkeypatch.chdir(images)
     with pytest.raises(ListError, match=r"; the paths begin with images/, so `root` should be \.\.$"):
-        compare_with_folder(listed(".", "images/579.jpg", "images/sub/x.png"), "s.csv")
+        compare_with_folder(listed(".", "images/579.jpg", "images/sub/x.png"), [Path("s.csv")])

@@ -334,7 +334,9 @@ def test_images_that_are_missing_are_named(place):
     with pytest.raises(ListError) as caught:
         make()
     assert list(caught.value.faults) == [
-        f"images/labels.csv: names '{i}.jpg', but images/{i}.jpg does not exist" for i in (3, 7)
+        f"images/labels.csv:{i + 2}: names '{i}.jpg', but images/{i}.jpg does not exist; take it out there, or add the "
+        "image"
+        for i in (3, 7)
     ]
     assert not (place / "lists").exists()
 

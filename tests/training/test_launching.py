@@ -168,10 +168,21 @@ def test_a_run_that_was_to_replace_another_is_resumed_only_where_that_is_gone(
     if before is not None:
         sidecar.write_text(before)
     restart = Restart(AGAIN, RESUMED, "my run", replaces=True, elsewhere=elsewhere)
-    sidecar.unlink(missing_ok=True)
-    if after is not None:
+    if after is None:
+        sidecar.unlink(missing_ok=True)
+    elif after != before:
         sidecar.write_text(after)
     assert restart.after(1) == restart.after(137) == advice
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_run_that_begins_with_what_an_earlier_one_wrote_can_be_resumed(tmp_path, monkeypatch, replaces):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my run.json").write_text("begun")
+    os.utime(tmp_path / "my run.json", (1, 1))
+    restart = Restart(AGAIN, RESUMED, "my run", replaces=replaces, elsewhere=False)
+    (tmp_path / "my run.json").write_text("begun")
+    assert restart.after(1) == CAN_BE_RESUMED
 
 
 def test_a_resume_is_offered_only_where_the_job_has_begun_a_run(tmp_path, monkeypatch):
@@ -183,7 +194,7 @@ def test_a_resume_is_offered_only_where_the_job_has_begun_a_run(tmp_path, monkey
         if before is not None:
             sidecar.write_text(before)
         restart = Restart(again, RESUMED, "my run", replaces=False, elsewhere=elsewhere)
-        if after is not None:
+        if after not in (None, before):
             sidecar.write_text(after)
         # It has ended well, and it was typed wrongly.
         assert restart.after(0) is None and restart.after(2) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mxml.data.formats.csv_table import TABLE_SUFFIXES, is_table, read_rows, write_rows
+from mxml.data.formats.csv_table import TABLE_SUFFIXES, is_table, read_rows, separators_of, write_rows
 from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.rows import Rows
 from mxml.data.label_names import label_name_faults
@@ -41,7 +41,10 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     line, header = next(table, (1, []))
     label_names = tuple(name.strip() for name in header[1:])
     if not label_names:
-        raise ListError(f"{path}:{line}: has no label columns, should be a header like: image,red,dress")
+        raise ListError(
+            f"{path}:{line}: has no label columns, should be a header like: image,red,dress; columns lie between "
+            f"{separators_of(path)}"
+        )
     faults = Faults()
     for column, fault in label_name_faults(label_names):
         faults.add(f"{path}:{line}: column {column + 1}: {fault}")

@@ -28,8 +28,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, the header first, each with the number of the line on which it starts.
 
     Fields lie between tabs in ``.tsv`` and ``.tab`` files, else between commas, or what spreadsheets write
-    instead: the tabs or semicolons of a header without a comma. Raises ListError for a stray quote and for a first line
-    that is an image's.
+    instead: the tabs or semicolons of a header without a comma. Raises ListError for a stray quote, for a first line
+    that is an image's, and for a table without any row.
     """
     lines = read_lines(path)
     first = next(lines, "")
@@ -48,6 +48,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 raise ListError(f"{path}:{line}: holds a carriage return, should have LF or CRLF line ends") from None
             raise ListError(f"{path}:{line}: is not CSV from here on ({error}); look for a stray quote") from None
         if row is None:
+            if is_header:
+                raise ListError(f"{path}: is empty, should be a table with a header like image,red,dress or image,tags")
             return
         # Spreadsheets write empty rows at the end as only separators.
         if not any(row):
@@ -89,6 +91,11 @@ def delimiter_of(path: Path, header: str) -> str:
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
     return next((sign for sign in ",\t;" if sign in header), ",")
+
+
+def separators_of(path: Path) -> str:
+    """Say in words what may separate the fields of a table."""
+    return "tabs" if path.suffix.lower() in (".tsv", ".tab") else "commas, tabs or semicolons"
 
 
 def write_rows(target: Path, rows: Iterable[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mxml.model.run_files import RunFiles
@@ -22,7 +23,7 @@ class Restart:
         self._again = again
         self._resuming = resuming
         self._sidecar = None if prefix is None else RunFiles(prefix).sidecar
-        self._before = _content(self._sidecar)
+        self._before = _version(self._sidecar)
         self._replaces = replaces
         self._elsewhere = elsewhere
 
@@ -30,7 +31,7 @@ class Restart:
         """Return what to say once the job has ended with an exit status; None where nothing is to be done again."""
         if status in (0, _WRONG_USAGE):
             return None
-        now = _content(self._sidecar)
+        now = _version(self._sidecar)
         if now is None:
             return self._without_a_run()
         if now != self._before or self._again == self._resuming:
@@ -49,8 +50,9 @@ class Restart:
         return f"{begun}{self._resuming}; {untouched}, start again: {self._again}"
 
 
-def _content(path: str | None) -> bytes | None:
+def _version(path: str | None) -> tuple[bytes, int] | None:
+    """Return a file's content and when it was written: a run that begins writes what one that ended early has."""
     try:
-        return None if path is None else Path(path).read_bytes()
+        return None if path is None else (Path(path).read_bytes(), os.stat(path).st_mtime_ns)
     except OSError:
         return None
