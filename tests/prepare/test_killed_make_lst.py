@@ -94,6 +94,18 @@ def test_a_process_killed_before_it_moves_anything_leaves_the_old_lists(before):
     assert read_lst("lists/val.lst").num_classes == 3
 
 
+def test_a_conversion_that_was_killed_is_finished_by_the_same_command(before):
+    # Its source is in the folder that it writes to.
+    Path("lists/train.csv").write_text("old")
+    convert = ["convert", "lists/train.lst", "--to", "csv", "--out", "lists/train.csv", "--force"]
+    done = subprocess.run([sys.executable, "-c", KILLED, "train.csv", "lists", *convert], capture_output=True)
+    assert done.returncode == -signal.SIGKILL and ".mxml.moving" in os.listdir("lists"), done.stderr
+    done = subprocess.run([sys.executable, "-m", "mxml", *convert], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "lists: finished replacing the files there, which a killed process had begun" in done.stderr
+    assert ".mxml.moving" not in os.listdir("lists") and Path("lists/train.csv").read_text().startswith("image,")
+
+
 def test_a_reader_waits_for_a_process_that_is_still_moving(tmp_path, monkeypatch):
     for name in "ab":
         (tmp_path / name).write_text("old")
