@@ -55,8 +55,9 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
             if state == "unchanged":
                 entry.unlink()
         changed = [entry for state, entry in states if state != "unchanged"]
-        _flush(changed)
-        _move([entry.name for entry in changed], temporary, folder)
+        if changed:
+            _flush(changed)
+            _move([entry.name for entry in changed], temporary, folder)
         staging.files = tuple((folder / entry.name, state) for state, entry in states)
 
 

@@ -32,6 +32,14 @@ def test_files_and_folders_appear_with_what_became_of_them(tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["a", "b", "tree"], "no temporary folder is left"
 
 
+def test_files_that_are_there_are_not_touched(tmp_path, monkeypatch):
+    write(tmp_path, {"a": "1", "b": "2"})
+    inodes = [path.stat().st_ino for path in (tmp_path / "a", tmp_path / "b")]
+    monkeypatch.setattr(os, "rename", None)
+    assert write(tmp_path, {"a": "1", "b": "2"}) == {"a": "unchanged", "b": "unchanged"}
+    assert [path.stat().st_ino for path in (tmp_path / "a", tmp_path / "b")] == inodes
+
+
 def test_other_content_is_kept_and_nothing_else_appears(tmp_path):
     (tmp_path / "b").write_text("old")
     with pytest.raises(StorageError, match=r"b: already exist with other content; nothing .*; `force` replaces"):
