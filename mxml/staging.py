@@ -8,6 +8,7 @@ and new files are beside each other.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import filecmp
 import os
@@ -182,7 +183,15 @@ def _move(names: list[str], temporary: Path, folder: Path) -> None:
     moving = folder / _MOVING
     moved: list[str] = []
     with _held(temporary):
-        os.rename(temporary, moving)
+        try:
+            os.rename(temporary, moving)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise StorageError(
+                f"{folder}: another process has just begun to replace files there; nothing was written; start again "
+                "once it has ended"
+            ) from error
         try:
             for name in names:
                 if (folder / name).is_file():

@@ -103,3 +103,15 @@ def test_a_move_that_fails_takes_the_others_back(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"/c: cannot be written: Input/output error"):
         write(tmp_path, {"a": "new", "b": "2", "c": "3"}, force=True)
     assert tree(tmp_path) == {"a": "old"}
+
+
+def test_a_second_process_that_has_begun_to_move_is_named(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(StorageError) as caught, staged(tmp_path, force=True) as staging:
+        (staging.path / "a").write_text("new")
+        (tmp_path / ".mxml.moving" / "new").mkdir(parents=True)
+    assert str(caught.value) == (
+        f"{tmp_path}: another process has just begun to replace files there; nothing was written; start again once it "
+        "has ended"
+    )
+    assert tree(tmp_path) == {"a": "old"} and sorted(os.listdir(tmp_path)) == [".mxml.moving", "a"]
