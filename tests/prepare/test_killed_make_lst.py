@@ -99,7 +99,9 @@ def test_a_conversion_that_was_killed_is_finished_by_the_same_command(before):
     # Its source is in the folder that it writes to.
     Path("lists/train.csv").write_text("old")
     convert = ["convert", "lists/train.lst", "--to", "csv", "--out", "lists/train.csv", "--force"]
-    done = subprocess.run([sys.executable, "-c", KILLED, "train.csv", "lists", *convert], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, "train.csv", "lists", *convert], capture_output=True, text=True
+    )
     assert done.returncode == -signal.SIGKILL and ".mxml.moving" in os.listdir("lists"), done.stderr
     done = subprocess.run([sys.executable, "-m", "mxml", *convert], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -147,7 +149,8 @@ def begin_move(folder):
 
 @pytest.mark.parametrize("call", [is_half_moved, finish_move])
 def test_a_move_that_begins_while_one_looks_is_another_process_business(tmp_path, monkeypatch, call):
-    handles, open_file = [], os.open
+    handles: list[int] = []
+    open_file = os.open
 
     def opening(path, *flags, **options):
         try:
@@ -165,7 +168,8 @@ def test_a_move_that_begins_while_one_looks_is_another_process_business(tmp_path
 
 def test_only_the_move_that_was_waited_for_is_finished(tmp_path, monkeypatch):
     os.close(begin_move(tmp_path))
-    handles, flock = [], fcntl.flock
+    handles: list[int] = []
+    flock = fcntl.flock
 
     def locking(handle, how):
         if not handles:
