@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import os
 import shlex
 import signal
 import statistics
@@ -40,8 +41,13 @@ class KeptRuns(dict[Key, Run]):
         super().__init__()
         self.path, self.fields = paths[0], fields
         for path in paths:
-            for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-                run = json.loads(line)
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+                try:
+                    run = json.loads(line)
+                except json.JSONDecodeError:
+                    # The script was killed while it wrote this one, or the disk was full.
+                    print(f"{path}:{number}: is cut short; this run is left out", file=sys.stderr)
+                    continue
                 self[tuple(run[field] for field in fields)] = run
 
     def add(self, key: Key, run: Run | None, **more: str) -> None:
@@ -50,8 +56,12 @@ class KeptRuns(dict[Key, Run]):
             return
         self[key] = {**dict(zip(self.fields, key)), **run, **more}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(self[key]) + "\n")
+        with open(self.path, "a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+            # Other copies of the script may write to the same file: nothing is removed, and each line is one write.
+            after_a_cut = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * after_a_cut + json.dumps(self[key]).encode() + b"\n")
         reached = "diverged" if run["mAP"] is None else f"mAP {run['mAP']:.4f}"
         what = ", ".join(f"{field} {value}" for field, value in zip(self.fields, key) if value not in ("", None))
         print(f"{what}: {reached} ({run['seconds']:.0f} s)", file=sys.stderr, flush=True)

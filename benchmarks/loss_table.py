@@ -3,8 +3,9 @@
 Each variant is ``mxml train`` with all defaults but the options in its row, run with every seed. What a variant gains
 is its mAP less that of the defaults with the same seed. Options that this script does not know go to ``mxml train`` for
 all variants, such as ``--image-shape 3,160,160``, which takes half the time; the table names them, and only runs that
-have the same ones are in it. Runs are kept (``kept_runs.py``): the script can be stopped and started again, and copies
-with other ``--results``, ``--variant`` or ``--seeds`` work side by side.
+have the same ones are in it; ``--seed``, ``--prefix``, ``--force`` and ``--resume`` are the script's. Runs are kept
+(``kept_runs.py``): the script can be stopped and started again, and copies with other ``--results``, ``--variant`` or
+``--seeds`` work side by side.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ VARIANTS = {
     "colour jitter": "--jitter 0.2",
     "RandAugment": "--rand-augment 2,9",
 }
+# Given for all variants, these would change what a row is kept as.
+OWN = ("--seed", "--prefix", "--force", "--resume")
 HEADER = ["variant", "options", "seeds", "best val mAP", "gain, same seed", "CF1 there", "last epoch's mAP", "minutes"]
 
 
@@ -55,6 +58,9 @@ def main() -> None:
     )
     kept_runs.add_options(parser, "loss_table")
     options, passed = parser.parse_known_args()
+    refused = [given for given in passed if given.partition("=")[0] in OWN]
+    if refused:
+        parser.error(f"{', '.join(refused)}: is given by this script; it has --seeds, such as --seeds 0,1,2")
     variants = dict(map(variant_of, options.variant)) or VARIANTS
     common = shlex.join(passed)
     runs = kept_runs.open_runs(options, "options", "common", "seed")

@@ -1,22 +1,27 @@
 """Several files that appear together: written into a folder of their own first, then moved into place.
 
-While they are moved that folder has a name of its own. A process that is killed meanwhile leaves it, with the files
-that are still to be moved: by it ``is_half_moved`` knows that old and new files are beside each other.
+While they are moved that folder has a name of its own, and its process holds it by a lock of the kernel. A process
+that is killed meanwhile leaves it, with the files that are still to be moved: by it ``is_half_moved`` knows that old
+and new files are beside each other.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import filecmp
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from mxml.errors import StorageError
 
+# In seconds. Moving takes far less, so a process that holds the folder for longer was probably stopped.
+_PATIENCE, _PAUSE = 5.0, 0.02
 _MOVING, _NEW, _OLD = ".mxml.moving", "new", "old"
 
 
@@ -51,33 +56,40 @@ def staged(folder: Path, force: bool) -> Iterator[Staging]:
             if state == "unchanged":
                 entry.unlink()
         changed = [entry for state, entry in states if state != "unchanged"]
-        _flush(changed)
-        _move([entry.name for entry in changed], temporary, folder)
+        if changed:
+            _flush(changed)
+            _move([entry.name for entry in changed], temporary, folder)
         staging.files = tuple((folder / entry.name, state) for state, entry in states)
 
 
 def is_half_moved(folder: Path) -> bool:
-    """Say whether a process was killed while it moved files into a folder; one that is still at it is waited for."""
-    with _held(folder / _MOVING):
-        try:
-            return bool(_left_to_move(folder))
-        except OSError:
-            # It is another user's.
-            return True
+    """Say whether a process was killed while it moved files into a folder, or is still at it after some seconds."""
+    try:
+        with _held(folder / _MOVING) as there:
+            return there and bool(_left_to_move(folder))
+    except OSError:
+        # It is another user's, or not released.
+        return True
 
 
 def finish_move(folder: Path) -> bool:
     """Finish the move into a folder that a killed process has begun, and say whether there was one.
 
-    One that is still at it is waited for. Raises StorageError.
+    One that is still at it is waited for. Raises StorageError, also where that takes longer than some seconds.
     """
+    names: list[str] = []
     try:
-        with _held(folder / _MOVING):
-            names = _left_to_move(folder)
-            for name in names:
-                os.replace(folder / _MOVING / _NEW / name, folder / name)
-            if _is_own_folder(folder / _MOVING):
+        with _held(folder / _MOVING) as there:
+            if there:
+                names = _left_to_move(folder)
+                for name in names:
+                    os.replace(folder / _MOVING / _NEW / name, folder / name)
                 shutil.rmtree(folder / _MOVING)
+    except BlockingIOError as error:
+        raise StorageError(
+            f"{folder}: another process has been replacing files there for over {_PATIENCE:g} s; wait until it ends, "
+            "or continue or end it where it was stopped"
+        ) from error
     except OSError as error:
         raise StorageError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
     return bool(names)
@@ -85,7 +97,7 @@ def finish_move(folder: Path) -> bool:
 
 def _left_to_move(folder: Path) -> list[str]:
     # Of a link nobody knows whose files it leads to.
-    if not _is_own_folder(folder / _MOVING) or os.path.islink(folder / _MOVING / _NEW):
+    if os.path.islink(folder / _MOVING / _NEW):
         return []
     try:
         return sorted(os.listdir(folder / _MOVING / _NEW))
@@ -98,19 +110,52 @@ def _is_own_folder(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder that files are moved out of, wherever it is renamed to; without a lock where there are none."""
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder that files are moved out of, wherever it is renamed to; yield whether there is one.
+
+    Raises OSError for one that is another user's, and BlockingIOError where another process does not release it.
+    """
+    handle = _hold(folder)
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except (OSError, ValueError):
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle is not None
     finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _hold(folder: Path) -> int | None:
+    """Open a folder and lock it; return its handle, or None where there is no folder."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            if _is_own_folder(folder):
+                raise
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(handle, folder):
+                return handle
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(handle)
+                raise
+            time.sleep(_PAUSE)
+        except OSError:
+            # The file system knows no such locks.
+            return handle
+        # The process that held it has ended, and another may have a folder there, or it still holds it.
         os.close(handle)
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(folder))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
@@ -138,7 +183,15 @@ def _move(names: list[str], temporary: Path, folder: Path) -> None:
     moving = folder / _MOVING
     moved: list[str] = []
     with _held(temporary):
-        os.rename(temporary, moving)
+        try:
+            os.rename(temporary, moving)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise StorageError(
+                f"{folder}: another process has just begun to replace files there; nothing was written; start again "
+                "once it has ended"
+            ) from error
         try:
             for name in names:
                 if (folder / name).is_file():

@@ -32,6 +32,14 @@ def test_files_and_folders_appear_with_what_became_of_them(tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["a", "b", "tree"], "no temporary folder is left"
 
 
+def test_files_that_are_there_are_not_touched(tmp_path, monkeypatch):
+    write(tmp_path, {"a": "1", "b": "2"})
+    inodes = [path.stat().st_ino for path in (tmp_path / "a", tmp_path / "b")]
+    monkeypatch.setattr(os, "rename", None)
+    assert write(tmp_path, {"a": "1", "b": "2"}) == {"a": "unchanged", "b": "unchanged"}
+    assert [path.stat().st_ino for path in (tmp_path / "a", tmp_path / "b")] == inodes
+
+
 def test_other_content_is_kept_and_nothing_else_appears(tmp_path):
     (tmp_path / "b").write_text("old")
     with pytest.raises(StorageError, match=r"b: already exist with other content; nothing .*; `force` replaces"):
@@ -95,3 +103,15 @@ def test_a_move_that_fails_takes_the_others_back(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"/c: cannot be written: Input/output error"):
         write(tmp_path, {"a": "new", "b": "2", "c": "3"}, force=True)
     assert tree(tmp_path) == {"a": "old"}
+
+
+def test_a_second_process_that_has_begun_to_move_is_named(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(StorageError) as caught, staged(tmp_path, force=True) as staging:
+        (staging.path / "a").write_text("new")
+        (tmp_path / ".mxml.moving" / "new").mkdir(parents=True)
+    assert str(caught.value) == (
+        f"{tmp_path}: another process has just begun to replace files there; nothing was written; start again once it "
+        "has ended"
+    )
+    assert tree(tmp_path) == {"a": "old"} and sorted(os.listdir(tmp_path)) == [".mxml.moving", "a"]

@@ -50,7 +50,7 @@ def command(workers: int, servers: int, hosts: str | None, interface: str | None
     words = ["mxml", *sys.argv[1 : len(sys.argv) - len(arguments)]]
     options, resumed, restart = options_of_train(arguments), "", None
     if options is not None:
-        again, resumed = (shlex.join([*words, *command]) for command in (arguments, resuming(arguments)))
+        again, resumed = (shlex.join([*words, *typed]) for typed in (arguments, resuming(arguments)))
         prefix, replaces = prefix_to_train(options)
         restart = Restart(again, resumed, prefix, replaces=replaces, elsewhere=hosts is not None)
     job = Job(arguments, workers, servers, read_hosts(hosts) if hosts is not None else (), interface, resumed)

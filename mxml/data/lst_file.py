@@ -122,7 +122,7 @@ def _require_whole(path: str | os.PathLike[str]) -> None:
     if is_half_moved(folder):
         raise ListError(
             f"{os.fspath(path)}: may not belong to the lists beside it: a process was killed while it replaced the "
-            f"files in {folder}; start the command that makes them again, which finishes that first"
+            f"files in {folder}, or is still at it; start the command that makes them again, which finishes that first"
         )
 
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,6 +40,8 @@ from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import NDArray
 
 mx = load_mxnet()
+
+Labels = TypeVar("Labels", np.ndarray, NDArray)
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray, pos_weight: Sequence[float] | None = None) -> np.ndarray:
@@ -157,6 +159,6 @@ def _shifted_gradient(probabilities: NDArray, others: NDArray, gamma: float, mar
     return mx.nd.where(shifted > 0, probabilities * factor, mx.nd.zeros_like(shifted))
 
 
-def smoothed(labels: Any, smoothing: Any) -> Any:
+def smoothed(labels: Labels, smoothing: float) -> Labels:
     """Move labels, of NumPy or MXNet, towards 1/2."""
     return labels * (1 - smoothing) + smoothing / 2 if smoothing else labels

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, cast
 
 from mxml.errors import TrainingError
 from mxml.model.loss_formulas import smoothed
@@ -110,7 +110,7 @@ class _LossOperator(_CustomOp):
         self.settings = {
             name: mx.nd.array([value]) if isinstance(value, tuple) else value for name, value in settings.items()
         }
-        self.smoothing = self.settings.pop(SMOOTHING, 0)
+        self.smoothing = cast(float, self.settings.pop(SMOOTHING, 0))
 
     def forward(
         self, is_train: bool, req: list[str], in_data: list[NDArray], out_data: list[NDArray], aux: list[NDArray]

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Callable, cast
 
 import numpy as np
 
@@ -120,7 +120,7 @@ class Loss:
             How many there are; for a loss of single labels, how many rows.
         """
         own = dict(settings or {})
-        smoothing = own.pop(SMOOTHING, 0)
+        smoothing = cast(float, own.pop(SMOOTHING, 0))
         known = labels >= 0
         if self.single_label:
             known = known.all(axis=1)

@@ -18,7 +18,7 @@ from mxml.data.labelled_images import LabelledImages
 from mxml.data.list_root import RECORD, format_record
 from mxml.errors import ListError
 from mxml.progress import SILENT, Progress
-from mxml.staging import staged
+from mxml.staging import finish_move, staged
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def convert(
 ) -> Converted:
     """Read sources as one set and write it to ``out`` in the format called ``to``.
 
-    All files appear or none; the first ``.lst`` in a folder leaves its image folder, if that exists, in
-    ``lists.json`` there. Images,
-    labels, label names and their order are kept; a note says where a list's index numbers are not. Raises ListError for
-    faults in a source, for what the format cannot hold, and for files with other content there, unless ``force``.
+    All files appear or none; what a killed process had begun to replace in the folder of ``out`` is finished first.
+    The first ``.lst`` in a folder leaves its image folder, if that exists, in ``lists.json`` there. Images, labels,
+    label names and their order are kept; a note says where a list's index numbers are not. Raises ListError for faults
+    in a source and for what the format cannot hold; StorageError for files with other content there, unless ``force``,
+    and for files that cannot be written.
     """
     format = by_name(to)
     sources = sources.located()
-    labelled, formats = sources.read(progress=progress)
     if out.name in ("", ".", ".."):
         raise ListError(f"{out}: is not the name of a file or folder to write")
     if out.name.lower() == LABEL_NAMES_FILE:
@@ -71,6 +71,9 @@ def convert(
         raise ListError(f"{out}: should end in {' or '.join(suffixes)}, as files of the format {to} do")
     if os.path.realpath(out) in map(os.path.realpath, sources.paths):
         raise ListError(f"{out}: is a source and would be overwritten; `out` should name another file")
+    if finish_move(out.parent):
+        progress.note(f"{out.parent}: finished replacing the files there, which a killed process had begun")
+    labelled, formats = sources.read(progress=progress)
     with staged(out.parent, force) as staging:
         _write(format, labelled, staging.path / out.name, sources.options, progress)
         _refuse_other_names(label_names_file(staging.path), out)

@@ -117,13 +117,13 @@ def make_lists(
     index number there; new images are added at the end. Only a list that keeps every line as it was is replaced without
     ``force``. Images without a list are split by iterative stratification. ``refuse`` is called before anything is
     written, with the lists as they would be, and may raise. With ``into`` the files are written there, for the caller
-    to move into ``out``, and ``out`` stays as it is.
+    to move into ``out``, and no list is written to ``out``.
 
-    The files appear together or not at all; what a killed process had begun to replace is finished first. Raises
-    ListError for faults in a source, for images that are missing under the root, for lists in ``out`` whose split
-    cannot be kept, and for a subset that would be empty; StorageError for existing files with other content, unless
-    ``force``, and for files that cannot be written; SettingError and MxmlError for a ``group_by`` that is not a regular
-    expression or finds nothing.
+    The files appear together or not at all; what a killed process had begun to replace in ``out`` is finished first,
+    also with ``into``, as the lists there are read. Raises ListError for faults in a source, for images that are
+    missing under the root, for lists in ``out`` whose split cannot be kept, and for a subset that would be empty;
+    StorageError for existing files with other content, unless ``force``, and for files that cannot be written;
+    SettingError and MxmlError for a ``group_by`` that is not a regular expression or finds nothing.
     """
     sources = _with_default_paths(sources)
     outputs = _refuse_to_write_over_sources(sources, out)

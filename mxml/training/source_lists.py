@@ -168,11 +168,9 @@ def _is_under(root: str, sources: tuple[str, ...]) -> bool:
 
 def _refuse_untrainable(made: MadeLists, max_bad_share: float) -> None:
     """Raise ListError for what training would stop at."""
-    # Where no image was opened, training says which cannot be read.
-    reasons: dict[str, str] = {}
-    if made.scanned is not None:
-        names = made.scanned.images.names()
-        reasons = {plain_path(names[fault.position]): fault.reason for fault in made.scanned.scan.faults}
+    assert made.scanned is not None, "a run's lists are made without ignoring duplicates"
+    names = made.scanned.images.names()
+    reasons = {plain_path(names[fault.position]): fault.reason for fault in made.scanned.scan.faults}
     for subset, images in made.subsets.items():
         path = made.paths[subset]
         bad = [position for position, name in enumerate(images.names()) if plain_path(name) in reasons]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from mxml.data.formats.sources import LabelSources
 from mxml.data.lst_file import read_good_lines, read_lst
-from mxml.errors import ListError
+from mxml.errors import ListError, StorageError
 from mxml.prepare.check import check_lists
 from mxml.prepare.make_lists import make_lists
 from mxml.staging import finish_move, is_half_moved, staged
@@ -74,7 +75,7 @@ def test_lists_that_are_half_replaced_are_refused_until_the_command_is_started_a
             read("lists/val.lst")
         assert caught.value.faults == (
             "lists/val.lst: may not belong to the lists beside it: a process was killed while it replaced the files in "
-            "lists; start the command that makes them again, which finishes that first",
+            "lists, or is still at it; start the command that makes them again, which finishes that first",
         )
     # Without --force, which would let it replace lists: these are replaced already.
     done = subprocess.run([sys.executable, "-m", "mxml", *MAKE], capture_output=True, text=True)
@@ -94,24 +95,106 @@ def test_a_process_killed_before_it_moves_anything_leaves_the_old_lists(before):
     assert read_lst("lists/val.lst").num_classes == 3
 
 
+def test_a_conversion_that_was_killed_is_finished_by_the_same_command(before):
+    # Its source is in the folder that it writes to.
+    Path("lists/train.csv").write_text("old")
+    convert = ["convert", "lists/train.lst", "--to", "csv", "--out", "lists/train.csv", "--force"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, "train.csv", "lists", *convert], capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL and ".mxml.moving" in os.listdir("lists"), done.stderr
+    done = subprocess.run([sys.executable, "-m", "mxml", *convert], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "lists: finished replacing the files there, which a killed process had begun" in done.stderr
+    assert ".mxml.moving" not in os.listdir("lists") and Path("lists/train.csv").read_text().startswith("image,")
+
+
 def test_a_reader_waits_for_a_process_that_is_still_moving(tmp_path, monkeypatch):
     for name in "ab":
         (tmp_path / name).write_text("old")
-    reached, answers, replace = threading.Event(), [], os.replace
+    waits, answers, replace, flock = threading.Event(), [], os.replace, fcntl.flock
     reader = threading.Thread(target=lambda: answers.append(is_half_moved(tmp_path)))
+
+    def locking(handle, how):
+        try:
+            flock(handle, how)
+        except BlockingIOError:
+            waits.set()
+            raise
 
     def replacing(source, target):
         if Path(target).name == "b":
             reader.start()
-            reached.set()
+            assert waits.wait(60) and answers == []
         replace(source, target)
 
+    monkeypatch.setattr("mxml.staging._PATIENCE", 120)
+    monkeypatch.setattr(fcntl, "flock", locking)
     monkeypatch.setattr(os, "replace", replacing)
     with staged(tmp_path, force=True) as staging:
         for name in "ab":
             (staging.path / name).write_text("new")
     reader.join()
-    assert reached.is_set() and answers == [False]
+    assert answers == [False]
+
+
+def begin_move(folder):
+    """Return the handle by which a process holds the folder that it moves files out of."""
+    (folder / ".mxml.moving" / "new").mkdir(parents=True)
+    (folder / ".mxml.moving" / "new" / "b").write_text("new")
+    handle = os.open(folder / ".mxml.moving", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+@pytest.mark.parametrize("call", [is_half_moved, finish_move])
+def test_a_move_that_begins_while_one_looks_is_another_process_business(tmp_path, monkeypatch, call):
+    handles: list[int] = []
+    open_file = os.open
+
+    def opening(path, *flags, **options):
+        try:
+            return open_file(path, *flags, **options)
+        except FileNotFoundError:
+            monkeypatch.undo()
+            handles.append(begin_move(tmp_path))
+            raise
+
+    monkeypatch.setattr(os, "open", opening)
+    assert not call(tmp_path)
+    os.close(handles.pop())
+    assert os.listdir(tmp_path) == [".mxml.moving"] and is_half_moved(tmp_path)
+
+
+def test_only_the_move_that_was_waited_for_is_finished(tmp_path, monkeypatch):
+    os.close(begin_move(tmp_path))
+    handles: list[int] = []
+    flock = fcntl.flock
+
+    def locking(handle, how):
+        if not handles:
+            # The process ends here, and another begins.
+            monkeypatch.setattr(fcntl, "flock", flock)
+            (tmp_path / ".mxml.moving").rename(tmp_path / "done")
+            handles.append(begin_move(tmp_path))
+        flock(handle, how)
+
+    monkeypatch.setattr("mxml.staging._PATIENCE", 0)
+    monkeypatch.setattr(fcntl, "flock", locking)
+    with pytest.raises(StorageError, match="another process has been replacing files there"):
+        finish_move(tmp_path)
+    os.close(handles.pop())
+    assert finish_move(tmp_path) and sorted(os.listdir(tmp_path)) == ["b", "done"]
+
+
+def test_a_process_that_stopped_while_it_moves_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    handle = begin_move(tmp_path)
+    monkeypatch.setattr("mxml.staging._PATIENCE", 0.1)
+    with pytest.raises(ListError, match=r"or is still at it"):
+        read_lst(tmp_path / "train.lst")
+    with pytest.raises(StorageError, match=r"wait until it ends, or continue or end it where it was stopped"):
+        finish_move(tmp_path)
+    os.close(handle)
 
 
 def test_a_link_to_another_folder_is_never_moved_out_of(tmp_path):
