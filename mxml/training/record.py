@@ -115,7 +115,12 @@ class RunRecord:
         saved = checkpoint.read_sidecar(self.config.prefix)
         if saved is None:
             return
-        now = dataclasses.replace(saved, config=self.sidecar.config, data=self.sidecar.data, finished=True)
+        # The metrics were measured on the images that are recorded, whatever the files show now.
+        data = {
+            name: dataclasses.replace(used, path=self.sidecar.data[name].path, root=self.sidecar.data[name].root)
+            for name, used in saved.data.items()
+        }
+        now = dataclasses.replace(saved, config=self.sidecar.config, data=data, finished=True)
         if now != saved:
             checkpoint.save_sidecar(self.config.prefix, now)
 

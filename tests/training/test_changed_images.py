@@ -55,6 +55,17 @@ def test_images_of_the_same_size_that_have_changed_are_counted_and_the_first_is_
     assert about_changes(folder, {"num_epoch": 3}) == []
 
 
+def test_a_resume_with_nothing_left_to_do_keeps_what_is_recorded_of_the_images(folder):
+    train.fit(tiny.config(folder, num_epoch=1), SILENT)
+    before = checkpoint.read_sidecar(str(folder / "run")).data
+    change(folder / "images" / "2-3.png")
+    [note] = about_changes(folder)
+    assert checkpoint.read_sidecar(str(folder / "run")).data == before
+    # The run still has not seen them.
+    assert about_changes(folder, {"num_epoch": 2}) == [note]
+    assert about_changes(folder, {"num_epoch": 3}) == []
+
+
 def test_a_change_under_the_old_time_is_found_and_a_copy_or_a_touch_is_none(folder):
     train.fit(tiny.config(folder, num_epoch=1), SILENT)
     (folder / "images").rename(folder / "before")
