@@ -9,6 +9,7 @@ folder may have been exchanged for an older one.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,8 +24,9 @@ from mxml.model.sidecar import UsedList
 from mxml.progress import Progress
 from mxml.text import counted
 
-_MOST_IMAGES = 8192
-_MOST_BYTES = 1 << 30
+# A new run reads these before it starts.
+_MOST_IMAGES = 1024
+_MOST_BYTES = 128 << 20
 _ALWAYS_READ = 64
 # Enough to notice a change that nobody made on purpose.
 _SUM_BYTES = 4
@@ -51,7 +53,7 @@ class ChangedImages:
     compared: int = 0
 
 
-def compared(
+def compare(
     before: UsedList | None, used: UsedList, source: ImageSource, changed_at: np.ndarray, progress: Progress
 ) -> tuple[KnownImages, ChangedImages]:
     """Return what to record of the images of a list, and which have changed since ``before`` was recorded.
@@ -59,25 +61,27 @@ def compared(
     ``changed_at`` (N,) int64 says when each image's file was changed, in nanoseconds. Where ``before`` has no sums,
     nothing is found.
     """
-    latest = max(0, int(changed_at.max()))
+    # A time to come, as another machine's clock may give, would hide what is changed until then.
+    latest = max(0, min(int(changed_at.max()), time.time_ns()))
     if before is None or before.image_sums is None or before.images_changed_at is None:
-        sums = _read(source, _order(len(source))[: _how_many(used, len(source))].tolist(), progress)
-        return KnownImages(b"".join(sums), latest), ChangedImages()
+        sampled = _order(len(source))[: _how_many(used, len(source))]
+        return KnownImages(b"".join(_read(source, sampled.tolist(), progress)), latest), ChangedImages()
     recorded = bytes.fromhex(before.image_sums)
-    order = _order(len(source))[: len(recorded) // _SUM_BYTES]
-    sums = [recorded[at : at + _SUM_BYTES] for at in range(0, _SUM_BYTES * len(order), _SUM_BYTES)]
+    sampled = _order(len(source))[: len(recorded) // _SUM_BYTES]
+    starts = range(0, len(recorded), _SUM_BYTES)
+    sums = {position: recorded[at : at + _SUM_BYTES] for position, at in zip(sampled.tolist(), starts)}
     later = changed_at > before.images_changed_at
-    is_read = later[order]
+    is_read = later[sampled]
     is_read[:_ALWAYS_READ] = True
     if used.image_bytes != before.image_bytes:
         is_read[:] = True
-    changed = _reread(source, order, np.flatnonzero(is_read), sums, progress)
+    changed = _reread(source, sampled[is_read].tolist(), sums, progress)
     if not later[changed].all():
         # These are other files, of which any may be as old.
-        changed += _reread(source, order, np.flatnonzero(~is_read), sums, progress)
-    later[order] = False
-    found = ChangedImages(tuple(sorted(changed)), tuple(np.flatnonzero(later).tolist()), len(order))
-    return KnownImages(b"".join(sums), latest), found
+        changed += _reread(source, sampled[~is_read].tolist(), sums, progress)
+    later[sampled] = False
+    found = ChangedImages(tuple(sorted(changed)), tuple(np.flatnonzero(later).tolist()), len(sampled))
+    return KnownImages(b"".join(sums.values()), latest), found
 
 
 def _how_many(used: UsedList, count: int) -> int:
@@ -115,16 +119,11 @@ def _what_changed(before: UsedList, used: UsedList, found: ChangedImages, source
     return f"{of}{looked_at}, the first is {source.name(found.changed[0])}"
 
 
-def _reread(
-    source: ImageSource, order: np.ndarray, places: np.ndarray, sums: list[bytes], progress: Progress
-) -> list[int]:
-    """Bring the sums at ``places`` in the order up to date; return the positions of images whose sum was another."""
-    changed = []
-    positions = order[places].tolist()
-    for place, position, now in zip(places.tolist(), positions, _read(source, positions, progress)):
-        if now != sums[place]:
-            changed.append(position)
-            sums[place] = now
+def _reread(source: ImageSource, positions: list[int], sums: dict[int, bytes], progress: Progress) -> list[int]:
+    """Bring ``sums``, by position, up to date for ``positions``; return those of images whose sum was another."""
+    read = dict(zip(positions, _read(source, positions, progress)))
+    changed = [position for position, now in read.items() if now != sums[position]]
+    sums.update(read)
     return changed
 
 

@@ -80,10 +80,10 @@ class RunRecord:
         self.sidecar = dataclasses.replace(
             self.sidecar, finished=bool(epochs) and (point.epoch >= config.last_epoch or self.out_of_patience())
         )
-        if not self._writes:
-            return
         if waits or self._waiting is not None:
             self._waiting = point
+            return
+        if not self._writes:
             return
         if is_new:
             make_room(config)
@@ -102,28 +102,53 @@ class RunRecord:
         self.sidecar = dataclasses.replace(self.sidecar, symbol=stamp)
         checkpoint.save_sidecar(self.config.prefix, self.sidecar)
 
-    def _take_place(self) -> None:
-        """Put a run that has waited for its first checkpoint in the place of the one at the prefix."""
-        if self._waiting is not None:
+    @property
+    def waits(self) -> bool:
+        """Whether what is at the prefix is still the run that this one will replace."""
+        return self._waiting is not None
+
+    def not_saved(self, error: StorageError) -> StorageError:
+        """Return the error with what a person should do where the run cannot go on."""
+        return saving.still_replaceable(error) if self.waits else saving.nothing_lost(error)
+
+    def _take_place(self, state: SavedState) -> None:
+        """Put a run that has waited for its first checkpoint in the place of the one at the prefix.
+
+        Raises StorageError, and leaves that one, where there is no room for ``state`` beside it.
+        """
+        if self._waiting is None:
+            return
+        if self._writes:
+            saving.require_room(self.config.prefix, state)
+        self._report.begin_files()
+        if self._writes:
             make_room(self.config)
             checkpoint.discard_leftovers(self.config.prefix)
             self._save_beginning(self._waiting)
-            self._waiting = None
+        self._waiting = None
 
     def _save_settings(self) -> None:
         """Save what a resume has changed of a run that has nothing left to do, after which nothing else would be."""
         saved = checkpoint.read_sidecar(self.config.prefix)
         if saved is None:
             return
-        now = dataclasses.replace(saved, config=self.sidecar.config, data=self.sidecar.data, finished=True)
+        # The metrics were measured on the images that are recorded, whatever the files show now.
+        data = {
+            name: dataclasses.replace(used, path=self.sidecar.data[name].path, root=self.sidecar.data[name].root)
+            for name, used in saved.data.items()
+        }
+        now = dataclasses.replace(saved, config=self.sidecar.config, data=data, finished=True)
         if now != saved:
             checkpoint.save_sidecar(self.config.prefix, now)
 
     def finish_epoch(self, finished: FinishedEpoch) -> None:
         """Save an epoch, and show it."""
-        self._take_place()
         prefix = self.config.prefix
         state = SavedState(finished.arg_params, finished.aux_params, finished.states)
+        try:
+            self._take_place(state)
+        except StorageError as error:
+            raise self.not_saved(error) from error
         files = saving.save_epoch(prefix, finished.epoch, state) if self._writes else {}
         epochs = (
             *self.sidecar.epochs,
@@ -151,9 +176,9 @@ class RunRecord:
 
     def save_inside(self, pause: Pause, state: SavedState) -> None:
         """Save a place inside an epoch; until that is done the last such place stays. Raises StorageError."""
+        self._take_place(state)
         if not self._writes:
             return
-        self._take_place()
         prefix = self.config.prefix
         slot = 0 if self._slot is None else 1 - self._slot
         try:

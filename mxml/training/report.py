@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mxml.model.sidecar import Sidecar
-from mxml.progress import Progress
+from mxml.progress import ConsoleProgress, Progress
 from mxml.training.config import TrainConfig
 from mxml.training.history import epoch_line, history_rows
 from mxml.training.tensorboard import EventLog
@@ -33,6 +33,15 @@ class RunReport:
 
     def __exit__(self, *error: object) -> None:
         self._events.__exit__(*error)
+
+    def begin_files(self) -> None:
+        """Write the log and the events from now on, and first what they have missed: until here nothing is written.
+
+        A run that replaces another one must not spoil what that one told before it has taken its place.
+        """
+        self._events.begin_file()
+        if isinstance(self._progress, ConsoleProgress):
+            self._progress.begin_log()
 
     def begin(self, sidecar: Sidecar, epoch: int, images: int, num_update: int) -> None:
         """Say where the run goes on: after ``epoch``, ``images`` images of the next one and ``num_update`` steps.

@@ -10,10 +10,10 @@ from mxml.data.batches import BadImage, Batches
 from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
-from mxml.progress import ConsoleProgress, Progress
+from mxml.progress import Progress
 from mxml.runtime.types import Context
 from mxml.text import counted
-from mxml.training import divergence, saving, starting_point
+from mxml.training import divergence, starting_point
 from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule, frozen_parameters
 from mxml.training.config import TrainConfig
@@ -112,18 +112,13 @@ class Run:
         fits_head = config.fits_head and point.epoch == config.epoch
         if fits_head:
             check_views(point, config, self.record.sidecar.preprocess)
-        # Until there is a first checkpoint nothing replaces the run that is there; the features may still be refused.
+        # Until there is a first checkpoint nothing replaces the run that is there.
         replaces = self.pretrained is not None and holds_a_run(config.prefix)
-        begins_later = replaces and fits_head
         if replaces:
             self.progress.note(f"{config.prefix}: the run there stays until this one saves its first checkpoint")
-        if not begins_later:
-            self._begin(point, waits=replaces)
+        self._begin(point, waits=replaces)
         if fits_head:
-            fitted = self._fit_head(point, has_begun=not begins_later)
-            if begins_later:
-                self._begin(point)
-            point = self._finish_head(fitted)
+            point = self._finish_head(self._fit_head(point))
             if module is not None:
                 module.set_parameters(point.arg_params, point.aux_params)
         elif point.epoch >= config.last_epoch or self.record.out_of_patience():
@@ -145,7 +140,7 @@ class Run:
                 try:
                     trainer.save(epoch, here.batch, totals)
                 except StorageError as error:
-                    raise saving.nothing_lost(error) from error
+                    raise self.record.not_saved(error) from error
                 self.record.show_history()
                 self._stop(f"in epoch {epoch} after batch {here.batch}, and saved")
                 return
@@ -204,16 +199,19 @@ class Run:
             how_to_go_on = f"no epoch was better for as many as `patience` says; raise it, it is {config.patience}"
         self.progress.note(f"nothing left to train: {how_to_go_on}")
 
-    def _begin(self, point: StartingPoint, waits: bool = False) -> None:
-        """Write and say that the run begins: not before, since one that is refused should leave all as it was."""
+    def _begin(self, point: StartingPoint, waits: bool) -> None:
+        """Write and say that the run begins: not before, since one that is refused should leave all as it was.
+
+        One that ``waits`` replaces what is at the prefix with its first checkpoint: see ``RunRecord.begin``.
+        """
         self.record.begin(point, self.pretrained is not None, waits)
         images = int((point.totals or {}).get("images", 0))
         self.report.begin(self.record.sidecar, point.epoch, images, point.num_update)
-        if isinstance(self.progress, ConsoleProgress):
-            self.progress.begin_log()
+        if not self.record.waits:
+            self.report.begin_files()
 
-    def _fit_head(self, point: StartingPoint, has_begun: bool) -> FittedHead:
-        """Fit the head to feature vectors; ``has_begun`` says that what is at the prefix is this run."""
+    def _fit_head(self, point: StartingPoint) -> FittedHead:
+        """Fit the head to feature vectors."""
         with FeatureCache(self.record.files.features if self.workers.is_first else None, self.progress) as cache:
             try:
                 return fit_head(
@@ -232,7 +230,7 @@ class Run:
             except StopHere:
                 kept = "are kept" if cache.is_usable else "could not be kept, and all have to be computed in one run"
                 where = f"before the head was fitted; the feature vectors so far {kept}"
-                raise self._stopped(where, has_begun) from None
+                raise self._stopped(where, has_begun=not self.record.waits) from None
 
     def _finish_head(self, fitted: FittedHead) -> StartingPoint:
         """Save the fitted head: the run's first epoch, from which the others fine-tune."""

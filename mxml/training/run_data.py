@@ -114,7 +114,7 @@ def sums_to_record(
     for name, images in (("train", data.train), ("val", data.val)):
         used, source, changed_at = data.sources[name], image_source(images), data.changed_at[name]
         was = None if before is None else before.data.get(name)
-        now, found = changed_images.compared(was, used, source, changed_at, progress)
+        now, found = changed_images.compare(was, used, source, changed_at, progress)
         if was is not None:
             changed_images.note_changes(was, used, found, source, prefix, progress)
         fields[name] = {"image_sums": now.sums.hex(), "images_changed_at": now.changed_at}
@@ -218,12 +218,12 @@ def _check_images_are_there(
     for start in range(0, len(images), _LOOKED_FOR):
         some = range(start, min(start + _LOOKED_FOR, len(images)))
         for position in some:
-            there = _status(images.path(position))
+            there = _size_and_change(images.path(position))
             if there is None:
                 missing.append(position)
             else:
-                total += there.st_size
-                changed_at[position] = there.st_ctime_ns
+                size, changed_at[position] = there
+                total += size
         progress.advance(len(some))
     if not missing:
         return total, changed_at
@@ -238,12 +238,19 @@ def _check_images_are_there(
     return total, changed_at
 
 
-def _status(path: str) -> os.stat_result | None:
+def _size_and_change(path: str) -> tuple[int, int] | None:
+    """Return a file's size and when it was changed, in nanoseconds; None where there is none.
+
+    A link that was pointed at another file is a change too, however old that file is.
+    """
     try:
-        status = os.stat(path)
+        itself = os.lstat(path)
+        status = os.stat(path) if stat.S_ISLNK(itself.st_mode) else itself
     except (OSError, ValueError):
         return None
-    return status if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_size, max(status.st_ctime_ns, itself.st_ctime_ns)
 
 
 def _check_records(images: RecordList, list_path: str, max_bad_share: float, progress: Progress) -> None:

@@ -51,6 +51,18 @@ def nothing_lost(error: StorageError) -> StorageError:
     return StorageError(f"{error}; everything saved before is kept: make room, then continue with `resume`")
 
 
+def still_replaceable(error: StorageError) -> StorageError:
+    """Return the error with what a person should do where the run that this one would replace is still there."""
+    return StorageError(f"{error}; the run that is to be replaced is kept: make room, then start again as before")
+
+
+def require_room(prefix: str, state: SavedState) -> None:
+    """Raise StorageError where the files of the state, and the small ones with them, cannot be written now."""
+    reason = _why_not_written(os.path.dirname(prefix), _size(state) + _BLOCK)
+    if reason:
+        raise StorageError(f"{prefix}: a checkpoint cannot be written: {reason}")
+
+
 def save_pause(prefix: str, slot: int, state: SavedState) -> dict[str, Stamp]:
     """Write what a run needs to go on inside an epoch, and return the files' stamps. Raises StorageError."""
     paths = RunFiles(prefix).paused(slot)
@@ -77,13 +89,17 @@ def _save(params_to: str, states_to: str, state: SavedState) -> dict[str, Stamp]
     try:
         return checkpoint.save_arrays(params_to, states_to, state.arg_params, state.aux_params, state.states)
     except StorageError as error:
-        arrays = (*state.arg_params.values(), *state.aux_params.values(), *(state.states or {}).values())
-        size = sum(array.size * array.dtype().itemsize for array in arrays)
-        reason = _why_not_written(os.path.dirname(params_to), size)
+        reason = _why_not_written(os.path.dirname(params_to), _size(state))
         if not reason:
             raise
         path = states_to if str(error).startswith(f"{states_to}: ") else params_to
         raise StorageError(f"{path}: cannot be written: {reason}") from error
+
+
+def _size(state: SavedState) -> int:
+    """Return the size of the state's arrays in bytes."""
+    arrays = (*state.arg_params.values(), *state.aux_params.values(), *(state.states or {}).values())
+    return sum(array.size * array.dtype().itemsize for array in arrays)
 
 
 def _why_not_written(folder: str, size: int) -> str:

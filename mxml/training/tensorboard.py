@@ -41,8 +41,8 @@ _TAGS = {
 class EventLog:
     """Writes a run's scalars to an event file below ``folder``; see ``run_folder``. Without a folder it does nothing.
 
-    Use it as a context manager, and call ``begin`` before the first scalar. A disk that is full costs the run nothing
-    but its events: a note says so.
+    Use it as a context manager, and call ``begin`` before the first scalar. What is told before ``begin_file`` is
+    written by that. A disk that is full costs the run nothing but its events: a note says so.
 
     Raises SetupError where tensorboardX is not installed, StorageError for a folder that cannot be written.
     """
@@ -51,6 +51,8 @@ class EventLog:
         self._folder = None if folder is None else run_folder(folder, prefix)
         self._progress = progress
         self._writer: RecordWriter | None = None
+        # What was told before the file was begun; None afterwards.
+        self._unwritten: list[bytes] | None = None if folder is None else []
         self._flushed = time.monotonic()
         if self._folder is not None:
             _require_library()
@@ -67,32 +69,44 @@ class EventLog:
         """Go on after ``num_update`` steps; ``epochs`` are the rows of the history by the steps at their end.
 
         Call it again where a run goes back to an earlier state. An epoch that ended at this very step is written again:
-        a run that was killed after it had saved the epoch may not have written its events. Raises StorageError.
+        a run that was killed after it had saved the epoch may not have written its events.
         """
         if self._folder is None:
             return
         from tensorboardX.proto.event_pb2 import SessionLog
 
-        if self._writer is None:
-            self._writer = _open(self._folder)
-            self._write(file_version=_FILE_VERSION)
         self._write(num_update, session_log=SessionLog(status=SessionLog.START))
         if num_update in epochs:
             self.epoch(num_update, epochs[num_update])
 
+    def begin_file(self) -> None:
+        """Write events from now on, and first those that were told before. Raises StorageError."""
+        if self._folder is None or self._unwritten is None:
+            return
+        self._writer = _open(self._folder)
+        unwritten, self._unwritten = self._unwritten, None
+        self._write(file_version=_FILE_VERSION)
+        self._try(lambda writer: [writer.write(event) for event in unwritten])
+        self._flush()
+
     def step(self, num_update: int, loss: float, lr: float) -> None:
         """Write the loss of a batch, before whose step ``num_update`` others were taken, and the learning rate."""
-        if self._writer is not None and num_update % STEPS_PER_POINT == 0:
+        if self._is_open and num_update % STEPS_PER_POINT == 0:
             self._scalars(num_update, {"train/loss": loss, "train/lr": lr})
             if time.monotonic() - self._flushed > _SECONDS_PER_FLUSH:
                 self._flush()
 
     def epoch(self, num_update: int, row: Mapping[str, Any]) -> None:
         """Write a row of the history, of an epoch at whose end ``num_update`` steps were taken."""
-        if self._writer is not None:
+        if self._is_open:
             tags = {**_TAGS, **{column: f"AP/{name}" for column, name in label_columns(row).items()}}
             self._scalars(num_update, {tag: row[column] for column, tag in tags.items() if row[column] is not None})
             self._flush()
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether an event that is told now is written, or kept to be written."""
+        return self._writer is not None or self._unwritten is not None
 
     def _scalars(self, num_update: int, values: Mapping[str, float]) -> None:
         from tensorboardX.proto.summary_pb2 import Summary
@@ -104,8 +118,10 @@ class EventLog:
     def _write(self, num_update: int = 0, **content: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event
 
-        event = Event(wall_time=time.time(), step=num_update, **content)
-        self._try(lambda writer: writer.write(event.SerializeToString()))
+        event = Event(wall_time=time.time(), step=num_update, **content).SerializeToString()
+        if self._unwritten is not None:
+            self._unwritten.append(event)
+        self._try(lambda writer: writer.write(event))
 
     def _flush(self) -> None:
         self._try(lambda writer: writer.flush())

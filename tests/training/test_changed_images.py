@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from mxml.model import checkpoint
 from mxml.model.sidecar import UsedList
 from mxml.progress import SILENT
 from mxml.training import fit as train
-from mxml.training.changed_images import compared, note_changes
+from mxml.training.changed_images import compare, note_changes
+from mxml.training.run_data import open_data
 
 
 def change(path):
@@ -30,6 +32,10 @@ def folder(folder):
     for path in (folder / "images").iterdir():
         path.write_bytes(path.read_bytes() + b"tail")
     return folder
+
+
+def recorded(folder):
+    return json.loads((folder / "run.json").read_text())["data"]
 
 
 def about_changes(folder, changes=None):
@@ -52,6 +58,17 @@ def test_images_of_the_same_size_that_have_changed_are_counted_and_the_first_is_
     first = folder / "images" / "2-3.png"
     assert of_val == f"{folder / 'lists' / 'val.lst'}: {begin} (1 of 12 images, the first is {first}): {end}"
     # From now on these are the run's images.
+    assert about_changes(folder, {"num_epoch": 3}) == []
+
+
+def test_a_resume_with_nothing_left_to_do_keeps_what_is_recorded_of_the_images(folder):
+    train.fit(tiny.config(folder, num_epoch=1), SILENT)
+    before = recorded(folder)
+    change(folder / "images" / "2-3.png")
+    [note] = about_changes(folder)
+    assert recorded(folder) == before
+    # The run still has not seen them.
+    assert about_changes(folder, {"num_epoch": 2}) == [note]
     assert about_changes(folder, {"num_epoch": 3}) == []
 
 
@@ -100,6 +117,20 @@ def test_a_sidecar_without_sums_gets_them_and_a_wrong_one_is_refused(folder):
             checkpoint.read_sidecar(str(folder / "run"))
 
 
+def test_a_link_that_is_pointed_at_an_older_file_counts_as_changed(folder):
+    link, older = folder / "images" / "1-0.png", folder / "older.png"
+    shutil.copy(link, older)
+    link.rename(folder / "real.png")
+    link.symlink_to(folder / "real.png")
+    before = open_data(tiny.config(folder), SILENT).changed_at["train"].max()
+    # The file system's clock may be a coarse one.
+    while link.lstat().st_ctime_ns <= before:
+        link.unlink()
+        link.symlink_to(older)
+    after = open_data(tiny.config(folder), SILENT).changed_at["train"]
+    assert after[0] > before and after[1:].max() <= before
+
+
 class Contents:
     """Images in memory, as a source that counts what is read of it."""
 
@@ -122,23 +153,23 @@ def test_of_a_large_list_little_is_read_and_what_is_not_known_is_said_so():
     count = 50_000
     source, changed_at = Contents(count), np.arange(count) + 10**18
     used = UsedList("train.lst", ".", count, "0" * 64, count * 30_000)
-    known, found = compared(None, used, source, changed_at, SILENT)
-    assert len(source.read_positions) == 8192 and (found.changed, found.unknown) == ((), ())
+    known, found = compare(None, used, source, changed_at, SILENT)
+    assert len(source.read_positions) == 1024 and (found.changed, found.unknown) == ((), ())
     before = UsedList(*("train.lst", ".", count, "0" * 64, count * 30_000), None, known.sums.hex(), known.changed_at)
     assert known.changed_at == 10**18 + count - 1
 
-    sampled = sorted(source.read_positions)[1]
+    sampled = sorted(source.read_positions)[2]
     other = next(position for position in range(count) if position not in source.read_positions)
     source.read_positions.clear()
-    changed_at[[sampled, other]] = 2 * 10**18
+    changed_at[[sampled, other]] = 11 * 10**17
     source.contents[sampled] = b"another"
-    now, found = compared(before, used, source, changed_at, SILENT)
-    assert (found.changed, found.unknown, found.compared) == ((sampled,), (other,), 8192)
-    assert len(source.read_positions) == 65 and now.changed_at == 2 * 10**18
+    now, found = compare(before, used, source, changed_at, SILENT)
+    assert (found.changed, found.unknown, found.compared) == ((sampled,), (other,), 1024)
+    assert len(source.read_positions) == 65 and now.changed_at == 11 * 10**17
     told = Told()
     note_changes(before, used, found, source, "P", told)
     assert told.notes == [
-        "train.lst: its images have changed since the run at P began (1 of 8,192 images whose content is recorded, "
+        "train.lst: its images have changed since the run at P began (1 of 1,024 images whose content is recorded, "
         f"the first is image {sampled}): it goes on with them, not exactly as it would have",
         f"train.lst: the file of 1 other image was written or moved since the run at P began, such as image {other}, "
         "and may show something else",
@@ -146,18 +177,31 @@ def test_of_a_large_list_little_is_read_and_what_is_not_known_is_said_so():
 
     # All of them were moved, and show the same.
     source.contents[sampled] = b"%d" % sampled
-    now, found = compared(before, used, source, np.full(count, 3 * 10**18), SILENT)
-    assert (now.sums, found.changed, len(found.unknown)) == (known.sums, (), count - 8192)
+    now, found = compare(before, used, source, np.full(count, 12 * 10**17), SILENT)
+    assert (now.sums, found.changed, len(found.unknown)) == (known.sums, (), count - 1024)
     told = Told()
     note_changes(before, used, found, source, "P", told)
     [note] = told.notes
-    assert note.startswith("train.lst: the files of 41,808 images were written or moved since")
-    assert note.endswith("and may show something else; the 8,192 whose content is recorded are the same")
+    assert note.startswith("train.lst: the files of 48,976 images were written or moved since")
+    assert note.endswith("and may show something else; the 1,024 whose content is recorded are the same")
 
 
-def test_large_images_are_read_up_to_a_gigabyte():
+def test_large_images_are_read_up_to_a_number_of_bytes():
     count = 500
     source = Contents(count)
-    used = UsedList("train.lst", ".", count, "0" * 64, count * (10 << 20))
-    known, _ = compared(None, used, source, np.zeros(count, np.int64), SILENT)
-    assert len(source.read_positions) == 102 and len(known.sums) == 4 * 102
+    used = UsedList("train.lst", ".", count, "0" * 64, count * (1 << 20))
+    known, _ = compare(None, used, source, np.zeros(count, np.int64), SILENT)
+    assert len(source.read_positions) == 128 and len(known.sums) == 4 * 128
+
+
+def test_a_file_from_the_future_hides_no_later_change():
+    count = 5_000
+    source, changed_at = Contents(count), np.full(count, 10**18)
+    changed_at[7] = 4 * 10**18
+    known, _ = compare(None, UsedList("train.lst", ".", count, "0" * 64, count), source, changed_at, SILENT)
+    before = UsedList(*("train.lst", ".", count, "0" * 64, count), None, known.sums.hex(), known.changed_at)
+    changed_at[source.read_positions[-100:]] = time.time_ns()
+    for position in source.read_positions[-100:]:
+        source.contents[position] = b"another"
+    _, found = compare(before, before, source, changed_at, SILENT)
+    assert len(found.changed) == 100

@@ -412,7 +412,7 @@ def test_a_signal_in_what_the_first_worker_does_for_all_ends_all(labelled, part)
 
 
 def test_the_first_worker_moves_lists_before_any_reads_them_and_alone_shows_how_far_it_is(folder):
-    """A process was killed as it moved lists into place, with so many that the others are there before it is done."""
+    """A process was killed as it moved lists into place; the first worker holds until the other waits, or has read."""
     make_plain_network(folder / "net")
     lists, begun = folder / "run-lists", folder / "run-lists" / "begun"
     shutil.copytree(folder / "lists", lists)
@@ -421,13 +421,12 @@ def test_the_first_worker_moves_lists_before_any_reads_them_and_alone_shows_how_
         lines = (lists / f"{name}.lst").read_text().splitlines(keepends=True)
         (begun / f"{name}.lst").write_text("".join(lines[1:]))
     new = {name: Stamp.of(begun / f"{name}.lst").sha256 for name in ("train", "val")}
-    for number in range(60_000):
-        (begun / f"a{number}").touch()
+    os.mkfifo(folder / "fifo")
     paths = {f"data_{name}": str(lists / f"{name}.lst") for name in ("train", "val")}
     settings = tiny.settings(folder, "run", **{**SETTINGS, **paths, "batch_size": 8, "num_epoch": 1})
     (folder / "settings.json").write_text(json.dumps(settings))
     done = run(
-        command(sys.executable, HERE / "telling.py", "settings.json", workers=2),
+        command(sys.executable, HERE / "telling.py", "settings.json", "fifo", workers=2),
         folder,
         PYTHONPATH=os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
     )

@@ -90,6 +90,7 @@ def test_steps_of_a_killed_run_that_are_computed_again_count_once(tmp_path):
     rows = {25: {**none, "mAP": 0.5, "AP a": None}, 10: {**none, "mAP": 0.25, "AP a": 0.125}}
     with EventLog(str(tmp_path / "tb"), str(tmp_path / "run"), SILENT) as log:
         log.begin(0, {})
+        log.begin_file()
         for step in range(40):
             log.step(step, step / 10, 0.5)
             if step + 1 in rows:
@@ -97,6 +98,7 @@ def test_steps_of_a_killed_run_that_are_computed_again_count_once(tmp_path):
     for value in (2.0, 3.0):
         with EventLog(str(tmp_path / "tb"), str(tmp_path / "run"), SILENT) as log:
             log.begin(25, rows)
+            log.begin_file()
             log.step(30, value, 0.25)
     assert scalars(tmp_path / "tb" / "run") == {
         "train/loss": [(0, 0.0), (10, 1.0), (20, 2.0), (30, 3.0)],
@@ -139,6 +141,7 @@ def test_a_full_disk_costs_the_events_and_not_the_run(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with EventLog(str(tmp_path / "tb"), str(tmp_path / "run"), progress) as log:
         log.begin(0, {})
+        log.begin_file()
         try:
             # Python ignores the signal, and the write fails as on a full disk.
             resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
