@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import collections
+import datetime
 import json
 import os
+import re
 import shlex
 import signal
 import statistics
@@ -26,8 +28,9 @@ from mxml.model.sidecar import SURVIVED
 
 KEPT = ROOT / "benchmarks" / ".data"
 Key = tuple[Any, ...]
-# What of a run is kept: ``mAP`` and ``CF1`` of its best epoch (None where it ended by diverging), both and the seconds
-# of each of its ``epochs``, how often it ``diverged``, the ``seconds`` from start to end, and the ``commit`` that ran.
+# What of a run is kept: ``mAP`` and ``CF1`` of its best epoch (None where it ended by diverging), both of each of its
+# ``epochs`` and the seconds ``at`` which it was done, how often it ``diverged``, the ``seconds`` from start to end, and
+# the ``commit`` that ran.
 Run = dict[str, Any]
 
 
@@ -94,7 +97,7 @@ def open_runs(options: argparse.Namespace, *fields: str) -> KeptRuns:
 def train(options: Sequence[str], prefix: Path) -> Run | None:
     """Run ``mxml train``, and return what of it is kept; None, and what it said on stderr, where it failed."""
     command = [sys.executable, "-m", "mxml", "train", *options, "--prefix", str(prefix), "--force"]
-    begun_at, started = commit(), time.perf_counter()
+    begun_at, started, clock = commit(), time.perf_counter(), time.time()
     done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     seconds = time.perf_counter() - started
     path = Path(f"{prefix}.json")
@@ -104,18 +107,32 @@ def train(options: Sequence[str], prefix: Path) -> Run | None:
         print(f"failed (exit {done.returncode}): {shlex.join(command)}\n{done.stdout}{done.stderr}", file=sys.stderr)
         return None
     metrics = {epoch["epoch"]: epoch["metrics"] for epoch in sidecar["epochs"]}
+    done_at = epochs_in_log(prefix.parent / "train.log", clock)
     best = None if done.returncode else metrics[sidecar["best_epoch"]]["val"]
     return {
         "mAP": best and best["mAP"],
         "CF1": best and best["CF1"],
         "epochs": [
-            {"mAP": epoch["val"]["mAP"], "CF1": epoch["val"]["CF1"], "seconds": epoch["seconds"]}
-            for epoch in metrics.values()
+            {"mAP": epoch["val"]["mAP"], "CF1": epoch["val"]["CF1"], "at": done_at.get(number)}
+            for number, epoch in metrics.items()
         ],
         "diverged": diverged,
         "seconds": seconds,
         "commit": begun_at,
     }
+
+
+def epochs_in_log(path: Path, since: float) -> dict[int, float]:
+    """Return the seconds from ``since``, a clock's time, to the line of each epoch, which follows its validation."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        match = re.match(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) epoch (\d+)/\d+: loss", line)
+        if match:
+            seconds = datetime.datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").timestamp() - since
+            # A run before may have used the same log, which has whole seconds.
+            if seconds >= -1:
+                found[int(match[2])] = max(0.0, seconds)
+    return found
 
 
 def commit() -> str:

@@ -109,8 +109,14 @@ def train_torch(train_list: Path, rate: str, epochs: int, seed: int) -> Run:
     arguments = ["--weights", str(weights), "--train", str(train_list), "--val", str(DATA / "val.lst")]
     arguments += ["--root", str(DATA / "images"), "--epochs", str(epochs), "--rate", rate, "--seed", str(seed)]
     commit, started = kept_runs.commit(), time.perf_counter()
-    epochs_of_it = harness.run("PyTorch", [python, script, *arguments])["epochs"]
+    measured = harness.run("PyTorch", [python, script, *arguments])["epochs"]
     seconds = time.perf_counter() - started
+    # What is not an epoch's, imports mostly, comes before the first.
+    at = seconds - sum(epoch["seconds"] for epoch in measured)
+    epochs_of_it = []
+    for epoch in measured:
+        at += epoch["seconds"]
+        epochs_of_it.append({"mAP": epoch["mAP"], "at": at})
     best = max(epoch["mAP"] for epoch in epochs_of_it)
     return {"mAP": best, "epochs": epochs_of_it, "diverged": 0, "seconds": seconds, "commit": commit}
 
@@ -142,12 +148,7 @@ def time_to(wanted: float, runs: Sequence[Run]) -> str:
 
 def seconds_to(wanted: float, run: Run) -> float | None:
     """Return the seconds until the end of the first epoch with this mAP; None where there is none."""
-    spent = run["seconds"] - sum(epoch["seconds"] for epoch in run["epochs"])
-    for epoch in run["epochs"]:
-        spent += epoch["seconds"]
-        if epoch["mAP"] >= wanted:
-            return spent
-    return None
+    return next((epoch["at"] for epoch in run["epochs"] if epoch["mAP"] >= wanted), None)
 
 
 if __name__ == "__main__":

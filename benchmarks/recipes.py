@@ -105,9 +105,8 @@ def run_missing(keys: Iterable[tuple[str, str, str, int]], runs: KeptRuns) -> No
 
 def first_epoch(run: Run) -> Run:
     """Return the part of an lp-ft run that is a run of features."""
-    first, *rest = run["epochs"]
-    seconds = run["seconds"] - sum(epoch["seconds"] for epoch in rest)
-    return {**run, "mAP": first["mAP"], "CF1": first["CF1"], "epochs": [first], "diverged": 0, "seconds": seconds}
+    first = run["epochs"][0]
+    return {**run, "mAP": first["mAP"], "CF1": first["CF1"], "epochs": [first], "diverged": 0, "seconds": first["at"]}
 
 
 def write_data(folder: Path) -> dict[str, list[str]]:
