@@ -136,29 +136,17 @@ def _run(
     with _shown(progress, prefix) as told:
         told.note(f"{'resuming' if config is None else 'training'} {prefix} with mxml {__version__}")
         with _noting_signals(stop) as noted, _held(prefix, told):
-            return _set_up_and_go(config, given, told, callbacks, resume, force, noted)
+            # Whoever waits for MXNet to load has read the first line by now.
+            from mxml.runtime.mxnet_errors import memory_checked
+            from mxml.training.run_setup import set_up
+            from mxml.training.workers import connected
 
-
-def _set_up_and_go(
-    config: TrainConfig | None,
-    given: Mapping[str, Any],
-    progress: Progress,
-    callbacks: Sequence[Callback],
-    resume: bool,
-    force: bool,
-    stop: StopRequest | None,
-) -> TrainResult:
-    # Whoever waits for MXNet to load has read the first line by now.
-    from mxml.runtime.mxnet_errors import memory_checked
-    from mxml.training.run_setup import set_up
-    from mxml.training.workers import connected
-
-    with connected() as workers, _settled(given["prefix"]):
-        # Before that is done, nobody reads a list there.
-        workers.barrier()
-        run = set_up(config, given, progress, callbacks, resume, force, stop, workers)
-        with memory_checked(run.config.batch_size):
-            return run.go()
+            with connected() as workers, _settled(prefix):
+                # Before that is done, nobody reads a list there.
+                workers.barrier()
+                run = set_up(config, given, told, callbacks, resume, force, noted, workers)
+                with memory_checked(run.config.batch_size):
+                    return run.go()
 
 
 def _shown(progress: Progress | None, prefix: str) -> contextlib.AbstractContextManager[Progress]:

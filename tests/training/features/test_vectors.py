@@ -227,33 +227,34 @@ def test_the_bits_do_not_depend_on_what_was_cached(folder, checkout):
     assert_same_bits_whatever_is_cached(folder, images, network, preset("original", (96, 96)))
 
 
-def test_the_bits_of_squeezenet_do_not_depend_on_what_was_cached(folder, shared):
-    data = shared / "data" / "miml-scene"
-    images = read_lst(data / "val.lst", str(data / "images")).select(np.arange(7))
-    network = network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128))
+def lowered(network):
+    return dataclasses.replace(network, symbol=lower_precision(network.symbol, "bfloat16"))
 
-    assert_same_bits_whatever_is_cached(folder, images, network, preset("caffe", (128, 128)))
+
+def photographs(shared, count):
+    data = shared / "data" / "miml-scene"
+    return read_lst(data / "val.lst", str(data / "images")).select(np.arange(count))
+
+
+def test_the_bits_of_squeezenet_do_not_depend_on_what_was_cached(folder, shared):
+    network = network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128))
+    assert_same_bits_whatever_is_cached(folder, photographs(shared, 7), network, preset("caffe", (128, 128)))
 
 
 @needs.bfloat16
 def test_the_bits_of_squeezenet_in_bfloat16_do_not_depend_on_what_was_cached(folder, shared):
-    data = shared / "data" / "miml-scene"
-    images = read_lst(data / "val.lst", str(data / "images")).select(np.arange(7))
-    network = network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128))
-    lowered = dataclasses.replace(network, symbol=lower_precision(network.symbol, "bfloat16"))
-
-    assert_same_bits_whatever_is_cached(folder, images, lowered, preset("caffe", (128, 128)))
+    network = lowered(network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128)))
+    assert_same_bits_whatever_is_cached(folder, photographs(shared, 7), network, preset("caffe", (128, 128)))
 
 
 @needs.bfloat16
 def test_vectors_in_bfloat16_are_near_those_in_float32_and_kept_apart(folder, shared):
-    data = shared / "data" / "miml-scene"
-    images = read_lst(data / "val.lst", str(data / "images")).select(np.arange(32))
+    images = photographs(shared, 32)
     whole = network_of(shared / "models" / "squeezenet_v1.0", (3, 128, 128))
-    lowered = dataclasses.replace(whole, symbol=lower_precision(whole.symbol, "bfloat16"))
 
     exact, near = (
-        extract(folder, images, network=network, preprocess=preset("caffe", (128, 128))) for network in (whole, lowered)
+        extract(folder, images, network=network, preprocess=preset("caffe", (128, 128)))
+        for network in (whole, lowered(whole))
     )
 
     assert near.computed == exact.computed == 32
