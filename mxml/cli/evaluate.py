@@ -10,6 +10,7 @@ import click
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
 from mxml.cli.tables import table
 from mxml.cli.wording import with_options
+from mxml.errors import SHOWN_FAULTS
 from mxml.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ def command(
             allow_absolute=allow_absolute,
             progress=progress,
         )
-        for image in evaluation.bad:
+        for image in evaluation.bad[:SHOWN_FAULTS]:
             progress.note(f"left out, cannot be read: {image.path}: {image.reason}")
+        if len(evaluation.bad) > SHOWN_FAULTS:
+            progress.note(f"images left out because they cannot be read: {len(evaluation.bad):,}")
     if as_json:
         click.echo(json.dumps(evaluation.to_dict()))
     else:

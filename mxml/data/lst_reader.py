@@ -49,6 +49,7 @@ class LstReader:
         self.skipped = array.array("q")
         self.faults = Faults(kept_faults)
         self.wrong_widths: dict[int, int] = {}
+        self.without_labels = 0
         self.hint = ""
 
     def add_block(self, first: int, block: bytes) -> None:
@@ -131,6 +132,7 @@ class LstReader:
                 fields, name = blank_fields[:-1], blank_fields[-1]
         found = len(fields) - 1
         if found < 1:
+            self.without_labels += 1
             raise self._fault(number, f"is {quoted(text)}, should be {_LINE}")
         if self.width is None:
             self.width, self.width_line = found, number
@@ -185,6 +187,8 @@ class LstReader:
                 f"{self.path}: every line has {counted(found, 'label')}, should be {self.num_classes}: "
                 f"the list or the number of classes is wrong{hint}"
             )
+        if len(self.faults) > 1 and self.faults.messages and self.without_labels == len(self.faults):
+            return ListError(f"{self.faults.messages[0]}; no line has labels")
         if self.faults:
             return self.faults.error()
         return ListError(f"{self.path}: holds no images, should be {_LINE}")

@@ -55,7 +55,7 @@ def draw_labels(
 ) -> list[LegendEntry]:
     """Draw the curves and return the legend: the labels in colour with their AP at the best epoch, highest first.
 
-    Of a single epoch they are bars, with room for as many as there are colours.
+    Of a single epoch they are bars, in the middle where there are fewer than colours.
     """
     measured = [(curve.at(epochs, best_epoch), curve) for curve in curves]
     ranked = sorted((pair for pair in measured if math.isfinite(pair[0])), key=lambda pair: -pair[0])
@@ -74,7 +74,8 @@ def draw_labels(
         else:
             entries.append(_entry(drawn, f"{AP:.3f}  ", curve))
     if len(epochs) == 1:
-        axes.set_xlim(-0.6, max(len(ranked), len(_COLOURS)) - 0.4)
+        beside = max(0, len(_COLOURS) - len(ranked)) / 2
+        axes.set_xlim(-0.6 - beside, len(ranked) - 0.4 + beside)
     if greys:
         entries.insert(head, LegendEntry(greys[0], f"{len(greys):,} labels between", _font("")))
     return entries

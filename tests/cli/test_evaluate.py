@@ -79,6 +79,17 @@ def test_a_bad_image_ends_the_evaluation_unless_told(folder, mxml):
     assert err == "left out, cannot be read: images/2-3.png: the file is empty\n"
 
 
+def test_of_many_bad_images_the_first_are_named(folder, mxml):
+    good = (folder / "lists" / "val.lst").read_text()
+    bad = "".join(f"{number}\t1\t0\t0\tgone-{number}.png\n" for number in range(25))
+    (folder / "lists" / "many.lst").write_text(good + bad)
+    given = ("--data", "lists/many.lst", "--root", "images", "--skip-bad")
+    code, _, err = mxml(*EVALUATE, *given)
+    *named, count = err.splitlines()
+    assert code == 0 and len(named) == 20 and all("gone-" in line for line in named)
+    assert count == "images left out because they cannot be read: 25"
+
+
 def test_of_the_runs_own_list_as_many_bad_images_are_left_out_as_training_allowed(folder, mxml):
     path = folder / "saved" / "multi.json"
     path.write_text(path.read_text().replace('"max_bad_share": 0.05', '"max_bad_share": 0.1'))

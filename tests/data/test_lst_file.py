@@ -226,6 +226,15 @@ def test_a_wrong_number_of_classes_is_said_once(lst):
     ]
 
 
+@pytest.mark.parametrize("lines", [b"a.jpg\nb.jpg\n", b"0\ta.jpg\n1\tb.jpg\n"])
+def test_a_list_without_labels_is_said_once(lst, lines):
+    first = repr(lines.decode().splitlines()[0])
+    assert faults(lst(lines)) == [
+        f"train.lst:1: is {first}, should be one line per image: index, one label per class, path, separated by tabs; "
+        "no line has labels"
+    ]
+
+
 @pytest.mark.parametrize("num_classes", [None, 8])
 def test_a_single_label_list_is_recognised(lst, num_classes):
     found = faults(lst(b"0\t0\ta.jpg\n1\t5\tb.jpg\n2\t7\tc.jpg\n"), num_classes=num_classes)
