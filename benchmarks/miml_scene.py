@@ -40,7 +40,7 @@ ORIGINAL = ("--method", "finetune", "--optimizer", "sgd", "--lr", "0.001", "--mo
 ORIGINAL_REST = ("--preset", "original", "--lr-schedule", "step", "--head-lr-mult", "1", "--warmup-epochs", "0")
 METHODS: dict[str, tuple[str, ...]] = {
     "features": FEATURES,
-    "features, 160 pixels": (*FEATURES, "--image-shape", "3,160,160"),
+    "features, 144 pixels": (*FEATURES, "--image-shape", "3,144,144"),
     "all defaults (lp-ft)": (),
     "the original recipe": (*ORIGINAL, *ORIGINAL_REST),
 }
