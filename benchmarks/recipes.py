@@ -51,6 +51,7 @@ RECIPES: dict[str, list[str]] = {
     FEATURES: ["--method", "features"],
     "rate 0.004": ["--method", "lp-ft", "--lr", "0.004"],
     "rate 0.04": ["--method", "lp-ft", "--lr", "0.04"],
+    "rate 0.08": ["--method", "lp-ft", "--lr", "0.08"],
     "adamw 0.0002": ["--method", "lp-ft", "--optimizer", "adamw", "--lr", "0.0002"],
     "adamw 0.0005": ["--method", "lp-ft", "--optimizer", "adamw", "--lr", "0.0005"],
     "adamw 0.001": ["--method", "lp-ft", "--optimizer", "adamw", "--lr", "0.001"],
