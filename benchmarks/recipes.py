@@ -50,6 +50,7 @@ RECIPES: dict[str, list[str]] = {
     DEFAULT: [],
     FEATURES: ["--method", "features"],
     "rate 0.004": ["--method", "lp-ft", "--lr", "0.004"],
+    "rate 0.02": ["--method", "lp-ft", "--lr", "0.02"],
     "rate 0.04": ["--method", "lp-ft", "--lr", "0.04"],
     "rate 0.08": ["--method", "lp-ft", "--lr", "0.08"],
     "adamw 0.0002": ["--method", "lp-ft", "--optimizer", "adamw", "--lr", "0.0002"],
