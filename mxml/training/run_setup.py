@@ -138,7 +138,7 @@ def _with_preset(
 
     def guessed() -> TrainConfig:
         with FeatureCache(RunFiles(config.prefix).features, progress) as cache:
-            return with_preset(config, pretrained, data.train, devices, cache, progress)
+            return with_preset(config, pretrained, (data.train, data.val), devices, cache, progress)
 
     return _changed_by_first(config, workers, ("preset", "mean", "std", "channels"), guessed)
 

@@ -182,7 +182,7 @@ def _cross_validate(config: TrainConfig, folds: int, progress: Progress) -> Cros
     data = open_data(config, progress)
     with memory_checked(config.batch_size), FeatureCache(RunFiles(config.prefix).features, progress) as cache:
         point = starting_point.of_pretrained(config, len(data.label_names))
-        config = with_preset(config, point, data.train, devices, cache, progress)
+        config = with_preset(config, point, (data.train, data.val), devices, cache, progress)
         # Copies are known by their vectors, whichever list they are in.
         found = vectors_of_lists(point, config, preprocess_of(config), data, devices, cache, progress, validates=False)
     views = np.concatenate([vectors.views[:, vectors.readable] for vectors in found], axis=1)
