@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -39,9 +39,10 @@ class BoundModule:
     """An ``mx.mod.Module`` with an optimizer that lives here, so that its states can be saved and restored exactly.
 
     ``provide_data`` and ``provide_label`` describe a batch of inputs (B, 3, H, W) and of labels (B, C). Parameters that
-    a shell pattern in ``freeze`` names stay as they are. ``num_update`` counts the steps taken, those before a resume
-    included; with ``seed`` it decides what dropout draws. ``dtype`` is what the network computes in; parameters and
-    states are float32 with any. Use it from one thread.
+    a shell pattern in ``freeze`` names stay as they are; with ``keeps_statistics`` so do the moving statistics of all
+    BatchNorm layers, which then use them in place of a batch's. ``num_update`` counts the steps taken, those before a
+    resume included; with ``seed`` it decides what dropout draws. ``dtype`` is what the network computes in; parameters
+    and states are float32 with any. Use it from one thread.
 
     The module's outputs are the probabilities and, behind a BlockGrad, the logits, from which the loss is exact.
 
@@ -61,6 +62,7 @@ class BoundModule:
         provide_label: Sequence[DataDesc],
         optimizer: OptimizerSettings,
         freeze: Sequence[str] = (),
+        keeps_statistics: bool = False,
         kv_store: str = "device",
         seed: int = 0,
         num_update: int = 0,
@@ -76,7 +78,9 @@ class BoundModule:
         self._devices = tuple(devices)
         with errors_named(self.batch_size):
             data_shape = provide_data[0].shape[1:]
-            network = _network(symbol, self._frozen, self._devices, data_shape, self.batch_size)
+            # Frozen parameters of a BatchNorm keep its statistics, too.
+            fixed = symbol.list_arguments() if keeps_statistics else self._frozen
+            network = _network(freeze_batch_norm(symbol, fixed), self._devices, data_shape, self.batch_size)
             network = _outputs(_in_precision(network, dtype))
             self._module = mx.mod.Module(
                 network,
@@ -259,11 +263,8 @@ class BoundModule:
         self._updater.states_synced = dict.fromkeys(self._updater.states, True)
 
 
-def _network(
-    symbol: Symbol, frozen: Collection[str], devices: Sequence[Context], shape: tuple[int, ...], batch_size: int
-) -> Symbol:
+def _network(network: Symbol, devices: Sequence[Context], shape: tuple[int, ...], batch_size: int) -> Symbol:
     """Return the network in the form in which it is trained."""
-    network = freeze_batch_norm(symbol, frozen)
     bound = Network(network, shape)
     on_cpu = all(device.device_type == "cpu" for device in devices)
     if on_cpu:

@@ -84,7 +84,7 @@ def with_recipe(config: TrainConfig) -> TrainConfig:
 def with_rate(config: TrainConfig, graph: Graph) -> TrainConfig:
     """Return the configuration with a learning rate, which depends on the pretrained network.
 
-    What follows a BatchNorm does not change where its weights grow, so that steps may be larger.
+    One with BatchNorm bears larger steps, also where its statistics are kept.
     """
     if config.lr is not None:
         return config

@@ -177,6 +177,8 @@ class Run:
                 dict.fromkeys(point.head_names, recipe.head_lr_mult),
             ),
             freeze=(*config.freeze, *map(glob.escape, point.statistics[:2])),
+            # The head was fitted to what the network computes with them.
+            keeps_statistics=config.method == "lp-ft",
             kv_store=config.kv_store or "device",
             seed=config.seed,
             num_update=point.num_update,

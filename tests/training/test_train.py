@@ -300,6 +300,23 @@ def test_frozen_layers_stay_as_they_were_and_the_rest_moves(folder):
         train.fit(tiny.config(folder, "other", freeze=("convx*",)))
 
 
+@pytest.mark.parametrize("method", ["finetune", "lp-ft"])
+def test_lp_ft_keeps_the_statistics_that_the_head_was_fitted_with(folder, method):
+    tiny.make_network(folder / "net", dropout=0)
+    params = params_file.read_params(folder / "net-0000.params")
+    params["aux:bn0_moving_var"] *= 9
+    params_file.write_params(str(folder / "net-0000.params"), params)
+    given: dict[str, Any] = {"method": method, "optimizer": None, "lr": 1e-30, "ema": 0.0, "preset": None}
+    train.fit(tiny.config(folder, num_epoch=2, keep="all", rand_crop=False, rand_mirror=False, **given))
+    before = params["aux:bn0_moving_var"].asnumpy()
+    after = params_file.read_params(folder / "run-0002.params")["aux:bn0_moving_var"].asnumpy()
+    assert (after.tobytes() == before.tobytes()) == (method == "lp-ft")
+    if method == "lp-ft":
+        # Steps of no length: fine-tuning begins where the fit ended.
+        fitted, tuned = csv.DictReader((folder / "run-history.csv").read_text().splitlines())
+        assert float(tuned["train_loss"]) == pytest.approx(float(fitted["train_loss"]), rel=1e-3)
+
+
 def test_the_head_has_a_learning_rate_of_its_own(folder):
     heads = []
     for multiple in (0.0, 1.0, 20.0):

@@ -34,8 +34,8 @@ class Start:
     method: Optional[str] = setting(
         None,
         help="features: fit only a new head, to feature vectors of the pretrained network, which takes seconds to "
-        "minutes; lp-ft: fit it, then fine-tune the whole network; finetune: fine-tune from a head of zeros. A run of "
-        "features can be resumed as lp-ft.",
+        "minutes; lp-ft: fit it, then fine-tune the whole network, whose BatchNorm layers keep their statistics; "
+        "finetune: fine-tune from a head of zeros. A run of features can be resumed as lp-ft.",
         choices=METHODS,
         default_help="lp-ft; finetune with `network`, `single_label`, `optimizer` sgd or nag, or with `lr` or `mom` "
         "without `optimizer`",
