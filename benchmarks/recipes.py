@@ -34,7 +34,7 @@ from mxml import atomic
 SCENES = SHARED / "data" / "miml-scene"
 SQUEEZENET = SHARED / "models" / "squeezenet_v1.0"
 FEW, RARE, RARE_LABEL = 150, 20, 0
-# Less than half the time of 224 and 96 pixels; SqueezeNet's recipes rank alike in 160 and 224.
+# About half the time of 224 and 96 pixels; SqueezeNet's recipes rank alike with 160 and 224.
 MEDIUM, SMALL = "3,160,160", "3,64,64"
 GLUON = ("resnet18", "mobilenet", "mobilenetv2", "densenet121", "squeezenet1.1")
 

@@ -64,7 +64,8 @@ def resumed_config(prefix: str, sidecar: Sidecar, given: Mapping[str, Any], prog
     now = {**versions(), "device": config.device}
     for name, before in {"workers": "1", **sidecar.versions, "device": saved.device}.items():
         if name in ("mxnet", "threads", "AMX", "device", "workers") and before != now[name]:
-            more = ", and by what BatchNorm sees of a batch" if name == "workers" else ""
+            of_batch = name == "workers" and config.method == "finetune"
+            more = ", and by what BatchNorm sees of a batch" if of_batch else ""
             progress.note(
                 f"the run began with {name} {before} and continues with {name} {now[name]}: its parameters will differ "
                 f"by rounding{more}"
