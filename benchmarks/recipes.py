@@ -8,7 +8,8 @@ taken from there, and runs by itself only where the default is not run; the defa
 
 Runs are kept (``kept_runs.py``): the script can be stopped and started again, and several copies with other
 ``--results``, ``--network``, ``--data`` or ``--seeds`` work side by side. The networks of Gluon begin with random
-parameters and are trained on the sample's images of one figure first.
+parameters and are trained on the sample's images of one figure first; EfficientNet-Lite0's are downloaded
+(``efficientnet_lite.py``).
 """
 
 from __future__ import annotations
@@ -34,14 +35,16 @@ from mxml import atomic
 SCENES = SHARED / "data" / "miml-scene"
 SQUEEZENET = SHARED / "models" / "squeezenet_v1.0"
 FEW, RARE, RARE_LABEL = 150, 20, 0
-# About half the time of 224 and 96 pixels; SqueezeNet's recipes rank alike with 160 and 224.
-MEDIUM, SMALL = "3,160,160", "3,64,64"
+# About half the time of 224 and 96 pixels, and a third; SqueezeNet's recipes rank alike with 160 and 224.
+MEDIUM, THIRD, SMALL = "3,160,160", "3,128,128", "3,64,64"
+EFFICIENTNET = "EfficientNet-Lite0"
 GLUON = ("resnet18", "mobilenet", "mobilenetv2", "densenet121", "squeezenet1.1")
 
 NETWORKS: dict[str, list[str]] = {
     "SqueezeNet v1.0": ["--model", str(SQUEEZENET), "--image-shape", MEDIUM],
     "SqueezeNet v1.0, caffe": ["--model", str(SQUEEZENET), "--image-shape", MEDIUM, "--preset", "caffe"],
     "SqueezeNet v1.0, original (wrong)": ["--model", str(SQUEEZENET), "--image-shape", MEDIUM, "--preset", "original"],
+    EFFICIENTNET: ["--model", str(KEPT / "efficientnet-lite0"), "--image-shape", THIRD],
     "the sample's": ["--model", str(ROOT / "models" / "sample"), "--image-shape", "3,96,96"],
     **{name: ["--model", str(KEPT / name), "--image-shape", SMALL] for name in GLUON},
 }
@@ -95,8 +98,8 @@ def run_missing(keys: Iterable[tuple[str, str, str, int]], runs: KeptRuns) -> No
             if key in runs:
                 continue
             network, data, recipe, seed = key
-            if network in GLUON:
-                pretrain(network, Path(folder))
+            if network in GLUON or network == EFFICIENTNET:
+                prepare(network, Path(folder))
             given = [*NETWORKS[network], *data_sets[data], *RECIPES[recipe], "--seed", str(seed)]
             with tempfile.TemporaryDirectory() as own:
                 run = kept_runs.train(given, Path(own) / "run")
@@ -140,29 +143,37 @@ def lists_options(lists: Mapping[str, Path], root: Path, labels: Path) -> list[s
     return options
 
 
-def pretrain(network: str, folder: Path) -> None:
-    """Train a network from random parameters on the sample's images of one figure, as an ordinary classifier."""
-    prefix = KEPT / network
+def prepare(network: str, folder: Path) -> None:
+    """Write a network that is neither in the checkout nor beside it, once, to where ``NETWORKS`` says."""
+    prefix = Path(NETWORKS[network][1])
     KEPT.mkdir(exist_ok=True)
-    with open(KEPT / "pretrain.lock", "w") as lock:
+    with open(KEPT / "networks.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another copy of this script may be at it
         if Path(f"{prefix}-0000.params").exists():
             return
-        lists = {}
-        for subset in ("train", "val"):
-            lines = (ROOT / "lists" / f"{subset}.lst").read_text(encoding="utf-8").splitlines(keepends=True)
-            lists[subset] = folder / f"single-{subset}.lst"
-            single = [line for line in lines if sum(map(float, line.split("\t")[1:-1])) == 1]
-            lists[subset].write_text("".join(single), encoding="utf-8")
-        run_prefix = folder / network.replace(".", "_")
-        command = [sys.executable, "-m", "mxml", "train", "--network", network, "--single-label"]
-        command += lists_options(lists, ROOT / "images", ROOT / "lists" / "labels.txt")
-        command += ["--image-shape", SMALL, "--num-epoch", "30", "--json", "--prefix", str(run_prefix)]
-        done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
-        # Without the sidecar, as networks of others are.
-        best = f"{run_prefix}-{json.loads(done.stdout)['best_epoch']:04d}.params"
-        atomic.write_bytes(f"{prefix}-symbol.json", Path(f"{run_prefix}-symbol.json").read_bytes())
-        atomic.write_bytes(f"{prefix}-0000.params", Path(best).read_bytes())
+        if network == EFFICIENTNET:
+            subprocess.run([sys.executable, str(ROOT / "benchmarks" / "efficientnet_lite.py"), str(prefix)], check=True)
+        else:
+            pretrain(network, prefix, folder)
+
+
+def pretrain(network: str, prefix: Path, folder: Path) -> None:
+    """Train a network from random parameters on the sample's images of one figure, as an ordinary classifier."""
+    lists = {}
+    for subset in ("train", "val"):
+        lines = (ROOT / "lists" / f"{subset}.lst").read_text(encoding="utf-8").splitlines(keepends=True)
+        lists[subset] = folder / f"single-{subset}.lst"
+        single = [line for line in lines if sum(map(float, line.split("\t")[1:-1])) == 1]
+        lists[subset].write_text("".join(single), encoding="utf-8")
+    run_prefix = folder / network.replace(".", "_")
+    command = [sys.executable, "-m", "mxml", "train", "--network", network, "--single-label"]
+    command += lists_options(lists, ROOT / "images", ROOT / "lists" / "labels.txt")
+    command += ["--image-shape", SMALL, "--num-epoch", "30", "--json", "--prefix", str(run_prefix)]
+    done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
+    # Without the sidecar, as networks of others are.
+    best = f"{run_prefix}-{json.loads(done.stdout)['best_epoch']:04d}.params"
+    atomic.write_bytes(f"{prefix}-symbol.json", Path(f"{run_prefix}-symbol.json").read_bytes())
+    atomic.write_bytes(f"{prefix}-0000.params", Path(best).read_bytes())
 
 
 def row(cell: tuple[str, str], recipes: Iterable[str], seeds: Iterable[int], runs: KeptRuns) -> list[object]:
