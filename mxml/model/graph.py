@@ -235,3 +235,15 @@ def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
         if node["op"] == "BatchNorm" and {nodes[at]["name"] for at, *_ in node["inputs"][1:3]} & set(names):
             node.setdefault("attrs", {})["use_global_stats"] = "True"
     return mx.sym.load_json(json.dumps(document))
+
+
+def moving_states(symbol: Symbol) -> set[str]:
+    """Return the names of the auxiliary states that training changes: all but those that BatchNorm layers keep."""
+    graph = Graph.of(symbol)
+    kept = {
+        graph.nodes[at].name
+        for node in graph.nodes
+        if node.op == "BatchNorm" and node.attrs.get("use_global_stats") == "True"
+        for at, _ in node.inputs[3:]
+    }
+    return {*symbol.list_auxiliary_states()} - kept

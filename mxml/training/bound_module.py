@@ -15,7 +15,7 @@ import numpy as np
 from mxml.errors import MxmlError
 from mxml.inference.mxnet_backend import as_float32, fixed_batch
 from mxml.model import loss_operator, symbols
-from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm, multi_label_end
+from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm, moving_states, multi_label_end
 from mxml.model.layers import Network
 from mxml.model.precision import lower_precision
 from mxml.model.training_graph import training_graph
@@ -80,7 +80,8 @@ class BoundModule:
             data_shape = provide_data[0].shape[1:]
             # Frozen parameters of a BatchNorm keep its statistics, too.
             fixed = symbol.list_arguments() if keeps_statistics else self._frozen
-            network = _network(freeze_batch_norm(symbol, fixed), self._devices, data_shape, self.batch_size)
+            frozen = freeze_batch_norm(symbol, fixed)
+            network = _network(frozen, self._devices, data_shape, self.batch_size)
             network = _outputs(_in_precision(network, dtype))
             self._module = mx.mod.Module(
                 network,
@@ -95,6 +96,7 @@ class BoundModule:
             # What every device holds of each.
             self._args: dict[str, list[NDArray]] = dict(zip(group.param_names, group.param_arrays))
             self._aux: dict[str, list[NDArray]] = dict(zip(self._module._aux_names, group.aux_arrays))
+            self._moving = {name: self._aux[name] for name in sorted(moving_states(frozen))}
             self._optimizer = optimizers.create_optimizer(
                 optimizer,
                 batch_size=self.batch_size * workers.count,
@@ -167,18 +169,20 @@ class BoundModule:
         self._wait()
         for name, arrays in self.statistics_of_all().items():
             mean = mean_of(arrays, mx.cpu())
-            for array in self._aux[name]:
+            for array in self._moving[name]:
                 mean.copyto(array)
 
     def statistics_of_all(self) -> dict[str, list[NDArray]]:
-        """Return what each device of each worker holds of each auxiliary state, in the workers' order."""
-        if self.workers.kvstore is None:
-            return self._aux
+        """Return what each device of each worker holds of each state that steps change, in the workers' order."""
+        if self.workers.kvstore is None or not self._moving:
+            return self._moving
         own = {
-            (name, device): array.asnumpy() for name, arrays in self._aux.items() for device, array in enumerate(arrays)
+            (name, device): array.asnumpy()
+            for name, arrays in self._moving.items()
+            for device, array in enumerate(arrays)
         }
         everyone = self.workers.gather_arrays(list(own.values()))
-        found: dict[str, list[NDArray]] = {name: [] for name in self._aux}
+        found: dict[str, list[NDArray]] = {name: [] for name in self._moving}
         for arrays in everyone:
             for (name, _), array in zip(own, arrays):
                 found[name].append(mx.nd.array(array))
@@ -196,18 +200,18 @@ class BoundModule:
     def parameters(self) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
         """Return copies of the arguments, which all devices share, and of the mean auxiliary states, on the CPU."""
         self._wait()
-        return (
-            {name: arrays[0].copyto(mx.cpu()) for name, arrays in self._args.items()},
-            {name: mean_of(arrays, mx.cpu()) for name, arrays in self.statistics_of_all().items()},
+        args, aux = (
+            {name: arrays[0].copyto(mx.cpu()) for name, arrays in held.items()} for held in (self._args, self._aux)
         )
+        return args, {**aux, **{name: mean_of(arrays, mx.cpu()) for name, arrays in self.statistics_of_all().items()}}
 
     def trained(self) -> dict[str, list[NDArray]]:
         """Return what steps change, as ``arg:NAME`` and ``aux:NAME``: each device's own arrays, not copies."""
-        if self._aux:
+        if self._moving:
             # BatchNorm's backward pass writes them, and MXNet's engine does not know that it does.
             self._wait()
         trained = {f"arg:{name}": arrays for name, arrays in self._args.items() if name not in self._frozen}
-        return {**trained, **{f"aux:{name}": arrays for name, arrays in self._aux.items()}}
+        return {**trained, **{f"aux:{name}": arrays for name, arrays in self._moving.items()}}
 
     def set_parameters(self, arg_params: Mapping[str, NDArray], aux_params: Mapping[str, NDArray]) -> None:
         """Give every device copies of these, all that ``parameters`` returns; the optimizer's states stay."""
@@ -224,7 +228,7 @@ class BoundModule:
         return tuple(dict.fromkeys(name for names in self.workers.gather(found) for name in names))
 
     def statistics(self) -> dict[str, NDArray]:
-        """Return each device's own auxiliary states, which differ between two calls of ``sync``, by name."""
+        """Return each device's own moving statistics, which differ between two calls of ``sync``, by name."""
         self._wait()
         return {
             f"{_STATISTICS}{name}:{device}": array.copyto(mx.cpu())
@@ -247,7 +251,7 @@ class BoundModule:
         before = self.workers.rank * len(self._devices)
         targets = {
             f"{_STATISTICS}{name}:{before + device}": array
-            for name, arrays in self._aux.items()
+            for name, arrays in self._moving.items()
             for device, array in enumerate(arrays)
         }
         if targets.keys() <= statistics.keys() and len(statistics) == len(targets) * self.workers.count:

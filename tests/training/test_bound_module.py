@@ -266,6 +266,25 @@ def test_an_update_that_breaks_parameters_is_seen_before_the_next_batch():
     assert "conv0_weight" in module.not_finite()
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_statistics_that_stay_are_neither_averaged_nor_saved_at_each_step_and_it_goes_on_bit_for_bit(devices):
+    symbol, args, aux = network(dropout=0.3)
+    pairs = list(batches(4))
+    whole = bind(symbol, args, aux, "adamw", devices, seed=4, keeps_statistics=True)
+    assert whole.trained().keys() == {f"arg:{name}" for name in args}
+    train(whole, pairs[:2])
+    assert whole.statistics() == {}
+    middle, states = whole.parameters(), whole.states()
+    assert content(middle[1]) == content(aux)
+    train(whole, pairs[2:])
+    args, aux = middle
+    resumed = bind(symbol, args, aux, "adamw", devices, seed=4, num_update=2, keeps_statistics=True)
+    # A run of before may have saved them.
+    resumed.restore({**states, **bind(symbol, args, aux, devices=devices).statistics()}, "run-0001.states")
+    train(resumed, pairs[2:])
+    assert content(*resumed.parameters()) == content(*whole.parameters())
+
+
 def test_frozen_parameters_and_their_statistics_stay():
     symbol, args, aux = network()
     module = bind(symbol, args, aux, freeze=("conv0_*", "bn0_*"))
