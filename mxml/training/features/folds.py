@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from mxml.training import source_lists, starting_point
 from mxml.training.config import TrainConfig
 from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import fit_linear, vectors_of_lists
-from mxml.training.features.linear import folds_of
+from mxml.training.features.linear import folds_of, same_images
 from mxml.training.features.preset_guess import with_preset
 from mxml.training.method_settings import note_folds
 from mxml.training.prefix_lock import locked
@@ -201,7 +200,7 @@ def over_folds(
     Images whose vectors are the same are in one fold. There are fewer folds than ``folds`` where the labels bear no
     more. Raises SettingError where no label bears two.
     """
-    same = _same_images(views[0])
+    same = same_images(views[0])
     rarer = _rarer(labels, same)
     most = _most_folds(rarer)
     if most < 2:
@@ -241,13 +240,6 @@ def _rarer(labels: np.ndarray, same: np.ndarray) -> np.ndarray:
     """
     counts = [[len(np.unique(same[column == value])) for column in labels.T] for value in (0, 1)]
     return np.array(counts).min(axis=0)
-
-
-def _same_images(vectors: np.ndarray) -> np.ndarray:
-    """Return a number (N,) int64 for each vector, the same for the same vectors."""
-    numbers: dict[bytes, int] = {}
-    digests = (hashlib.sha256(np.ascontiguousarray(vector).tobytes()).digest() for vector in vectors)
-    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
 
 
 def _notes(result: CrossValidation, asked: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ _SEARCH_STEPS, _FINAL_STEPS = 12, 500
 # Of the features' mean variance: one that hardly varies is hardly scaled up.
 _LEAST_VARIANCE = 1e-6
 _MEMORY = 10  # pairs that L-BFGS keeps
+# What a fit holds for a label, in float64: copies of its weights, of which L-BFGS keeps most, and of its column.
+_COPIES_OF_WEIGHTS, _COPIES_OF_LABELS = 2 * _MEMORY + 8, 8
+_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +95,6 @@ def fit_logistic(
     bias is the logit of its frequency with half an image of each value added. ``directions`` are those of the vectors,
     or found here; ``after_step`` may raise.
     """
-    from scipy.optimize import minimize
-
     known = labels >= 0
     counts = known.sum(axis=0)
     positive = ((labels > 0.5) & known).sum(axis=0)
@@ -100,37 +102,61 @@ def fit_logistic(
     fitted = np.flatnonzero((positive > 0) & (positive < counts))
     weight = np.zeros((vectors.shape[1], labels.shape[1]))
     bias = prior.copy()
-    if len(fitted):
-        weights = np.where(known, 1.0 / np.maximum(counts, 1), 0.0)[:, fitted]
-        targets, penalty = np.where(known, labels, 0)[:, fitted].astype(np.float64), penalties[fitted]
-        first = np.zeros((vectors.shape[1] + 1, len(fitted)))
-        first[-1] = prior[fitted]
-        if start is not None:
-            first[:-1], first[-1] = start.weight[:, fitted], start.bias[fitted]
-        with one_blas_thread():
-            frequency = 1 / (1 + np.exp(-prior[fitted]))
-            preconditioner = Preconditioner(directions or Directions.of(vectors), frequency * (1 - frequency), penalty)
-
-            def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-                parameters = preconditioner.parameters(flat.reshape(first.shape))
-                logits = (vectors @ parameters[:-1].astype(np.float32)).astype(np.float64) + parameters[-1]
-                loss = (weights * (np.logaddexp(0, logits) - targets * logits)).sum()
-                loss += 0.5 * (penalty * parameters[:-1] ** 2).sum()
-                slope = weights * (1 / (1 + np.exp(-np.clip(logits, -500, 500))) - targets)
-                gradient = np.empty(first.shape)
-                gradient[:-1] = (vectors.T @ slope.astype(np.float32)) + penalty * parameters[:-1]
-                gradient[-1] = slope.sum(axis=0)
-                return float(loss), preconditioner.parameters(gradient).ravel()
-
-            # As near as float32 comes to the minimum.
-            options = {"maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-10, "gtol": 1e-6}
-            begin = preconditioner.variables(first).ravel()
-            found = minimize(
-                objective, begin, jac=True, method="L-BFGS-B", options=options, callback=lambda _: after_step()
-            ).x
-            parameters = preconditioner.parameters(found.reshape(first.shape))
-        weight[:, fitted], bias[fitted] = parameters[:-1], parameters[-1]
+    if not len(fitted):
+        return Linear(weight, bias)
+    with one_blas_thread():
+        directions = directions or Directions.of(vectors)
+        # Labels are independent: together they are faster, in parts they need no more memory than there is.
+        each = 8 * (_COPIES_OF_WEIGHTS * vectors.shape[1] + _COPIES_OF_LABELS * len(vectors))
+        at_once = max(1, _MOST_BYTES // each)
+        for first in range(0, len(fitted), at_once):
+            some = fitted[first : first + at_once]
+            begin = None if start is None else Linear(start.weight[:, some], start.bias[some])
+            fit = _fit(vectors, labels[:, some], prior[some], penalties[some], begin, steps, directions, after_step)
+            weight[:, some], bias[some] = fit.weight, fit.bias
     return Linear(weight, bias)
+
+
+def _fit(
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    prior: np.ndarray,
+    penalty: np.ndarray,
+    start: Linear | None,
+    steps: int,
+    directions: Directions,
+    after_step: Callable[[], None],
+) -> Linear:
+    """Fit labels that have both values, whose frequencies have the logits ``prior`` (C,)."""
+    from scipy.optimize import minimize
+
+    known = labels >= 0
+    weights = np.where(known, 1.0 / np.maximum(known.sum(axis=0), 1), 0.0)
+    targets = np.where(known, labels, 0).astype(np.float64)
+    first = np.zeros((vectors.shape[1] + 1, labels.shape[1]))
+    first[-1] = prior
+    if start is not None:
+        first[:-1], first[-1] = start.weight, start.bias
+    frequency = 1 / (1 + np.exp(-prior))
+    preconditioner = Preconditioner(directions, frequency * (1 - frequency), penalty)
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters = preconditioner.parameters(flat.reshape(first.shape))
+        logits = (vectors @ parameters[:-1].astype(np.float32)).astype(np.float64) + parameters[-1]
+        loss = (weights * (np.logaddexp(0, logits) - targets * logits)).sum()
+        loss += 0.5 * (penalty * parameters[:-1] ** 2).sum()
+        slope = weights * (1 / (1 + np.exp(-np.clip(logits, -500, 500))) - targets)
+        gradient = np.empty(first.shape)
+        gradient[:-1] = (vectors.T @ slope.astype(np.float32)) + penalty * parameters[:-1]
+        gradient[-1] = slope.sum(axis=0)
+        return float(loss), preconditioner.parameters(gradient).ravel()
+
+    # As near as float32 comes to the minimum.
+    options = {"maxiter": steps, "maxcor": _MEMORY, "ftol": 1e-10, "gtol": 1e-6}
+    begin = preconditioner.variables(first).ravel()
+    found = minimize(objective, begin, jac=True, method="L-BFGS-B", options=options, callback=lambda _: after_step()).x
+    parameters = preconditioner.parameters(found.reshape(first.shape))
+    return Linear(parameters[:-1], parameters[-1])
 
 
 def folds_of(labels: np.ndarray, seed: int, count: int = FOLDS, groups: np.ndarray | None = None) -> np.ndarray:
@@ -141,10 +167,18 @@ def folds_of(labels: np.ndarray, seed: int, count: int = FOLDS, groups: np.ndarr
     from mxml.prepare.splits import stratified_split
 
     fold = np.zeros(len(labels), np.int64)
-    parts = stratified_split(labels, [1.0] * max(2, min(count, len(labels))), seed, groups)
+    different = len(labels) if groups is None else len(np.unique(groups))
+    parts = stratified_split(labels, [1.0] * max(2, min(count, different)), seed, groups)
     for number, positions in enumerate(parts):
         fold[positions] = number
     return fold
+
+
+def same_images(vectors: np.ndarray) -> np.ndarray:
+    """Return a number (N,) int64 for each vector, the same for the same vectors."""
+    numbers: dict[bytes, int] = {}
+    digests = (hashlib.sha256(np.ascontiguousarray(vector).tobytes()).digest() for vector in vectors)
+    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
 
 
 def cross_validate(
@@ -161,7 +195,8 @@ def cross_validate(
 
     ``vectors`` are standardised, (N, D) float32, or (V, N, D) for V views of the same images: all of them are fitted,
     and the first is judged. A label with too few images of one value gets the penalty that is best for all labels
-    together. Of many images some thousands are used. ``directions`` and ``after_step`` are as in ``fit_logistic``.
+    together. Images whose vectors are the same are in one fold. Of many images some thousands are used. ``directions``
+    and ``after_step`` are as in ``fit_logistic``.
     """
     views = vectors if vectors.ndim == 3 else vectors[None]
     images = labels.shape[0]
@@ -169,7 +204,7 @@ def cross_validate(
     if images > _MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(seed).permutation(images)[:_MOST_IMAGES])
     views, some = views[:, chosen], labels[chosen]
-    fold = folds_of(some, seed, folds)
+    fold = folds_of(some, seed, folds, same_images(views[0]))
     parts, (count, num_labels) = int(fold.max()) + 1, some.shape
     # One fit for all folds: the labels of each fold's images are unknown to its own columns.
     held_out = fold[:, None] == np.repeat(np.arange(parts), num_labels)

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mxml.model.pooled_layers import standardised
 from mxml.runtime.imports import load_mxnet
+from mxml.training.features import linear
 from mxml.training.features.head_fit import fit_linear
 from mxml.training.features.linear import (
     EPSILON,
@@ -53,6 +54,20 @@ def test_each_label_is_the_logistic_regression_of_its_known_images(images, size,
         assert fitted.bias[number] == pytest.approx(expected.intercept_[0], abs=5e-3)
         logits = expected.decision_function(vectors.astype(np.float64))
         assert fitted.logits(vectors)[:, number] == pytest.approx(logits, abs=2e-2)
+
+
+def test_many_labels_are_fitted_in_parts_that_fit_into_memory(monkeypatch):
+    vectors, labels = draw(120, 30, 7, unknown=0.1)
+    labels[:, 3] = 1
+    penalties = np.geomspace(0.01, 1, 7)
+    together = fit_logistic(vectors, labels, penalties)
+    start = fit_logistic(vectors, labels, penalties, steps=3)
+    monkeypatch.setattr(linear, "_MOST_BYTES", 1)
+    for begin in (None, start):
+        in_parts = fit_logistic(vectors, labels, penalties, begin)
+        np.testing.assert_allclose(in_parts.weight, together.weight, atol=2e-3)
+        np.testing.assert_allclose(in_parts.bias, together.bias, atol=5e-3)
+        assert not in_parts.weight[:, 3].any()
 
 
 def test_an_image_whose_label_is_unknown_counts_for_the_other_labels_alone():
@@ -167,6 +182,21 @@ def test_copies_are_fitted_and_the_images_themselves_are_scored():
         model = reference(everything, np.tile(labels[seen, 1], 2), 0.1)
         expected = model.decision_function(vectors[~seen].astype(np.float64))
         assert found.logits[~seen, 1] == pytest.approx(expected, abs=0.02)
+
+
+def test_copies_of_an_image_are_in_one_fold_and_weaken_no_penalty():
+    # 300 features know 200 images by heart: what has seen a copy predicts it.
+    vectors, labels = draw(200, 300, 3)
+    labels = np.where(np.random.default_rng(1).random(labels.shape) < 0.3, 1 - labels, labels)
+    four = np.repeat(np.arange(200), 4)
+    once, often = cross_validate(vectors, labels, seed=0), cross_validate(vectors[four], labels[four], seed=0)
+    assert (np.ptp(often.fold.reshape(200, 4), axis=1) == 0).all()
+    assert (often.penalties >= once.penalties / 4).all()
+
+    def loss(found, labels):
+        return float((np.logaddexp(0, found.logits) - labels * found.logits).mean())
+
+    assert loss(often, labels[four]) == pytest.approx(loss(once, labels), abs=0.1)
 
 
 def test_a_label_with_few_images_takes_the_penalty_that_is_best_for_all():
