@@ -289,7 +289,7 @@ def _statistics_names(graph: Graph) -> tuple[str, ...]:
 def _head_norm(graph: Graph) -> Node | None:
     """Return the BatchNorm of fixed statistics that the classifier reads, if there is one."""
     node = graph.nodes[graph.nodes[multi_label_end(graph).classifier].inputs[0][0]]
-    return node if node.op == "BatchNorm" and node.attrs.get("use_global_stats") == "True" else None
+    return node if node.op == "BatchNorm" and node.keeps_statistics else None
 
 
 def _raise_misfit(
