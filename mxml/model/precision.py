@@ -1,4 +1,4 @@
-"""The same network computed in bfloat16 or float16 where that pays, with casts in its graph.
+"""The same network in another precision: in bfloat16 or float16 where that pays, with casts, or without any in float32.
 
 Convolutions and fully connected layers, in which nearly all the work is, get their inputs cast. What only passes
 numbers on, picks or adds them stays in the lower precision between two of these. BatchNorm takes it too, with its
@@ -23,6 +23,9 @@ mx = load_mxnet()
 
 # MXNet's numbers for them in graphs.
 _TYPE_NUMBERS = {FLOAT32: "0", FLOAT16: "2", BFLOAT16: "12"}
+_CASTS = frozenset(["Cast", "cast", "amp_cast", "amp_multicast"])
+# Of other nodes, what sets the type of an output.
+_TYPES = ("dtype", "out_dtype", "__dtype__")
 _LOWERED = frozenset(["Convolution", "FullyConnected"])
 # Computed in the lower precision where all that they read is in it.
 _FOLLOWING = frozenset(["BatchNorm", "Pooling", "Concat", "Activation", "relu", "elemwise_add", "_copy", "identity"])
@@ -33,6 +36,27 @@ _LOW_KINDS = {
 }
 # Outputs that are cast to float32, for each layer in the lower precision.
 _MOST_CASTS_BACK = 0.5
+
+
+def in_float32(symbol: Symbol) -> Symbol:
+    """Return the network with all of its casts taken out, so that it computes in float32.
+
+    For networks that were trained in float16: MXNet has no float16 convolutions on CPUs, and a head reads float32.
+    """
+    document = to_document(symbol)
+    sources: dict[tuple[int, int], list[int]] = {}
+    for position, node in enumerate(document["nodes"]):
+        node["inputs"] = [sources.get((at, output), [at, output, *rest]) for at, output, *rest in node["inputs"]]
+        if node["op"] in _CASTS:
+            # MXNet drops a node that nothing reads.
+            sources.update({(position, output): entry for output, entry in enumerate(node["inputs"])})
+            continue
+        attrs = node.get("attrs", {})
+        for name in _TYPES:
+            if attrs.get(name) not in ("None", FLOAT32, _TYPE_NUMBERS[FLOAT32]):
+                attrs.pop(name, None)
+    document["heads"] = [sources.get((at, output), [at, output, *rest]) for at, output, *rest in document["heads"]]
+    return mx.sym.load_json(json.dumps(document))
 
 
 def lower_precision(symbol: Symbol, dtype: str, kept: Collection[str] = ()) -> Symbol:
