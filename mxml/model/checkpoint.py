@@ -15,7 +15,7 @@ from pathlib import Path
 from mxml import atomic
 from mxml.errors import CheckpointError, ModelError, SettingError, StorageError
 from mxml.model import params_file, symbol_file
-from mxml.model.graph import to_document
+from mxml.model.graph import Graph
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp, read_sidecar
 from mxml.runtime.types import NDArray, Symbol
@@ -66,9 +66,8 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
 
 def _check_variances(symbol: Symbol, aux_params: Mapping[str, NDArray], path: str) -> None:
     """Refuse a BatchNorm's moving variance below zero: its root is NaN, which a ReLU behind it turns into zero."""
-    nodes = to_document(symbol)["nodes"]
-    layers = (node for node in nodes if node["op"] in ("BatchNorm", "BatchNorm_v1"))
-    names = [nodes[node["inputs"][_VARIANCE_INPUT][0]]["name"] for node in layers]
+    nodes = Graph.of(symbol).nodes
+    names = [nodes[node.inputs[_VARIANCE_INPUT][0]].name for node in nodes if node.is_batch_norm]
     known = (name for name in names if name in aux_params)
     broken = [name for name in known if (aux_params[name].astype("float32").asnumpy() < 0).any()]
     if broken:

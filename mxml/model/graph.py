@@ -29,6 +29,8 @@ _LABELLED = frozenset(
 )
 # What else turns scores into an output.
 _ENDS = frozenset(["softmax", "log_softmax", "SoftmaxActivation", "sigmoid", "MakeLoss", "make_loss"])
+# Both normalise by a batch's statistics in training, unless told to keep their own; the second is MXNet's earlier one.
+BATCH_NORMS = frozenset(["BatchNorm", "BatchNorm_v1"])
 # What passes its input on, apart from training.
 PASSING = frozenset(["Dropout", "_copy", "identity", "BlockGrad", "Cast", "amp_cast"])
 RESHAPING = frozenset(["Reshape", "reshape", "Flatten", "flatten"])
@@ -70,6 +72,20 @@ class Node:
     def is_end(self) -> bool:
         """Say whether the node turns scores into an output."""
         return self.op in _ENDS or self.has_label
+
+    @property
+    def is_batch_norm(self) -> bool:
+        """Say whether the node is a BatchNorm, of whichever version."""
+        return self.op in BATCH_NORMS
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Say whether the node is a BatchNorm that uses and keeps its moving statistics in training, too."""
+        return self.is_batch_norm and self.is_set("use_global_stats")
+
+    def is_set(self, attribute: str) -> bool:
+        """Say whether an attribute that is False by default is given as true, in one of the forms that MXNet reads."""
+        return self.attrs.get(attribute, "False").lower() in ("true", "1")
 
 
 @dataclass(frozen=True)
@@ -232,7 +248,7 @@ def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
     document = to_document(symbol)
     nodes = document["nodes"]
     for node in nodes:
-        if node["op"] == "BatchNorm" and {nodes[at]["name"] for at, *_ in node["inputs"][1:3]} & set(names):
+        if node["op"] in BATCH_NORMS and {nodes[at]["name"] for at, *_ in node["inputs"][1:3]} & set(names):
             node.setdefault("attrs", {})["use_global_stats"] = "True"
     return mx.sym.load_json(json.dumps(document))
 
@@ -240,10 +256,5 @@ def freeze_batch_norm(symbol: Symbol, names: Collection[str]) -> Symbol:
 def moving_states(symbol: Symbol) -> set[str]:
     """Return the names of the auxiliary states that training changes: all but those that BatchNorm layers keep."""
     graph = Graph.of(symbol)
-    kept = {
-        graph.nodes[at].name
-        for node in graph.nodes
-        if node.op == "BatchNorm" and node.attrs.get("use_global_stats") == "True"
-        for at, _ in node.inputs[3:]
-    }
+    kept = {graph.nodes[at].name for node in graph.nodes if node.keeps_statistics for at, _ in node.inputs[3:]}
     return {*symbol.list_auxiliary_states()} - kept

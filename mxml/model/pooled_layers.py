@@ -102,7 +102,7 @@ def _below_head(graph: Graph, entry: tuple[int, int]) -> tuple[int, int]:
 
 def _is_of_head(node: Node) -> bool:
     known = _OF_HEAD.get(node.op)
-    fixed = node.op != "BatchNorm" or node.attrs.get("use_global_stats") == "True"
+    fixed = node.op != "BatchNorm" or node.keeps_statistics
     return known is not None and fixed and known.fullmatch(node.name) is not None
 
 
@@ -141,11 +141,9 @@ def _unpooled(network: Network, entry: tuple[int, int]) -> tuple[int, int]:
     """Return the map that ``entry`` is the mean of, where it is one: its values are that map's, pooled."""
     while True:
         node = network.graph.nodes[entry[0]]
-        global_mean = node.op == "Pooling" and node.attrs.get("pool_type") == "avg" and _is_global(network, entry)
-        if not (node.op in PASSING | RESHAPING or global_mean) or not node.inputs:
+        averages = node.op == "Pooling" and node.attrs.get("pool_type") == "avg"
+        # Also without the attribute global_pool: with a kernel as large as the map.
+        is_mean = averages and network.shapes[entry][2:] == (1, 1)
+        if not (node.op in PASSING | RESHAPING or is_mean) or not node.inputs:
             return entry
         entry = node.inputs[0]
-
-
-def _is_global(network: Network, entry: tuple[int, int]) -> bool:
-    return network.shapes[entry][2:] == (1, 1)

@@ -1,4 +1,4 @@
-"""The same network computed in bfloat16 or float16 where that pays, with casts in its graph.
+"""The same network in another precision: in bfloat16 or float16 where that pays, with casts, or without any in float32.
 
 Convolutions and fully connected layers, in which nearly all the work is, get their inputs cast. What only passes
 numbers on, picks or adds them stays in the lower precision between two of these. BatchNorm takes it too, with its
@@ -11,7 +11,7 @@ weights to add small steps to, and what is saved is what it has. The casts cost 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mxml.model.graph import Graph, Node, to_document
@@ -23,6 +23,10 @@ mx = load_mxnet()
 
 # MXNet's numbers for them in graphs.
 _TYPE_NUMBERS = {FLOAT32: "0", FLOAT16: "2", BFLOAT16: "12"}
+_CASTS = frozenset(["Cast", "cast", "amp_cast", "amp_multicast"])
+# What sets the type of an output: a name, or for variables a number.
+_TYPES = ("dtype", "out_dtype", "__dtype__")
+_OTHER_FLOATS = frozenset([FLOAT16, BFLOAT16, "float64", "1", "2", "12"])
 _LOWERED = frozenset(["Convolution", "FullyConnected"])
 # Computed in the lower precision where all that they read is in it.
 _FOLLOWING = frozenset(["BatchNorm", "Pooling", "Concat", "Activation", "relu", "elemwise_add", "_copy", "identity"])
@@ -33,6 +37,35 @@ _LOW_KINDS = {
 }
 # Outputs that are cast to float32, for each layer in the lower precision.
 _MOST_CASTS_BACK = 0.5
+
+
+def in_float32(symbol: Symbol) -> Symbol:
+    """Return a network with float16, bfloat16 or float64 in it without casts between these, so that all is float32.
+
+    For networks that were trained in float16: MXNet has no float16 convolutions on CPUs, and a head reads float32.
+    """
+    document = to_document(symbol)
+    if not any(node.get("attrs", {}).get(name) in _OTHER_FLOATS for node in document["nodes"] for name in _TYPES):
+        return symbol
+    nodes = document["nodes"]
+    sources: dict[tuple[int, int], list[int]] = {}
+    for position, node in enumerate(nodes):
+        node["inputs"] = [sources.get((at, output), [at, output, *rest]) for at, output, *rest in node["inputs"]]
+        attrs = node.get("attrs", {})
+        # A cast to integers rounds, and what it gives has to be cast back.
+        if node["op"] in _CASTS and not any(_is_integral(nodes[at]) for at in (position, node["inputs"][0][0])):
+            # MXNet drops a node that nothing reads.
+            sources.update({(position, output): entry for output, entry in enumerate(node["inputs"])})
+            continue
+        for name in _TYPES:
+            if attrs.get(name) in _OTHER_FLOATS:
+                attrs[name] = _TYPE_NUMBERS[FLOAT32] if name == "__dtype__" else FLOAT32
+    document["heads"] = [sources.get((at, output), [at, output, *rest]) for at, output, *rest in document["heads"]]
+    return mx.sym.load_json(json.dumps(document))
+
+
+def _is_integral(node: Mapping[str, Any]) -> bool:
+    return str(node.get("attrs", {}).get("dtype", "")).startswith(("int", "uint", "bool"))
 
 
 def lower_precision(symbol: Symbol, dtype: str, kept: Collection[str] = ()) -> Symbol:

@@ -28,6 +28,7 @@ from mxml.model.graph import Graph, Node, multi_label_end
 from mxml.model.layers import Network
 from mxml.model.losses import BINARY_CROSS_ENTROPY, Loss, Settings
 from mxml.model.pooled_layers import PooledLayers, find_layers, pooled_output, standardised
+from mxml.model.precision import in_float32
 from mxml.model.run_files import RunFiles
 from mxml.model.symbol_file import load_symbol
 from mxml.runtime.imports import load_mxnet
@@ -168,11 +169,11 @@ def fine_tune_model(
     The head sits on the feature layer, or on ``layer``; with ``num_layers`` also on layers before the feature layer.
     With ``standardise`` it scales its features. ``settings`` are the loss's.
 
-    A multi-label network, the original script's or mxml's own, gets a new head like any other. Raises ModelError naming
-    the file at fault.
+    A multi-label network, the original script's or mxml's own, gets a new head like any other. One of float16 becomes
+    one of float32. Raises ModelError naming the file at fault.
     """
     files = RunFiles(os.fspath(prefix))
-    symbol = load_symbol(files.symbol)
+    symbol = in_float32(load_symbol(files.symbol))
     params = params_file.read_params(files.params(epoch))
     params_file.check_finite(params, files.params(epoch))
     arg_params, aux_params = params_file.split_params(params, files.params(epoch))
@@ -289,7 +290,7 @@ def _statistics_names(graph: Graph) -> tuple[str, ...]:
 def _head_norm(graph: Graph) -> Node | None:
     """Return the BatchNorm of fixed statistics that the classifier reads, if there is one."""
     node = graph.nodes[graph.nodes[multi_label_end(graph).classifier].inputs[0][0]]
-    return node if node.op == "BatchNorm" and node.attrs.get("use_global_stats") == "True" else None
+    return node if node.op == "BatchNorm" and node.keeps_statistics else None
 
 
 def _raise_misfit(

@@ -37,12 +37,11 @@ def training_graph(network: Network) -> Symbol:
 def adaptive_means(symbol: Symbol) -> Symbol:
     """Return the network with its global average poolings computed by the operator whose gradient is fast."""
     document = to_document(symbol)
-    for node in document["nodes"]:
-        attrs = node.get("attrs", {})
-        if node["op"] != "Pooling" or attrs.get("global_pool") != "True" or attrs.get("pool_type") != "avg":
+    for node, written in zip(Graph.of(symbol).nodes, document["nodes"]):
+        if node.op != "Pooling" or not _is_global(node) or node.attrs.get("pool_type") != "avg":
             continue
-        if attrs.get("layout", "None") in ("None", "NCHW") and attrs.get("kernel", "").count(",") == 1:
-            node.update(op="_contrib_AdaptiveAvgPooling2D", attrs={"output_size": "(1, 1)"})
+        if _is_channels_first(node) and node.attrs.get("kernel", "").count(",") == 1:
+            written.update(op="_contrib_AdaptiveAvgPooling2D", attrs={"output_size": "(1, 1)"})
     return mx.sym.load_json(json.dumps(document))
 
 
@@ -141,7 +140,7 @@ def _is_plain(node: Node) -> bool:
 
 
 def _is_global(node: Node) -> bool:
-    return node.attrs.get("global_pool", "False").lower() in ("true", "1")
+    return node.is_set("global_pool")
 
 
 class _Rewriting:

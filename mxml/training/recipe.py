@@ -88,7 +88,7 @@ def with_rate(config: TrainConfig, graph: Graph) -> TrainConfig:
     """
     if config.lr is not None:
         return config
-    normalised = any(node.op == "BatchNorm" and node.attrs.get("use_global_stats") != "True" for node in graph.nodes)
+    normalised = any(node.is_batch_norm and not node.keeps_statistics for node in graph.nodes)
     return dataclasses.replace(config, lr=_NORMALISED_RATE if normalised else Recipe.of(config).lr)
 
 

@@ -9,7 +9,7 @@ import pytest
 from mxml.model.graph import Graph
 from mxml.model.networks.catalogue import named_network
 from mxml.model.networks.layers import build
-from mxml.model.precision import lower_precision, mostly_lowered
+from mxml.model.precision import in_float32, lower_precision, mostly_lowered
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
@@ -90,6 +90,44 @@ def test_the_symbol_that_is_given_stays_as_it_is():
     before = json.loads(symbol.tojson())
     lower_precision(symbol, "bfloat16")
     assert json.loads(symbol.tojson()) == before
+
+
+def lowered_by_hand(half):
+    """A network in float16 by all that a symbol can say of types, or with ``half`` False the same without any of it."""
+
+    def cast(net, dtype):
+        return mx.sym.Cast(net, dtype=dtype) if half else net
+
+    dtype = "float16" if half else "float32"
+    data = cast(mx.sym.Variable("data"), "float16")
+    left = mx.sym.Variable("left_weight", dtype=dtype)
+    left = mx.sym.Convolution(data, left, num_filter=4, kernel=(3, 3), no_bias=True, name="left")
+    right = mx.sym.Convolution(cast(data, "float64"), num_filter=4, kernel=(3, 3), name="right")
+    if half:
+        left, right = mx.sym.amp_multicast(left, right, num_outputs=2)
+    net = mx.sym.elemwise_sub(left, mx.sym.softmax(right, axis=1, dtype=dtype, name="gate"), name="sum")
+    net = mx.sym.FullyConnected(mx.sym.amp_cast(net, dtype="float16") if half else net, num_hidden=3, name="fc")
+    return cast(net, "float32")
+
+
+def test_a_network_in_float16_becomes_the_one_that_it_was_made_of():
+    symbol, plain = lowered_by_hand(half=True), lowered_by_hand(half=False)
+    whole = in_float32(symbol)
+    assert len(Graph.of(whole).nodes) == len(Graph.of(plain).nodes) == len(Graph.of(symbol).nodes) - 5
+    expected = results(plain)
+    assert all((array == expected[name]).all() for name, array in results(whole).items())
+    assert in_float32(plain) is plain
+
+
+def test_casts_to_integers_and_back_stay():
+    data = mx.sym.Variable("data")
+    rounded = mx.sym.Cast(mx.sym.Cast(mx.sym.Cast(data * 8, "float16"), "int32"), "float32") / 8
+    whole = in_float32(rounded)
+    dtypes = [node.attrs["dtype"] for node in Graph.of(whole).nodes if node.op == "Cast"]
+    assert dtypes == ["int32", "float32"]
+    given = mx.nd.array([[0.3, 1.99]])
+    found = whole.bind(mx.cpu(), {"data": given}).forward()[0].asnumpy()
+    np.testing.assert_array_equal(found, np.trunc(given.asnumpy() * 8) / 8)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from mxml.errors import DeviceError, ModelError
 from mxml.model import loss_operator, losses, params_file, symbols
-from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm
+from mxml.model.graph import Graph, draws_random_numbers, freeze_batch_norm, moving_states
 from mxml.model.layers import FeatureLayer, Network
 from mxml.model.pooled_layers import find_layers
 from mxml.model.symbol_file import load_symbol
@@ -433,6 +433,17 @@ def test_batch_norm_is_frozen_where_its_parameters_are():
     norms = {node.name: node.attrs for node in Graph.of(frozen).nodes if node.op == "BatchNorm"}
     assert norms["conv_bn"] == {"fix_gamma": "False", "use_global_stats": "True"}
     assert "use_global_stats" not in norms["second"]
+
+
+@pytest.mark.parametrize("op", ["BatchNorm", "BatchNorm_v1"])
+def test_frozen_batch_norms_keep_their_statistics_and_the_rest_does_not(op):
+    norm = getattr(mx.sym, op)
+    net = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(1, 1), num_filter=2)
+    # As MXNet reads it.
+    for number, text in enumerate(("True", "true", "1")):
+        net = norm(net, use_global_stats=text, name=f"given{number}")
+    net = norm(norm(net, use_global_stats="0", name="moves"), name="frozen")
+    assert moving_states(freeze_batch_norm(net, {"frozen_gamma"})) == {"moves_moving_mean", "moves_moving_var"}
 
 
 def test_casts_stay_in_a_graph():

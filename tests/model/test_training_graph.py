@@ -74,9 +74,9 @@ def test_outputs_and_gradients_stay_with_adaptive_means():
     internals = net.get_internals()
     means = [
         mx.sym.Flatten(
-            mx.sym.Pooling(internals[f"join{number}_output"], global_pool=True, kernel=(1, 1), pool_type=kind)
+            mx.sym.Pooling(internals[f"join{number}_output"], global_pool=whole, kernel=(1, 1), pool_type=kind)
         )
-        for number, kind in ((0, "avg"), (1, "avg"), (1, "max"))
+        for number, kind, whole in ((0, "avg", True), (1, "avg", "1"), (1, "max", True))
     ]
     symbol = mx.sym.FullyConnected(mx.sym.concat(*means, dim=1), num_hidden=3, name="head")
     changed = adaptive_means(symbol)

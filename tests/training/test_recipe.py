@@ -88,6 +88,7 @@ def test_momentum_is_refused_where_the_optimizer_has_none(given, optimizer):
     assert Recipe.of(config(mom=0.9, **given)).optimizer == optimizer
 
 
+@pytest.mark.parametrize("op", ["BatchNorm", "BatchNorm_v1"])
 @pytest.mark.parametrize(
     ("norm", "given", "lr"),
     [
@@ -95,14 +96,16 @@ def test_momentum_is_refused_where_the_optimizer_has_none(given, optimizer):
         (None, {}, 0.01),
         # Fixed statistics let the output grow with the weights.
         ({"use_global_stats": True}, {}, 0.01),
+        ({"use_global_stats": "1"}, {}, 0.01),
+        ({"use_global_stats": "true"}, {}, 0.01),
         ({}, {"method": "lp-ft", "lr": 0.002}, 0.002),
         ({}, {"method": "finetune"}, 0.0002),
     ],
 )
-def test_steps_are_larger_where_batch_norm_follows(norm, given, lr):
+def test_steps_are_larger_where_batch_norm_follows(norm, given, lr, op):
     net = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=2, kernel=(3, 3), name="conv")
     if norm is not None:
-        net = mx.sym.BatchNorm(net, name="bn", **norm)
+        net = getattr(mx.sym, op)(net, name="bn", **norm)
     assert with_rate(with_recipe(config(**given)), Graph.of(net)).lr == lr
 
 

@@ -300,9 +300,13 @@ def test_frozen_layers_stay_as_they_were_and_the_rest_moves(folder):
         train.fit(tiny.config(folder, "other", freeze=("convx*",)))
 
 
+@pytest.mark.parametrize("norm", ["BatchNorm", "BatchNorm_v1"])
 @pytest.mark.parametrize("method", ["finetune", "lp-ft"])
-def test_lp_ft_keeps_the_statistics_that_the_head_was_fitted_with(folder, method):
+def test_lp_ft_keeps_the_statistics_that_the_head_was_fitted_with(folder, method, norm):
     tiny.make_network(folder / "net", dropout=0)
+    symbol = (folder / "net-symbol.json").read_text()
+    assert symbol.count('"op": "BatchNorm"') == 1
+    (folder / "net-symbol.json").write_text(symbol.replace('"BatchNorm"', f'"{norm}"'))
     params = params_file.read_params(folder / "net-0000.params")
     params["aux:bn0_moving_var"] *= 9
     params_file.write_params(str(folder / "net-0000.params"), params)

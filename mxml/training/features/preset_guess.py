@@ -125,7 +125,7 @@ def _of_statistics(
 ) -> _Guess | None:
     """Guess by the mean and the variance of each channel that the first BatchNorm remembers."""
     graph = Graph.of(point.symbol)
-    first = next((node for node in graph.nodes if node.op == "BatchNorm"), None)
+    first = next((node for node in graph.nodes if node.is_batch_norm), None)
     # The head's own, which comes last, says nothing yet.
     if first is None or {graph.nodes[at].name for at, _ in first.inputs[1:]} == set(point.statistics):
         return None

@@ -98,6 +98,17 @@ def test_the_statistics_of_training_tell_the_preset(folder, images, name):
     assert not (folder / "features.sqlite").exists()
 
 
+def test_an_earlier_batch_norm_tells_the_preset_too(folder, images):
+    collect_statistics(folder, images, "caffe")
+    symbol = (folder / "net-symbol.json").read_text()
+    (folder / "net-symbol.json").write_text(symbol.replace('"BatchNorm"', '"BatchNorm_v1"'))
+
+    config, (note,) = guess(folder, images)
+
+    assert config.preset == "caffe"
+    assert "first BatchNorm" in note
+
+
 def test_images_that_cannot_be_read_are_not_part_of_the_statistics(folder, images):
     collect_statistics(folder, images, "inception")
     for number in range(12):
