@@ -158,6 +158,10 @@ class FeatureExtractor:
         self._bound: dict[tuple[int, ...], BoundNetwork] = {}
         self.size: int = network.size_of(self._views, preprocess)
         self._digest = network.digest()
+        kinds = {device.device_type for device in devices}
+        # GPUs may compute with fewer bits. Earlier versions named no kind, and what they kept for CPUs is still found.
+        if kinds != {"cpu"}:
+            self._digest += json.dumps(sorted(kinds)).encode()
 
     def vectors(self, images: ImageSource, what: str) -> Vectors:
         """Return the vectors of the images of a list; ``what`` is what the progress calls them."""

@@ -167,6 +167,21 @@ def test_other_preprocessing_or_parameters_compute_everything_again(folder, imag
     assert computed(folder, images, network=network) == {"features": 0}
 
 
+def test_vectors_of_other_kinds_of_devices_are_kept_apart(folder):
+    with FeatureCache(None, SILENT) as cache:
+
+        def digest(*devices):
+            preprocess = preset("original", (32, 32))
+            network = network_of(folder / "net")
+            extractor = FeatureExtractor(
+                network, preprocess, devices, cache, batch_size=4, threads=1, progress=SILENT, views=("plain",)
+            )
+            return extractor.digest()
+
+        assert digest(mx.cpu(0)) == digest(mx.cpu(0), mx.cpu(1))
+        assert digest(mx.gpu(0)) == digest(mx.gpu(0), mx.gpu(1)) != digest(mx.cpu(0))
+
+
 def test_what_the_nodes_are_called_is_not_part_of_a_network(folder, images):
     def build(prefix):
         net = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=2, kernel=(3, 3), name=f"{prefix}conv")
