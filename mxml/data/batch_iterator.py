@@ -19,6 +19,7 @@ from mxml.errors import ImageError, MxmlError, SettingError, TrainingError
 from mxml.images.network_input import Transform
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import DataBatch, DataDesc
+from mxml.text import counted
 
 mx = load_mxnet()
 
@@ -46,6 +47,16 @@ class BadImage:
     position: int
     path: str
     reason: str
+
+
+def too_many_bad(bad: Sequence[BadImage], count: int, max_bad_share: float) -> str:
+    """Say that of ``count`` images more are ``bad`` than training allows, and name the first."""
+    named = "; ".join(f"{image.path}: {image.reason}" for image in bad[:_SHOWN_BAD])
+    more = "; ..." if len(bad) > _SHOWN_BAD else ""
+    return (
+        f"{len(bad):,} of {counted(count, 'image')} cannot be read, more than the {max_bad_share:g} that "
+        f"`max_bad_share` allows: {named}{more}; repair them or leave them out"
+    )
 
 
 @dataclass(frozen=True)
@@ -234,15 +245,7 @@ class BatchIterator(mx.io.DataIter):  # type: ignore[name-defined]
         if faults and self._loading.bad_images == "error":
             raise faults[min(faults)]
         if self._loading.bad_images == "skip" and len(self._bad) > self._loading.max_bad_share * self._count:
-            raise TrainingError(self._too_many_bad())
-
-    def _too_many_bad(self) -> str:
-        named = "; ".join(f"{bad.path}: {bad.reason}" for bad in self.bad[:_SHOWN_BAD])
-        more = "; ..." if len(self._bad) > _SHOWN_BAD else ""
-        return (
-            f"{len(self._bad)} of {self._count} images cannot be read, more than the {self._loading.max_bad_share:.3g} "
-            f"that `max_bad_share` allows: {named}{more}; repair them or take them out of the list"
-        )
+            raise TrainingError(too_many_bad(self.bad, self._count, self._loading.max_bad_share))
 
 
 def require(setting: str, value: Any, holds: bool, wanted: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mxml.data.batch_iterator import LAST_BATCHES, BadImage, BatchIterator, Loading, require
+from mxml.data.batch_iterator import LAST_BATCHES, BadImage, BatchIterator, Loading, require, too_many_bad
 from mxml.data.image_cache import ImageCache
 from mxml.data.image_sources import ImageSource
 from mxml.data.label_mixing import COLUMNS, Mixing, drawn_pairs, mix_pairs
@@ -16,7 +16,7 @@ from mxml.images.network_input import Transform
 from mxml.images.transforms import Augment, Preprocess
 from mxml.runtime.imports import load_mxnet
 
-__all__ = ["BadImage", "Batches"]
+__all__ = ["BadImage", "Batches", "too_many_bad"]
 
 mx = load_mxnet()
 

@@ -17,7 +17,7 @@ from mxml.errors import CheckpointError, ModelError, SettingError, StorageError
 from mxml.model import params_file, symbol_file
 from mxml.model.graph import Graph
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp, read_sidecar
+from mxml.model.sidecar import MOST_BYTES, Epoch, Pause, Sidecar, Stamp, read_sidecar
 from mxml.runtime.types import NDArray, Symbol
 from mxml.text import shown
 
@@ -240,8 +240,15 @@ def _stamp(path: str) -> Stamp:
 
 
 def save_sidecar(prefix: str, sidecar: Sidecar) -> None:
-    """Write ``PREFIX.json``; call it last."""
-    atomic.write_text(RunFiles(prefix).sidecar, sidecar.to_json(os.path.dirname(prefix)))
+    """Write ``PREFIX.json``; call it last. Raises CheckpointError, and leaves it, where a new one could not be read."""
+    path, text = RunFiles(prefix).sidecar, sidecar.to_json(os.path.dirname(prefix))
+    # json writes ASCII alone, so that these are bytes.
+    if len(text) > MOST_BYTES:
+        raise CheckpointError(
+            f"{path}: would have {len(text) / (1 << 20):,.1f} MiB, of which mxml reads {MOST_BYTES >> 20}: it has too "
+            "many labels or epochs; everything saved before is kept"
+        )
+    atomic.write_text(path, text)
 
 
 def discard_pause(prefix: str, slots: Sequence[int] = (0, 1)) -> None:

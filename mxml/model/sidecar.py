@@ -152,12 +152,16 @@ class Sidecar:
 
     def to_json(self, folder: str) -> str:
         """Return the sidecar's text; paths are written relative to ``folder``, the prefix's own."""
-        value = dataclasses.asdict(self)
+        value = {"format": FORMAT, "version": VERSION, **vars(self)}
         value["preprocess"] = self.preprocess.to_dict()
-        for source in value["data"].values():
-            source["path"] = os.path.relpath(source["path"], folder or ".")
-            source["root"] = os.path.relpath(source["root"], folder or ".")
-        return json.dumps({"format": FORMAT, "version": VERSION, **value}, indent=1, allow_nan=False) + "\n"
+        value["data"] = {name: _parted(used, folder) for name, used in self.data.items()}
+        del value["epochs"]
+        head = json.dumps(value, indent=1, allow_nan=False, default=dataclasses.asdict).removesuffix("\n}")
+        # A line each: they are rewritten at every epoch, and Python writes indented JSON many times slower.
+        joined = ",\n".join(
+            f"  {json.dumps(vars(entry), allow_nan=False, default=dataclasses.asdict)}" for entry in self.epochs
+        )
+        return f'{head},\n "epochs": [\n{joined}\n ]\n}}\n'
 
     @classmethod
     def from_json(cls, text: str, folder: str) -> Sidecar:
@@ -232,6 +236,11 @@ def _divergences(stored: _Divergences) -> tuple[Divergence, ...]:
     return stored or ()
 
 
+def _parted(used: UsedList, folder: str) -> UsedList:
+    path, root = (os.path.relpath(name, folder or ".") for name in (used.path, used.root))
+    return dataclasses.replace(used, path=path, root=root)
+
+
 def _joined(used: UsedList, folder: str) -> UsedList:
     path, root = (os.path.normpath(os.path.join(folder, name)) for name in (used.path, used.root))
     return dataclasses.replace(used, path=path, root=root)
@@ -252,7 +261,7 @@ def read_sidecar(prefix: str) -> Sidecar | None:
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(f"{path}: is not a regular file")
         if status.st_size > MOST_BYTES:
-            raise CheckpointError(f"{path}: is larger than {MOST_BYTES >> 20} MiB; not a sidecar of mxml")
+            raise CheckpointError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, the most that mxml reads")
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except FileNotFoundError:

@@ -59,8 +59,11 @@ class TrainConfig(Execution, Optimization, Head, Images, Data, Start):
         ``min_area`` (its ``rand_resized_crop``) then do.
     mean, std : tuple of float, optional
         Three numbers each, from 0 to 255, which replace the preset's.
-    lr_steps, warmup_epochs : tuple of int, float
-        Numbers of epochs, counted from the beginning of the run.
+    lr_steps : tuple of int
+        Numbers of epochs since the beginning of the run, after which the step schedule lowers the rate. The epoch in
+        which ``method`` lp-ft fits the head is one of them.
+    warmup_epochs : float
+        How many epochs the rate rises, without the one that fits the head.
     pos_weight : "auto" or tuple of float, optional
         Weight of present labels in ``loss`` bce: one number, or one per label. ``fit`` replaces auto by numbers.
     gamma_pos, gamma_neg, margin, gamma : float, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,16 @@ COLUMNS = (
     "images_per_second",
 )
 
+PER_CLASS = ("per_class", "AP_per_class")
+"""The validation metrics that have an entry for each label."""
+
 # A label may be called as a column is.
 _AP = "AP "
 
 _DIGITS = 6
+# With them a sidecar stays below what mxml reads of one: an AP takes ten bytes, an entry of `per_class` two hundred.
+_MOST_APS = 3_000_000
+_MOST_CLASSES = 50_000
 _NOISY = ("mAP", "CF1", "OF1")
 _SAME_LOSS = 0.001
 
@@ -115,13 +122,52 @@ def _noise(best_by: str, images: int | None) -> float:
 
 
 def stored_metrics(metrics: Metrics) -> dict[str, Any]:
-    """Return validation metrics as the sidecar holds them: those of each label rounded, as there are many of them."""
+    """Return validation metrics as the sidecar holds them of a new epoch: those of each label rounded, and the APs."""
     stored = metrics.to_dict()
     stored["per_class"] = [
         {name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in entry.items()}
         for entry in stored["per_class"]
     ]
-    return stored
+    return {**stored, "AP_per_class": [entry["AP"] for entry in stored["per_class"]]}
+
+
+def thinned(epochs: Sequence[Epoch], best_epoch: int | None) -> tuple[Epoch, ...]:
+    """Return the epochs with what a sidecar has room for: the metrics of each label of the best and the last one alone.
+
+    Of the others their APs are left, which the curves show; of very many labels those of the newest epochs.
+    """
+    kept = {best_epoch, epochs[-1].epoch}
+    labels = len(_APs(epochs[-1]))
+    old = len(epochs) - _MOST_APS // max(1, labels)
+    thin = []
+    for position, entry in enumerate(epochs):
+        if entry.epoch not in kept or labels > _MOST_CLASSES:
+            entry = _with_APs_alone(entry)
+        if entry.epoch not in kept and position < old:
+            entry = _without(entry, "AP_per_class")
+        thin.append(entry)
+    return tuple(thin)
+
+
+def _with_APs_alone(entry: Epoch) -> Epoch:
+    val = entry.metrics["val"]
+    if "per_class" not in val:
+        return entry
+    # Earlier versions wrote no others.
+    APs = {"AP_per_class": _APs(entry)}
+    return _without(dataclasses.replace(entry, metrics={**entry.metrics, "val": {**val, **APs}}), "per_class")
+
+
+def _without(entry: Epoch, name: str) -> Epoch:
+    val = {key: value for key, value in entry.metrics["val"].items() if key != name}
+    return dataclasses.replace(entry, metrics={**entry.metrics, "val": val})
+
+
+def _APs(entry: Epoch) -> list[float | None]:
+    val = entry.metrics["val"]
+    if "AP_per_class" in val:
+        return list(val["AP_per_class"])
+    return [found["AP"] for found in val.get("per_class", ())]
 
 
 def history_rows(epochs: Sequence[Epoch], label_names: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -133,7 +179,7 @@ def history_rows(epochs: Sequence[Epoch], label_names: Sequence[str] = ()) -> li
     for entry in epochs:
         metrics = entry.metrics
         flat = {**metrics["val"], **metrics, "val_loss": metrics["val"]["loss"], "epoch": entry.epoch}
-        APs = {found["index"]: found["AP"] for found in metrics["val"].get("per_class", ())}
+        APs = dict(enumerate(_APs(entry)))
         row = {name: flat.get(name) for name in COLUMNS}
         row.update({ap_column(name): APs.get(index) for index, name in enumerate(label_names)})
         rows.append(row)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from mxml.staging import make_folders, remove_empty
 
 # What file systems that know no such locks answer.
 _UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
+
+# Whoever looks whether a run is at work holds the lock for less than a moment.
+_TRIES, _SECONDS_BETWEEN_TRIES = 20, 0.01
 
 
 @contextlib.contextmanager
@@ -49,6 +53,7 @@ def _make_folder(folder: str) -> list[Path]:
 
 def _acquire(path: str, progress: Progress) -> int:
     """Open the file at ``path`` and lock it, and return its handle."""
+    tries = 0
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -60,6 +65,10 @@ def _acquire(path: str, progress: Progress) -> int:
                 return handle
         except BlockingIOError as error:
             os.close(handle)
+            tries += 1
+            if tries < _TRIES:
+                time.sleep(_SECONDS_BETWEEN_TRIES)
+                continue
             raise TrainingError(f"{path}: another run is at work on this prefix; wait for it, or stop it") from error
         except OSError as error:
             if error.errno in _UNSUPPORTED:

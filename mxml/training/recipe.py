@@ -18,7 +18,8 @@ from mxml.errors import SettingError
 from mxml.model.graph import Graph
 from mxml.training.config import TrainConfig
 
-_BY_GRADIENT_SIZE = ("sgd", "nag")
+BY_GRADIENT_SIZE = ("sgd", "nag")
+"""The optimizers whose steps are in proportion to the gradient."""
 
 # Of scaled-adamw, with and without BatchNorm.
 _NORMALISED_RATE, _PLAIN_RATE = 0.02, 0.01
@@ -42,7 +43,7 @@ class Recipe:
     def of(cls, config: TrainConfig) -> Recipe:
         """Return the recipe of a configuration: what it says, and the rest to go with that."""
         from_scratch = config.network is not None
-        asks_for_sgd = config.optimizer in _BY_GRADIENT_SIZE or (
+        asks_for_sgd = config.optimizer in BY_GRADIENT_SIZE or (
             config.optimizer is None and (config.mom is not None or (config.lr is not None and not from_scratch))
         )
         whole = asks_for_sgd or from_scratch or config.single_label
@@ -50,7 +51,7 @@ class Recipe:
         _check_method(config, method)
         # A head that begins at zero has no size that a step could be in proportion to.
         optimizer = config.optimizer or ("scaled-adamw" if method != "finetune" else "sgd" if asks_for_sgd else "adamw")
-        by_gradient_size = optimizer in _BY_GRADIENT_SIZE
+        by_gradient_size = optimizer in BY_GRADIENT_SIZE
         return cls(
             method=method,
             optimizer=optimizer,
@@ -73,7 +74,7 @@ def with_recipe(config: TrainConfig) -> TrainConfig:
     values = dataclasses.asdict(Recipe.of(config))
     if values["optimizer"] == "scaled-adamw":
         values["lr"] = config.lr
-    if values["optimizer"] not in _BY_GRADIENT_SIZE:
+    if values["optimizer"] not in BY_GRADIENT_SIZE:
         if config.mom is not None:
             wanted = f"left out, or given with `optimizer` sgd or nag: {values['optimizer']} has none"
             raise SettingError("mom", config.mom, wanted)
@@ -95,7 +96,7 @@ def with_rate(config: TrainConfig, graph: Graph) -> TrainConfig:
 def _rate(optimizer: str, from_scratch: bool) -> float:
     if optimizer == "scaled-adamw":
         return _PLAIN_RATE
-    if optimizer in _BY_GRADIENT_SIZE:
+    if optimizer in BY_GRADIENT_SIZE:
         return 0.01
     return 0.001 if from_scratch else 0.0002
 

@@ -20,7 +20,7 @@ from mxml.runtime.types import NDArray
 from mxml.training import divergence, saving
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
-from mxml.training.history import best_epoch, history_rows, to_csv
+from mxml.training.history import best_epoch, history_rows, thinned, to_csv
 from mxml.training.prefix import make_room
 from mxml.training.recipe import Recipe
 from mxml.training.report import RunReport
@@ -155,7 +155,7 @@ class RunRecord:
             Epoch(finished.epoch, finished.num_update, finished.metrics, files),
         )
         best = best_epoch(epochs, self.config.best_by)
-        epochs = saving.without_files(epochs, best, self.config.keep)
+        epochs = thinned(saving.without_files(epochs, best, self.config.keep), best)
         self.sidecar = dataclasses.replace(self.sidecar, epochs=epochs, best_epoch=best, pause=None)
         self.sidecar = dataclasses.replace(
             self.sidecar, finished=finished.epoch >= self.config.last_epoch or self.out_of_patience()
@@ -164,9 +164,11 @@ class RunRecord:
             return
         try:
             checkpoint.save_sidecar(prefix, self.sidecar)
-        except StorageError as error:
+        except MxmlError as error:
             saving.discard_unnamed(prefix, finished.epoch)
-            raise saving.nothing_lost(error) from error
+            if isinstance(error, StorageError):
+                raise saving.nothing_lost(error) from error
+            raise
         # Only now does nothing need them: a run killed before this line still has every file that its sidecar names.
         saving.discard_unkept(prefix, epochs)
         self._discard_pause()

@@ -265,7 +265,8 @@ class Run:
             recipe.lr * divergence.lr_factor(self.record.sidecar.diverged),
             config.num_epoch - config.epoch - config.fits_head,
             batches.num_batches,
-            config.lr_steps,
+            # Counted with the epoch that fitted the head, which took no steps.
+            tuple(epoch - config.fits_head for epoch in config.lr_steps),
             config.lr_factor,
             recipe.warmup_epochs,
             config.lr_decay,

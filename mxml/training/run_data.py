@@ -28,6 +28,7 @@ from mxml.progress import Progress, note_reading
 from mxml.text import counted
 from mxml.training import changed_images
 from mxml.training.config import TrainConfig
+from mxml.training.recipe import BY_GRADIENT_SIZE, Recipe
 
 # Images looked for between two words on how far it is.
 _LOOKED_FOR = 1000
@@ -83,9 +84,13 @@ def open_data(
         raise ListError(f"{data_train}: no label of any image is known (all are -1), so there is nothing to learn")
     val_bytes, val_changed = _check_images_are_there(val, data_val, config.max_bad_share, progress)
     if config.batch_size > len(train):
+        recipe = Recipe.of(config)
+        # The rows that pad count for nothing, but the gradient is divided by all.
+        shortens = recipe.method != "features" and recipe.optimizer in BY_GRADIENT_SIZE
         progress.note(
             f"each batch of {config.batch_size:,} has {counted(len(train), 'image')} and is padded: "
             "a smaller `batch_size` needs less time and memory"
+            + (f", and padding shortens the steps of {recipe.optimizer}" if shortens else "")
         )
     if config.num_examples not in (None, len(train)):
         progress.note(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mxml.data.batches import BadImage, too_many_bad
 from mxml.data.formats import by_name
 from mxml.data.formats.options import FormatOptions
 from mxml.data.formats.sources import LabelSources
@@ -173,13 +174,13 @@ def _refuse_untrainable(made: MadeLists, max_bad_share: float) -> None:
     reasons = {plain_path(names[fault.position]): fault.reason for fault in made.scanned.scan.faults}
     for subset, images in made.subsets.items():
         path = made.paths[subset]
-        bad = [position for position, name in enumerate(images.names()) if plain_path(name) in reasons]
+        bad = [
+            BadImage(position, images.path(position), reasons[plain_path(name)])
+            for position, name in enumerate(images.names())
+            if plain_path(name) in reasons
+        ]
         if len(bad) > max_bad_share * len(images):
-            raise ListError(
-                f"{path}: {len(bad):,} of {counted(len(images), 'image')} cannot be read, more than "
-                f"`max_bad_share` {max_bad_share:g}; the first: {images.path(bad[0])}: "
-                f"{reasons[plain_path(images.name(bad[0]))]}"
-            )
+            raise ListError(f"{path}: {too_many_bad(bad, len(images), max_bad_share)}")
         if subset == SUBSETS[0] and not (images.labels == 1).any():
             raise ListError(f"{path}: none of its images has a label, so nothing can be learned from them")
 

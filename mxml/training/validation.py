@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mxml.data.batches import BadImage, Batches
+from mxml.data.batches import BadImage, Batches, too_many_bad
 from mxml.data.image_list import ImageList
 from mxml.data.record_list import RecordList
 from mxml.data.sampling import epoch_order
@@ -23,7 +23,7 @@ from mxml.progress import Progress
 from mxml.training import divergence
 from mxml.training.config import TrainConfig
 from mxml.training.divergence import Diverged
-from mxml.training.history import stored_metrics, takes_over
+from mxml.training.history import PER_CLASS, stored_metrics, takes_over
 from mxml.training.report import RunReport
 from mxml.training.shared_run import merged_scores
 from mxml.training.stopping import Stopping
@@ -120,7 +120,7 @@ class Validation:
             others = scores_of(*rest)
         scores = self._joined([averaged if is_averaged else current, *others])
         other = of_current if is_averaged else of_averaged
-        other = {name: value for name, value in other.items() if name != "per_class"}
+        other = {name: value for name, value in other.items() if name not in PER_CLASS}
         return Validated(self._metrics(scores), is_averaged, other, loss, scores.bad)
 
     def _scores(self, trainer: Trainer, part: Part, epoch: int, batch: int, has_stepped: bool) -> Scores:
@@ -156,8 +156,9 @@ class Validation:
             probabilities[part.positions] = scores.probabilities
             bad += (BadImage(int(part.positions[one.position]), one.path, one.reason) for one in scores.bad)
         bad.sort(key=lambda image: image.position)
-        if len(bad) > self._config.max_bad_share * size:
-            raise TrainingError(_too_many_bad(bad, size, self._config.lists[1], self._config.max_bad_share))
+        share = self._config.max_bad_share
+        if len(bad) > share * size:
+            raise TrainingError(f"{self._config.lists[1]}: {too_many_bad(bad, size, share)}")
         return Scores(probabilities, logits, tuple(bad))
 
     def _labels(self, part: Part | None) -> np.ndarray:
@@ -183,8 +184,3 @@ def validation_metrics(scores: Scores, labels: np.ndarray, *, single_label: bool
             single_label=single_label,
         )
     )
-
-
-def _too_many_bad(bad: Sequence[BadImage], size: int, list_path: str, max_share: float) -> str:
-    first = f"{bad[0].path}: {bad[0].reason}"
-    return f"{list_path}: {len(bad):,} of {size:,} images cannot be read, more than {max_share:.0%}; the first: {first}"

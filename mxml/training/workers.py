@@ -151,10 +151,8 @@ class Workers:
         if self.kvstore is None:
             return [value]
         own = np.frombuffer(json.dumps(value).encode(), np.uint8)
-        lengths = np.zeros(self.count, np.float32)
-        lengths[self.rank] = len(own)
-        lengths = self.sum(lengths).astype(np.int64)
-        letters = np.zeros((self.count, lengths.max()), np.float32)
+        lengths = [from_digits(row) for row in self.gather_rows(to_digits(len(own))[None], self.count)]
+        letters = np.zeros((self.count, max(lengths)), np.float32)
         letters[self.rank, : len(own)] = own
         letters = self.sum(letters).astype(np.uint8)
         return [json.loads(row[:length].tobytes()) for row, length in zip(letters, lengths)]
@@ -164,7 +162,7 @@ class Workers:
         if self.kvstore is None:
             return value
         own = np.frombuffer(json.dumps(value).encode() if self.is_first else b"", np.uint8)
-        length = int(self.sum(np.array([len(own)], np.float32))[0])
+        length = from_digits(self.sum(to_digits(len(own))))
         letters = self.sum(own if self.is_first else np.zeros(length, np.float32))
         return json.loads(letters.astype(np.uint8).tobytes())
 
@@ -246,6 +244,16 @@ def connected() -> Iterator[Workers]:
         workers.close(together=isinstance(error, Interrupted))
         raise
     workers.close(together=True)
+
+
+def to_digits(number: int) -> np.ndarray:
+    """Return a number below 2**64 as (8,) float32, one byte each: as one float32 it is not exact above 2**24."""
+    return np.frombuffer(number.to_bytes(8, "little"), np.uint8).astype(np.float32)
+
+
+def from_digits(digits: np.ndarray) -> int:
+    """Return ``to_digits``'s number."""
+    return int.from_bytes(digits.astype(np.uint8).tobytes(), "little")
 
 
 def _digest(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,14 @@ def test_a_sidecar_larger_than_any_run_makes_is_not_read(run):
     os.truncate("run.json", MOST_BYTES + 1)
     with pytest.raises(CheckpointError, match=r"run\.json: is larger than 64 MiB"):
         checkpoint.load("run")
+
+
+def test_a_sidecar_that_nothing_could_read_is_not_written(run):
+    before = Path("run.json").read_bytes()
+    config = {"labels": "x" * MOST_BYTES}
+    with pytest.raises(CheckpointError, match=r"run\.json: would have 64\.0 MiB, of which mxml reads 64: .* is kept"):
+        checkpoint.save_sidecar("run", dataclasses.replace(run, config=config))
+    assert Path("run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["run.json", "run-symbol.json", "run-0002.params"])

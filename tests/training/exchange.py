@@ -64,6 +64,9 @@ with connected() as workers:
     assert [stop - start for start, stop in shares] == [3, 3, 4] and shares[0][0] == 0 and shares[-1][1] == 10
     assert workers.gather(["é" * (5 * rank), {"rank": rank}]) == [["é" * (5 * r), {"rank": r}] for r in range(3)]
     assert workers.of_first({"loss": 0.1 + rank}) == {"loss": 0.1}
+    # Its length, with the quotation marks, is 2**24 + 1, which float32 has not.
+    long = "x" * ((1 << 24) - 1)
+    assert workers.of_first(long if workers.is_first else None) == long
     # More than one piece of the largest size.
     for size in (0, 1, 1024, 1025, (1 << 20) + 7):
         found = workers.sum(np.arange(size) % 1000 * (rank + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from typing import Any
 
@@ -13,6 +14,7 @@ from mxml.inference.metrics import multilabel_metrics
 from mxml.model.sidecar import Epoch
 from mxml.training.history import (
     COLUMNS,
+    PER_CLASS,
     ap_column,
     best_epoch,
     epoch_line,
@@ -20,6 +22,7 @@ from mxml.training.history import (
     is_head_fit,
     label_columns,
     stored_metrics,
+    thinned,
     to_csv,
     why_not_the_highest,
 )
@@ -54,7 +57,7 @@ def test_the_csv_has_a_column_for_each_labels_ap():
 
 def test_a_sidecar_of_before_has_no_ap_and_is_read():
     old = epoch()
-    val = {name: value for name, value in old.metrics["val"].items() if name != "per_class"}
+    val = {name: value for name, value in old.metrics["val"].items() if name not in PER_CLASS}
     (row,) = history_rows([Epoch(1, 5, {**old.metrics, "val": val}, {})], NAMES)
     assert [row[ap_column(name)] for name in NAMES] == [None] * 3
     assert row["mAP"] == old.metrics["val"]["mAP"]
@@ -66,6 +69,45 @@ def test_the_metrics_of_labels_are_stored_rounded_and_the_others_exactly():
     assert val["per_class"][0]["AP"] == 0.833333
     assert val["mAP"] == pytest.approx((5 / 6 + 1) / 2, rel=1e-12)
     assert val["per_class"][2]["AP"] is None
+
+
+def per_label(epochs):
+    """Return which metrics of labels each epoch has."""
+    return [[name for name in PER_CLASS if name in entry.metrics["val"]] for entry in epochs]
+
+
+def of_before(entry):
+    """An epoch as earlier versions wrote it: its APs are in `per_class` alone."""
+    val = {name: value for name, value in entry.metrics["val"].items() if name != "AP_per_class"}
+    return dataclasses.replace(entry, metrics={**entry.metrics, "val": val})
+
+
+def test_the_best_and_the_last_epoch_keep_all_metrics_of_labels_and_the_others_their_ap():
+    whole = [epoch(number) for number in range(1, 5)]
+    both, AP = ["per_class", "AP_per_class"], ["AP_per_class"]
+    thin = thinned(whole, 2)
+    assert per_label(thin) == [AP, both, AP, both]
+    assert history_rows(thin, NAMES) == history_rows(whole, NAMES)
+    assert (thin[1], thin[3]) == (whole[1], whole[3])
+    # The last epoch has become the best, and is followed by another.
+    assert per_label(thinned((*thin, epoch(5)), 4)) == [AP, AP, AP, both, both]
+    mixed = [*map(of_before, whole), epoch(5)]
+    assert per_label(thinned(mixed, 2)) == [AP, ["per_class"], AP, AP, both]
+    assert history_rows(thinned(mixed, 2), NAMES) == history_rows(mixed, NAMES)
+    val = {"loss": 0.1}
+    without_labels = Epoch(1, 5, {"val": val}, {})
+    assert thinned([without_labels, epoch(2)], None)[0] == without_labels
+
+
+def test_of_very_many_labels_only_the_newest_epochs_and_the_best_keep_their_aps():
+    def with_labels(count, number):
+        per_class = [{"index": 0, "AP": 0.5}] * count
+        return Epoch(number, 5, {"val": {"loss": 0.1, "per_class": per_class, "AP_per_class": [0.5] * count}}, {})
+
+    AP = ["AP_per_class"]
+    many = thinned([with_labels(1_000_000, number) for number in range(1, 6)], 1)
+    assert per_label(many) == [AP, [], AP, AP, AP]
+    assert per_label(thinned([with_labels(4_000_000, 1), with_labels(4_000_000, 2)], 2)) == [[], AP]
 
 
 def test_an_epoch_that_only_fitted_the_head_has_no_training_loss():

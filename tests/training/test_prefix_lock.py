@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
+import time
 
 import pytest
 import tiny
@@ -11,6 +13,7 @@ import tiny
 from mxml.errors import MxmlError, TrainingError
 from mxml.progress import SILENT
 from mxml.training import fit as train
+from mxml.training.prefix_lock import is_at_work, locked
 
 
 def test_a_second_run_on_a_prefix_is_refused_in_one_line_and_the_first_goes_on(folder):
@@ -41,6 +44,16 @@ def test_the_file_of_a_killed_run_locks_nothing(folder):
     (folder / "run.lock").touch()
     assert train.fit(tiny.config(folder, num_epoch=1), SILENT).epochs == 1
     assert not (folder / "run.lock").exists()
+
+
+def test_a_run_is_not_refused_because_somebody_looks_at_it(tmp_path, monkeypatch):
+    looker = (tmp_path / "run.lock").open("w")
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    # Looking is over by the time that the run tries again.
+    monkeypatch.setattr(time, "sleep", lambda seconds: looker.close())
+    with locked(str(tmp_path / "run"), SILENT):
+        assert looker.closed and is_at_work(str(tmp_path / "run"))
+    assert not is_at_work(str(tmp_path / "run"))
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(folder):

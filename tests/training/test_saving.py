@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -43,10 +45,43 @@ def test_the_best_and_the_last_epoch_stay_and_all_their_metrics(folder):
     epochs = json.loads((folder / "run.json").read_text())["epochs"]
     assert [sorted(epoch["files"]) for epoch in epochs] == [["params", "states"], [], [], ["params", "states"]]
     assert all(epoch["metrics"]["val"]["hamming"] is not None for epoch in epochs)
+    assert [len(epoch["metrics"]["val"].get("per_class", ())) for epoch in epochs] == [3, 0, 0, 3]
+    assert [len(epoch["metrics"]["val"]["AP_per_class"]) for epoch in epochs] == [3, 3, 3, 3]
     with pytest.raises(CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 1, 4"):
         checkpoint.load(str(folder / "run"), 3)
     train.resume(folder / "run", {"num_epoch": 6, "keep": "all"}, SILENT)
     assert numbers(folder, "params") == [1, 4, 5, 6]
+
+
+def comparable(path):
+    """Return a sidecar's epochs without what is timed."""
+    epochs = json.loads(path.read_text())["epochs"]
+    for entry in epochs:
+        del entry["metrics"]["seconds"], entry["metrics"]["images_per_second"]
+    return epochs
+
+
+def APs(folder, prefix):
+    rows = csv.DictReader(io.StringIO((folder / f"{prefix}-history.csv").read_text()))
+    return [[row[f"AP {name}"] for name in tiny.LABELS] for row in rows]
+
+
+def test_the_metrics_of_labels_of_an_earlier_mxml_are_thinned_as_its_run_goes_on(folder):
+    options = {**FIRST_IS_BEST, "lr_schedule": "constant"}
+    train.fit(tiny.config(folder, "whole", num_epoch=4, **options), SILENT)
+    train.fit(tiny.config(folder, num_epoch=2, **options), SILENT)
+    sidecar = json.loads((folder / "run.json").read_text())
+    for entry in sidecar["epochs"]:
+        del entry["metrics"]["val"]["AP_per_class"]
+        assert [found["index"] for found in entry["metrics"]["val"]["per_class"]] == [0, 1, 2]
+    (folder / "run.json").write_text(json.dumps(sidecar, indent=1))
+    train.resume(folder / "run", {"num_epoch": 4}, SILENT)
+    assert APs(folder, "run") == APs(folder, "whole")
+    assert all(map(all, APs(folder, "run")))
+    (first, *rest), (own, *others) = (comparable(folder / f"{name}.json") for name in ("whole", "run"))
+    assert others == rest
+    # The best stays as it was written.
+    assert own["metrics"]["val"] == {n: v for n, v in first["metrics"]["val"].items() if n != "AP_per_class"}
 
 
 def test_files_that_a_killed_run_no_longer_needed_go_with_the_next_epoch(folder):
@@ -71,6 +106,7 @@ def test_a_damaged_last_epoch_goes_back_to_the_best_and_ends_the_same(folder):
     train.resume(folder / "run", progress=SILENT)
     for ending in ("params", "states"):
         assert (folder / f"run-0004.{ending}").read_bytes() == (folder / f"whole-0004.{ending}").read_bytes()
+    assert comparable(folder / "run.json") == comparable(folder / "whole.json")
 
 
 def test_an_epoch_without_states_is_gone_on_from_with_a_fresh_optimizer(folder):

@@ -319,7 +319,7 @@ def test_an_image_that_cannot_be_read_is_said_and_many_stop_the_run(folder):
     assert notes.about("1 of 40 images cannot be read, such as '3.png'")
     for number in range(20):
         (folder / f"photos/{number}.png").write_bytes(b"rubbish")
-    message = r"a-lists/(train|val)\.lst: .* images cannot be read, more than `max_bad_share` 0\.05; the first: photos/"
+    message = r"a-lists/(train|val)\.lst: .* images cannot be read, more than the 0\.05 .*: photos/"
     with pytest.raises(ListError, match=message):
         with_lists(config(folder), SILENT, force=False)
     assert with_lists(config(folder, max_bad_share=1.0), SILENT, force=False).data_train

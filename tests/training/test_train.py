@@ -365,6 +365,31 @@ def test_patience_begins_after_the_warm_up(folder):
         assert train.fit(tiny.config(folder, optimizer, **changes), resume=True).epochs == epochs
 
 
+def test_the_step_schedule_counts_the_epoch_that_fits_the_head(folder):
+    options: dict[str, Any] = {"lr": 0.001, "lr_schedule": "step", "lr_steps": (2,), "lr_factor": 0.5, "ema": 0.0}
+
+    def rates(prefix, **changes):
+        config = tiny.config(folder, prefix, **{**options, "optimizer": "sgd", "num_epoch": 4, **changes})
+        train.fit(config, SILENT)
+        epochs = json.loads((folder / f"{prefix}.json").read_text())["epochs"]
+        return [entry["metrics"]["lr"] for entry in epochs]
+
+    assert rates("whole", method="lp-ft") == [None, 0.001, 0.0005, 0.0005]
+    assert rates("finetune") == [0.001, 0.001, 0.0005, 0.0005]
+    assert rates("first", method="lp-ft", lr_steps=(1,), num_epoch=2) == [None, 0.0005]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "ends"),
+    [("sgd", "time and memory, and padding shortens the steps of sgd"), ("adam", "time and memory")],
+)
+def test_a_batch_with_more_rows_than_images_is_noted_with_what_it_does_to_the_steps(folder, optimizer, ends):
+    told = Told()
+    train.fit(tiny.config(folder, num_epoch=1, batch_size=64, optimizer=optimizer), told)
+    (note,) = told.about("is padded")
+    assert note.startswith("each batch of 64 has 40 images and is padded: ") and note.endswith(ends)
+
+
 def test_a_training_list_without_a_known_label_is_refused(folder):
     path = folder / "lists" / "train.lst"
     listed = read_lst(path, str(folder / "images"))

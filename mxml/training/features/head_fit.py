@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mxml.data.batches import BadImage
+from mxml.data.batches import BadImage, too_many_bad
 from mxml.data.image_list import ImageList
 from mxml.data.record_list import RecordList, image_source
 from mxml.errors import TrainingError
@@ -231,9 +231,8 @@ def _check(vectors: Vectors, images: ImageList | RecordList, path: str, max_bad_
             f"{path}: the network's features are not finite, or too large; its parameters or the preprocessing are "
             "wrong"
         )
-    if len(vectors.bad) > max_bad_share * len(images) or not vectors.readable.any():
+    if len(vectors.bad) > max_bad_share * len(images):
+        raise TrainingError(f"{path}: {too_many_bad(vectors.bad, len(images), max_bad_share)}")
+    if not vectors.readable.any():
         first = vectors.bad[0]
-        raise TrainingError(
-            f"{path}: {len(vectors.bad):,} of {len(images):,} images cannot be read, more than {max_bad_share:.0%}; "
-            f"the first: {first.path}: {first.reason}"
-        )
+        raise TrainingError(f"{path}: none of its images can be read, such as {first.path}: {first.reason}")

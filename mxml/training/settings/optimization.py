@@ -88,7 +88,9 @@ class Optimization:
     )
     lr_schedule: str = setting("cosine", help="How the learning rate falls.", choices=SCHEDULES)
     lr_steps: tuple[int, ...] = setting(
-        (5, 10), help="Epochs after which the step schedule lowers the learning rate.", check=_epochs
+        (5, 10),
+        help="Epochs of the run after which the step schedule lowers the learning rate; one that fits the head counts.",
+        check=_epochs,
     )
     lr_factor: float = setting(
         0.1, help="Factor by which the step schedule multiplies the learning rate.", check=positive
@@ -98,7 +100,7 @@ class Optimization:
     )
     warmup_epochs: Optional[float] = setting(
         None,
-        help="Epochs over which the learning rate rises to `lr`.",
+        help="Epochs over which the learning rate rises to `lr`; one that fits the head does not count.",
         check=at_least(0),
         default_help="1; 0 for sgd and nag",
     )
