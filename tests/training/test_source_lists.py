@@ -127,6 +127,17 @@ def test_every_format_gives_the_same_lists(folder, name):
     assert (len(data.train), len(data.val)) == (32, 8)
 
 
+@pytest.mark.parametrize("source", ["set", "set/labels.csv"])
+def test_images_in_the_folder_images_beside_their_table_need_no_root(folder, source):
+    os.makedirs("set")
+    os.rename("photos/labels.csv", "set/labels.csv")
+    os.rename("photos", "set/images")
+    notes = Told()
+    result = train.fit(config(folder, data=(source,)), notes)
+    assert result.epochs == 1 and notes.about("set/labels.csv: takes the images under set/images")
+    assert sidecar_of("runs/a").data["val"].root == "set/images"
+
+
 def _read(table):
     with open(table, newline="") as file:
         _, *lines = csv.reader(file)
