@@ -62,6 +62,15 @@ def shown(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(map(cut, names[:most])) + more
 
 
+def path_from(folder: str, path: str) -> str:
+    """Return a path that is stored relative to ``folder`` as it is used and shown from the working directory.
+
+    It is absolute where it would begin with more than one ``..``, which nobody can read.
+    """
+    joined = os.path.normpath(os.path.join(folder, path))
+    return os.path.abspath(joined) if joined.startswith(os.path.join("..", "..")) else joined
+
+
 def cut_path(path: str) -> str:
     """Return a path that is no longer than a table should have it: its end, which tells it from others."""
     return path if len(path) <= _LONGEST else "..." + path[3 - _LONGEST :]

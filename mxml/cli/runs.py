@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +15,17 @@ import click
 from mxml.cli.tables import table
 from mxml.errors import MxmlError, as_text
 from mxml.model.run_files import RunFiles
-from mxml.text import common_folder, cut, cut_path, duration, printable
+from mxml.text import common_folder, counted, cut, cut_path, duration, printable, shown
 from mxml.training.config import train_settings
-from mxml.training.runs import SORT_BY, RunSummary, find_runs, read_run, settings_that_differ, sort_runs
+from mxml.training.runs import (
+    SORT_BY,
+    RunSummary,
+    find_runs,
+    folders_with_runs,
+    read_run,
+    settings_that_differ,
+    sort_runs,
+)
 
 _METRICS = ("mAP", "CF1", "OF1", "loss")
 # What the first table shows whole; the second has the other settings that differ.
@@ -58,6 +67,10 @@ def command(places: tuple[str, ...], by: str | None, as_json: bool) -> None:
 
 def _without_runs(places: Sequence[str]) -> str:
     others = "" if len(places) == 1 else ", nor have the others"
+    below = folders_with_runs(places[0]) if len(places) == 1 else {}
+    if below:
+        shown_folders = shown([f"{folder} ({counted(runs, 'run')})" for folder, runs in below.items()], 5)
+        return f"{places[0]}: has no run of mxml itself, but {shown_folders}: mxml runs {shlex.join(below)}"
     hint = "; name its prefix or its folder, or a pattern such as 'runs/*'" if places == (".",) else ""
     return f"{places[0]}: has no run of mxml{others}{hint}"
 

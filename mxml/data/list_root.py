@@ -7,7 +7,7 @@ to what came with the lists. Any other folder has to be named by the user. Paths
 names in a list are; links are followed.
 
 Where neither a person nor ``lists.json`` names the folder, it is ``images`` in the working directory, or else the
-list's or table's own folder: see ``found_root``.
+list's or table's own folder, or ``images`` in that: see ``found_root``.
 """
 
 from __future__ import annotations
@@ -73,27 +73,45 @@ def recorded_root(list_path: str | os.PathLike[str], setting: str = "root") -> s
 def found_root(names: Sequence[str], paths: Sequence[str | os.PathLike[str]]) -> tuple[str, str | None]:
     """Return the image folder of the lists or tables ``paths`` that nobody names one for, and a line for the user.
 
-    It is ``images``, unless more of the images are in the folder that all of ``paths`` are in. Of many images 1,000 are
-    looked for. The line says which folder was taken; there is none where only ``images`` comes into question.
+    It is ``images``, unless more of the images are in the folder that all of ``paths`` are in, or in ``images`` there.
+    Of many images 1,000 are looked for. The line says which folder was taken; there is none where only ``images`` comes
+    into question.
     """
     folders = {os.path.dirname(os.path.normpath(path)) or "." for path in paths}
-    own = folders.pop()
-    if folders or os.path.realpath(own) == os.path.realpath(DEFAULT_ROOT):
-        return DEFAULT_ROOT, None
+    beside = [] if len(folders) > 1 else around(folders.pop())
+    return richest_root(names, [DEFAULT_ROOT, *beside], ", ".join(os.fspath(path) for path in paths))
+
+
+def around(folder: str) -> list[str]:
+    """Return where the images of a list or table in ``folder`` may be: there, and in ``images`` there."""
+    return [folder, os.path.normpath(os.path.join(folder, DEFAULT_ROOT))]
+
+
+def richest_root(names: Sequence[str], roots: Sequence[str], what: str) -> tuple[str, str | None]:
+    """Return that of some folders which most of the images are in, the first of those with as many, and a line on it.
+
+    ``what`` names the images, in the line. There is none where none is in another folder than the first.
+    """
+    places: dict[str, str] = {}
+    for root in roots:
+        places.setdefault(os.path.realpath(root), root)
+    first, *others = places.values()
     relative = [name for name in names[:: len(names) // _LOOKED_FOR + 1] if not os.path.isabs(name)]
-    beside, default = (
-        sum(os.path.isfile(os.path.join(root, name)) for name in relative) if os.path.isdir(root) else 0
-        for root in (own, DEFAULT_ROOT)
-    )
-    if not beside:
-        return DEFAULT_ROOT, None
-    what = ", ".join(os.fspath(path) for path in paths)
-    if not default:
-        return own, f"{what}: takes the images under {own}, since none of them is under {DEFAULT_ROOT}"
-    taken, other = (own, DEFAULT_ROOT) if beside > default else (DEFAULT_ROOT, own)
+    there = {
+        root: sum(os.path.isfile(os.path.join(root, name)) for name in relative) if os.path.isdir(root) else 0
+        for root in (first, *others)
+    }
+    if not any(there[root] for root in others):
+        return first, None
+    taken = max(there, key=lambda root: there[root])
+    if there[taken] == sum(there.values()):
+        return taken, f"{what}: takes the images under {taken}, since none of them is under {first}"
+    other = max((root for root in there if root != taken), key=lambda root: there[root])
+    some = [f"{count:,} under {root}" for root, count in there.items() if count]
+    counts = " and ".join([some[0].replace(" ", " are ", 1), *some[1:]])
     return taken, (
-        f"{what}: takes the images under {taken}; of {counted(len(relative), 'image')} looked for {default:,} are "
-        f"under {DEFAULT_ROOT} and {beside:,} under {own}, and `root` {other} would take those"
+        f"{what}: takes the images under {taken}; of {counted(len(relative), 'image')} looked for {counts}, and `root` "
+        f"{other} would take those"
     )
 
 

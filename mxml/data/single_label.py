@@ -12,10 +12,10 @@ from mxml.data.record_list import RecordList
 from mxml.errors import SHOWN_FAULTS, Faults, ListError
 
 
-def require_single_labels(path: str | os.PathLike[str], images: ImageList | RecordList) -> None:
+def require_single_labels(path: str | os.PathLike[str], images: ImageList | RecordList, demanded_by: str) -> None:
     """Raise ListError unless each image of the list read from ``path`` has one label, and no label is unknown.
 
-    It names the lines, of which the first 20 are kept.
+    It says once that this is so, which ``demanded_by`` is the beginning of, and names the lines, the first 20 of them.
     """
     if images.num_classes < 2:
         raise ListError(f"{os.fspath(path)}: has one label; single labels are chosen from two or more")
@@ -24,6 +24,10 @@ def require_single_labels(path: str | os.PathLike[str], images: ImageList | Reco
     if not len(wrong):
         return
     faults = Faults()
+    faults.add(
+        f"{os.fspath(path)}: {demanded_by} exactly one label of each image, and {len(wrong):,} of {len(images):,} have "
+        "none, several, or unknown ones"
+    )
     if isinstance(images, RecordList):
         locations = {position: images.path(position) for position in wrong[:SHOWN_FAULTS].tolist()}
     else:

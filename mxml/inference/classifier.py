@@ -322,7 +322,7 @@ class Classifier:
         note_reading(progress, data)
         images, note = read_images(data, root, self.num_classes, allow_absolute=allow_absolute)
         if self.single_label:
-            require_single_labels(data, images)
+            require_single_labels(data, images, "the checkpoint, of single labels, demands")
         if note:
             progress.note(note)
         skips = skip_bad or tolerated > 0

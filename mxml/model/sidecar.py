@@ -21,6 +21,7 @@ from mxml.data.label_names import label_name_faults
 from mxml.errors import CheckpointError, MxmlError
 from mxml.images.transforms import Preprocess
 from mxml.model.run_files import RunFiles
+from mxml.text import path_from
 
 FORMAT = "mxml-checkpoint"
 VERSION = 1
@@ -242,7 +243,7 @@ def _parted(used: UsedList, folder: str) -> UsedList:
 
 
 def _joined(used: UsedList, folder: str) -> UsedList:
-    path, root = (os.path.normpath(os.path.join(folder, name)) for name in (used.path, used.root))
+    path, root = (path_from(folder, name) for name in (used.path, used.root))
     return dataclasses.replace(used, path=path, root=root)
 
 

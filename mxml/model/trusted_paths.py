@@ -13,8 +13,9 @@ is then the reader's own: the run was made here. Of files below a root nothing b
 comes out are their tags, and which names of the list lead nowhere; never bytes of a file that is no image. A list
 inside the folder with a root outside, such as ``/home/somebody``, would let its author choose both. So the reader has
 to name the root, unless the sidecar records the sum of all the images that the list names, and they have it: whoever
-wrote that sum knows these images; see ``image_sums``. A sidecar's ``allow_absolute`` would undo all this and is never
-obeyed.
+wrote that sum knows these images; see ``image_sums``. Training images, of which there may be millions, are known by
+less that is as hard to know: see ``training/changed_images.py``. A sidecar's ``allow_absolute`` would undo all this and
+is never obeyed.
 """
 
 from __future__ import annotations

@@ -26,15 +26,17 @@ def compare_with_folder(images: ImageList, sources: Sequence[Path]) -> tuple[str
     """
     origin = ", ".join(map(str, sources))
     root = Path(images.root)
-    if not root.is_dir():
-        raise ListError(f"{root}: is not a folder, should be the folder with the images; `root` says which it is")
-    found = set(find_images(root))
     names = images.names()
+    if not root.is_dir():
+        hint = _beside(names[0], sources) or "; `root` says which it is"
+        raise ListError(f"{root}: is not a folder, should be the folder with the images{hint}")
+    found = set(find_images(root))
     missing = [name for name in names if name not in found and not os.path.isfile(root / name)]
     if missing:
         where = _Guess(root, found)
         if len(missing) == len(names) > 1:
-            hint = where.of(missing[0], all_missing=True) or "; `root` names the folder that the paths are under"
+            hint = where.of(missing[0], all_missing=True) or _beside(missing[0], sources)
+            hint = hint or "; `root` names the folder that the paths are under"
             raise ListError(f"{origin}: none of its {len(names):,} images exists, such as {root / missing[0]}{hint}")
         lines = _first_lines(missing[:SHOWN_FAULTS], sources)
         faults = [
@@ -47,6 +49,17 @@ def compare_with_folder(images: ImageList, sources: Sequence[Path]) -> tuple[str
     # Absolute names may be of images under the root.
     named |= {os.path.relpath(name, root.resolve()) for name in named if os.path.isabs(name)}
     return tuple(sorted(found - named))
+
+
+def _beside(name: str, sources: Sequence[Path]) -> str:
+    """Return where an image is in the folder of the one source, for the end of a message; nothing if it is not."""
+    if len(sources) > 1 or not sources[0].is_file():
+        return ""
+    folder = sources[0].parent
+    try:
+        return _Guess(folder, find_images(folder)).of(name, all_missing=True)
+    except ListError:
+        return ""
 
 
 def _first_lines(names: Sequence[str], sources: Sequence[Path]) -> dict[str, str]:

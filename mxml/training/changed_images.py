@@ -4,18 +4,23 @@ Reading all images of a large list takes minutes. So the sidecar has the latest 
 one of the files, and the sums of some images: of all of them where they are few, else of those that come first in an
 order which depends on their number alone. A resume reads those that were changed later, and a few others, since a
 folder may have been exchanged for an older one.
+
+By the same records a resume knows training images that a sidecar names outside of its folder: see ``are_of_run``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mxml.data.image_sources import ImageSource
+from mxml.data.image_sources import ImageFiles, ImageSource
+from mxml.data.lst_file import read_lst
 from mxml.data.sampling import epoch_order
 from mxml.errors import ImageError
 from mxml.images.decode import Limits
@@ -82,6 +87,43 @@ def compare(
     later[sampled] = False
     found = ChangedImages(tuple(sorted(changed)), tuple(np.flatnonzero(later).tolist()), len(sampled))
     return KnownImages(b"".join(sums.values()), latest), found
+
+
+def are_of_run(used: UsedList, progress: Progress) -> bool:
+    """Say whether the images that a sidecar's list names are those that its run has read.
+
+    The sidecar may be a stranger's, who chose the files: see ``trusted_paths``. The size of all together and the
+    recorded sums have to be right. Where these are not of all images, nor is a file changed since, to the nanosecond:
+    that only someone knows who has seen these files here. Raises ListError for a faulty list.
+    """
+    if used.image_bytes is None or used.image_sums is None or used.images_changed_at is None:
+        return False
+    images = read_lst(used.path, used.root)
+    progress.start(len(images), "looking for the training images")
+    found = in_threads(size_and_change, (images.path(position) for position in range(len(images))), progress)
+    there = [file for file in found if file is not None]
+    if sum(size for size, _ in there) != used.image_bytes:
+        return False
+    sums = bytes.fromhex(used.image_sums)
+    sampled = _order(len(images))[: len(sums) // _SUM_BYTES]
+    if len(sampled) < len(images) and max((at for _, at in there), default=0) != used.images_changed_at:
+        return False
+    return b"".join(_read(ImageFiles(images), sampled.tolist(), progress)) == sums
+
+
+def size_and_change(path: str) -> tuple[int, int] | None:
+    """Return a file's size and when it was changed, in nanoseconds; None where there is none.
+
+    A link that was pointed at another file is a change too, however old that file is.
+    """
+    try:
+        itself = os.lstat(path)
+        status = os.stat(path) if stat.S_ISLNK(itself.st_mode) else itself
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_size, max(status.st_ctime_ns, itself.st_ctime_ns)
 
 
 def _how_many(used: UsedList, count: int) -> int:

@@ -32,7 +32,8 @@ def as_in_files(name: str) -> Check:
         try:
             kind.parse(str(value))
         except ValueError as error:
-            return str(error)
+            # Brackets are a file's, and Python's; on the command line there are none.
+            return str(error).removesuffix(" in brackets")
         return ""
 
     return check

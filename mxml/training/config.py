@@ -12,7 +12,7 @@ from typing import Any
 from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
 from mxml.model.networks.catalogue import NETWORKS
 from mxml.model.run_files import RunFiles
-from mxml.text import can_be_path, printable
+from mxml.text import can_be_path, path_from, printable
 from mxml.training import chosen_loss
 from mxml.training.setting import Setting, settings_of
 from mxml.training.settings.data import Data
@@ -213,7 +213,7 @@ class TrainConfig(Execution, Optimization, Head, Images, Data, Start):
             _check_paths(value)
         except SettingError as error:
             raise CheckpointError(f"config: {error}") from error
-        value = _with_paths(value, lambda path: os.path.normpath(os.path.join(folder, path)))
+        value = _with_paths(value, lambda path: path_from(folder, path))
         unknown = sorted(set(value) - set(train_settings()))
         if unknown:
             raise CheckpointError(f"config: setting {unknown[0]!r} is unknown")

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
 
 from mxml import __version__
-from mxml.errors import CheckpointError, MxmlError, SettingError
+from mxml.errors import CheckpointError, MxmlError, SettingError, as_text
 from mxml.model import checkpoint
 from mxml.model.graph import Graph
+from mxml.model.image_sums import has_images_of_run
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Sidecar
+from mxml.model.sidecar import Sidecar, UsedList
 from mxml.model.trusted_paths import lies_inside, require_trusted, require_trusted_root
 from mxml.progress import Progress
 from mxml.runtime.amx import uses_amx
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import threads
-from mxml.training import divergence, method_settings, source_lists
-from mxml.training.config import SmallerThanBefore, TrainConfig, resumed
+from mxml.text import can_be_path
+from mxml.training import changed_images, divergence, method_settings, source_lists
+from mxml.training.config import SmallerThanBefore, TrainConfig, resumed, train_settings
 from mxml.training.launching import environment
 from mxml.training.run_data import TrainData
 
@@ -89,50 +92,85 @@ def _check_method(saved: TrainConfig, config: TrainConfig) -> None:
         raise SettingError("method", config.method, f"{saved.method}, as the run began; only features goes on as lp-ft")
 
 
-def to_be_named(config: TrainConfig, sidecar: Sidecar) -> dict[str, str]:
+def to_be_named(
+    config: TrainConfig, sidecar: Sidecar, has_images: Callable[[str, UsedList], bool], named: Container[str] = ()
+) -> dict[str, str]:
     """Return the settings whose paths a resume does not take from the sidecar, each with the reason.
 
-    A person has to name them: see ``trusted_paths``.
+    A person has to name them, those in ``named`` apart: see ``trusted_paths``. ``has_images`` says of the list that is
+    called ``train`` or ``val`` whether its images, outside of the run's folder, are those of the run.
     """
     folder, reasons = RunFiles(config.prefix).folder, {}
     for name, what in (("train", "the run's training list"), ("val", "the run's validation list")):
         path, root = getattr(config, f"data_{name}"), getattr(config, f"image_{name}")
+        used = sidecar.data.get(name)
         try:
-            require_trusted(path, what, folder, sidecar.data[name].sha256 if name in sidecar.data else None)
+            require_trusted(path, what, folder, used.sha256 if used else None)
         except CheckpointError as error:
             reasons[f"data_{name}"] = str(error)
+        root_name = "data_root" if root is not None and root == config.data_root else f"image_{name}"
         try:
-            if root is not None:
+            if root is not None and root_name not in named and f"image_{name}" not in named:
                 require_trusted_root(root, path, what, folder)
         except CheckpointError as error:
-            reasons["data_root" if root == config.data_root else f"image_{name}"] = str(error)
+            is_known = used is not None and can_be_path(root) and f"data_{name}" not in reasons
+            if used is None or not is_known or not has_images(name, dataclasses.replace(used, path=path, root=root)):
+                reasons[root_name] = f"{error}, and cannot be seen to be those that the run read"
     if config.tensorboard is not None and not lies_inside(config.tensorboard, folder):
         reasons["tensorboard"] = f"{config.tensorboard}: the run's TensorBoard folder lies outside of the run's folder"
     if config.allow_absolute:
         reasons["allow_absolute"] = "the run let its lists name images by absolute paths or outside of their root"
-    return reasons
+    return {name: reason for name, reason in reasons.items() if name not in named}
 
 
 def settings_to_name(prefix: str) -> dict[str, Any]:
-    """Return the settings that a person has to give to resume the run at ``prefix``, with the run's values."""
+    """Return the settings that a person has to give to resume the run at ``prefix``, with the run's values.
+
+    Images are taken for those of the run where it has recorded by what they are known.
+    """
     sidecar = checkpoint.read_sidecar(prefix)
     if sidecar is None:
         return {}
     config = TrainConfig.from_dict(sidecar.config, RunFiles(prefix).folder)
-    return {name: getattr(config, name) for name in to_be_named(config, sidecar)}
+    return {name: getattr(config, name) for name in to_be_named(config, sidecar, _are_recorded)}
+
+
+def _are_recorded(name: str, used: UsedList) -> bool:
+    return (used.images_sha256 if name == "val" else used.image_sums) is not None
 
 
 def _trusted(config: TrainConfig, sidecar: Sidecar, given: Mapping[str, Any], progress: Progress) -> TrainConfig:
     """Return the settings once every path in them that the sidecar alone names may be opened."""
-    reasons = {name: reason for name, reason in to_be_named(config, sidecar).items() if name not in given}
+
+    def are_of_run(name: str, used: UsedList) -> bool:
+        return has_images_of_run(used, progress) if name == "val" else changed_images.are_of_run(used, progress)
+
+    reasons = to_be_named(config, sidecar, are_of_run, given)
     if reasons.pop("allow_absolute", None):
         progress.note(
             "the run let its lists name images anywhere; that holds for this resume only if you set `allow_absolute`"
         )
         config = dataclasses.replace(config, allow_absolute=False)
-    for name, reason in reasons.items():
-        raise CheckpointError(f"{reason}; name it as `{name}`")
+    if reasons:
+        values = {**given, **{name: getattr(config, name) for name in reasons}}
+        raise CheckpointError(
+            f"{'; '.join(reasons.values())}. A checkpoint may come from anyone, so only what you name is used: "
+            f"{_to_type(config.prefix, values)}"
+        )
     return config
+
+
+def _to_type(prefix: str, given: Mapping[str, Any]) -> str:
+    """Return the command that resumes the run at a prefix with these settings, its options as settings."""
+    words = ["mxml train `prefix`", shlex.quote(prefix), "`resume`"]
+    for name, value in given.items():
+        known = train_settings()[name]
+        if known.kind is bool:
+            words += [f"`{name}`"] if value else []
+        elif name != "prefix" and value is not None:
+            values = value if known.several and known.kind is str else (value,)
+            words += [f"`{name}` {shlex.quote(as_text(part))}" for part in values]
+    return " ".join(words)
 
 
 def check_same_data(sidecar: Sidecar, data: TrainData, prefix: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,18 +70,18 @@ def open_data(
         val_file, config.image_val, train.num_classes, allow_absolute=absolute, setting="image_val"
     )
     if config.single_label:
-        require_single_labels(train_file, train)
-        require_single_labels(val_file, val)
+        for file, images in ((train_file, train), (val_file, val)):
+            require_single_labels(file, images, "`single_label` demands")
     for note in filter(None, (note_train, note_val)):
         progress.note(note)
     label_names = label_names or tuple(_label_names(config.labels, files, train.num_classes))
     labels = counted(train.num_classes, "label")
     progress.note(f"{counted(len(train), 'image')} to train on, {len(val):,} to validate on, {labels}")
-    train_bytes, train_changed = _check_images_are_there(train, data_train, config.max_bad_share, progress)
+    train_bytes, train_changed = _check_images_are_there(train, data_train, "train", config, progress)
     # Damaged records count as unlabelled images, and have been named by now.
     if not (train.labels >= 0).any():
         raise ListError(f"{data_train}: no label of any image is known (all are -1), so there is nothing to learn")
-    val_bytes, val_changed = _check_images_are_there(val, data_val, config.max_bad_share, progress)
+    val_bytes, val_changed = _check_images_are_there(val, data_val, "val", config, progress)
     if config.batch_size > len(train):
         recipe = Recipe.of(config)
         # The rows that pad count for nothing, but the gradient is divided by all.
@@ -206,14 +205,14 @@ def _label_names(labels: str | None, lists: tuple[str, str], num_classes: int) -
 
 
 def _check_images_are_there(
-    images: ImageList | RecordList, list_path: str, max_bad_share: float, progress: Progress
+    images: ImageList | RecordList, list_path: str, name: str, config: TrainConfig, progress: Progress
 ) -> tuple[int, np.ndarray]:
     """Return the size of all image files together, and when each was changed, (N,) int64 nanoseconds.
 
     Raises ListError where too many do not exist.
     """
     if isinstance(images, RecordList):
-        _check_records(images, list_path, max_bad_share, progress)
+        _check_records(images, list_path, config.max_bad_share, progress)
         status = os.stat(list_path)
         return status.st_size, np.full(len(images), status.st_ctime_ns)
     missing: list[int] = []
@@ -223,7 +222,7 @@ def _check_images_are_there(
     for start in range(0, len(images), _LOOKED_FOR):
         some = range(start, min(start + _LOOKED_FOR, len(images)))
         for position in some:
-            there = _size_and_change(images.path(position))
+            there = changed_images.size_and_change(images.path(position))
             if there is None:
                 missing.append(position)
             else:
@@ -233,29 +232,17 @@ def _check_images_are_there(
     if not missing:
         return total, changed_at
     first = images.path(missing[0])
-    if len(missing) > max_bad_share * len(images):
+    if len(missing) > config.max_bad_share * len(images):
         wrong_root = 2 * len(missing) > len(images)
+        setting = "data_root" if config.data else f"image_{name}"
+        remedy = f"`{setting}` says which folder they are in"
+        if not wrong_root:
+            remedy = "mxml check finds them, `max_bad_share` allows more"
         raise ListError(
-            f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}; "
-            + ("check the image root" if wrong_root else "mxml check finds them, `max_bad_share` allows more")
+            f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}; {remedy}"
         )
     progress.note(f"{list_path}: {len(missing):,} of {len(images):,} images do not exist, such as {first}")
     return total, changed_at
-
-
-def _size_and_change(path: str) -> tuple[int, int] | None:
-    """Return a file's size and when it was changed, in nanoseconds; None where there is none.
-
-    A link that was pointed at another file is a change too, however old that file is.
-    """
-    try:
-        itself = os.lstat(path)
-        status = os.stat(path) if stat.S_ISLNK(itself.st_mode) else itself
-    except (OSError, ValueError):
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    return status.st_size, max(status.st_ctime_ns, itself.st_ctime_ns)
 
 
 def _check_records(images: RecordList, list_path: str, max_bad_share: float, progress: Progress) -> None:

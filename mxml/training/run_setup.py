@@ -19,6 +19,7 @@ from mxml.runtime.mxnet_errors import memory_checked
 from mxml.runtime.types import Context
 from mxml.training import chosen_loss, resuming, source_lists, starting_point
 from mxml.training.config import TrainConfig
+from mxml.training.constant_labels import note_constant_labels
 from mxml.training.features.cache import FeatureCache
 from mxml.training.features.preset_guess import with_preset
 from mxml.training.kv_store import with_kv_store
@@ -66,6 +67,9 @@ def set_up(
     data = open_data(config, reading, _known_names(found, config, given), lists)
     paths = config.lists
     workers.by_first(lambda: note_overlap(paths, data, stoppable))
+    if not config.data and workers.is_first:
+        # Of lists that were made here it has been said.
+        note_constant_labels(paths, data, stoppable)
     with memory_checked(config.batch_size):
         if found is not None:
             resuming.check_same_data(found, data, prefix)

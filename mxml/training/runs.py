@@ -16,6 +16,7 @@ from typing import Any
 from mxml.errors import MxmlError
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Sidecar, read_sidecar
+from mxml.text import path_from
 from mxml.training.config import train_settings
 from mxml.training.prefix_lock import is_at_work
 from mxml.training.settings.run import BEST_BY, LOWER_IS_BETTER
@@ -75,6 +76,15 @@ def find_runs(places: Sequence[str]) -> list[str]:
         for prefix in _at(place):
             found.setdefault(os.path.normpath(prefix))
     return list(found)
+
+
+def folders_with_runs(folder: str) -> dict[str, int]:
+    """Return the folders in a folder that have runs, sorted, each with their number."""
+    if not os.path.isdir(folder):
+        return {}
+    inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    runs = {os.path.normpath(path): len(_in_folder(path)) for path in inner if os.access(path, os.R_OK | os.X_OK)}
+    return {path: count for path, count in runs.items() if count}
 
 
 def _at(place: str) -> list[str]:
@@ -152,11 +162,14 @@ def _number(value: Any) -> float | None:
 
 def _settings(sidecar: Sidecar, folder: str) -> dict[str, Any]:
     known = train_settings()
+
+    def seen(value: Any) -> Any:
+        if isinstance(value, list):
+            return [seen(part) for part in value]
+        return path_from(folder, value) if isinstance(value, str) else value
+
     return {
-        name: os.path.normpath(os.path.join(folder, value))
-        if name in known and known[name].path and isinstance(value, str)
-        else value
-        for name, value in sidecar.config.items()
+        name: seen(value) if name in known and known[name].path else value for name, value in sidecar.config.items()
     }
 
 

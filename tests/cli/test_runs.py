@@ -201,7 +201,7 @@ def test_only_sidecars_are_read(folder):
 
 def test_the_working_directory_is_looked_in_where_none_is_named(folder, mxml, monkeypatch):
     assert mxml("runs") == (
-        1, "", "mxml: .: has no run of mxml; name its prefix or its folder, or a pattern such as 'runs/*'\n"
+        1, "", "mxml: .: has no run of mxml itself, but runs (2 runs): mxml runs runs\n"
     )  # fmt: skip
     monkeypatch.chdir(folder / "runs")
     code, out, _ = mxml("runs")
@@ -233,3 +233,19 @@ def test_what_long_paths_have_in_common_is_shown_once(folder, mxml):
     assert set(runs) == set(settings) == {"first", "deeper/second"}
     assert settings["first"]["labels"] == ".../first/labels.txt"
     assert json.loads(mxml("runs", place, "--json")[1])["runs"][0]["prefix"] == str(place / "first")
+
+
+def test_runs_one_folder_below_are_named(folder, mxml):
+    assert mxml("runs", str(folder))[2].endswith(f": mxml runs {folder}/runs\n")
+
+
+def test_paths_far_away_are_shown_absolute(folder, mxml, monkeypatch):
+    (folder / "deep/deeper").mkdir(parents=True)
+    (folder / "beside").mkdir()
+    monkeypatch.chdir(folder / "beside")
+    (near,) = find_runs(["../runs/first"])
+    assert read_run(near).settings["model"] == "../runs/net"
+    monkeypatch.chdir(folder / "deep/deeper")
+    described = read_run("../../runs/first")
+    assert described.settings["model"] == str(folder / "runs/net")
+    assert described.settings["data_train"] == str(folder / "train.lst")

@@ -292,3 +292,13 @@ def test_images_in_formats_that_nothing_reads_are_counted(tmp_path):
         f"{tmp_path}: holds no images but 1 .gif, 2 .heic files, which are skipped; should hold folders of images "
         "named by their labels, or labels.csv"
     ]
+
+
+def test_pictures_in_a_folder_that_is_no_label_have_no_labels(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        (tmp_path / "images" / f"{number}.jpg").touch()
+    (tmp_path / "labels.txt").write_text("red\nblue\n")
+    with pytest.raises(ListError, match=r"nothing says which image has which label: .* named images,") as caught:
+        folder_names.read(tmp_path, tmp_path, FormatOptions())
+    assert len(caught.value.faults) == 1

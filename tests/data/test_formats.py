@@ -70,3 +70,21 @@ def test_a_folder_that_has_the_labels_in_a_file_is_not_taken_for_labels_by_folde
         recognise(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}: holds {where}, which looks like labels of the format {format} (")
     assert str(caught.value).endswith("; give that as the source, or say that `format` is folders")
+
+
+def test_a_folder_of_lists_that_are_split_already_says_how_to_train_on_them(tmp_path):
+    for subset in ("train", "val"):
+        (tmp_path / f"{subset}.lst").write_text("0\t1\t0\ta.jpg\n")
+    (tmp_path / "labels.txt").write_text("red\nblue\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").touch()
+    with pytest.raises(ListError) as caught:
+        recognise(tmp_path)
+    assert str(caught.value).endswith(
+        f"mxml train takes `data_train` {tmp_path}/train.lst `data_val` {tmp_path}/val.lst `image_train` "
+        f"{tmp_path}/images `image_val` {tmp_path}/images `labels` {tmp_path}/labels.txt"
+    )
+    # A list alone is no split.
+    (tmp_path / "val.lst").unlink()
+    with pytest.raises(ListError, match=r"train\.lst, which looks like labels of the format lst"):
+        recognise(tmp_path)

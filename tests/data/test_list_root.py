@@ -132,6 +132,21 @@ def test_images_are_looked_for_beside_their_table_too(place, default, own, root,
         assert note.startswith("photos/labels.csv: takes the images under ") and told in note
 
 
+def test_images_may_be_in_the_folder_images_beside_their_table(place):
+    images(place / "set/images", "a.jpg", "b.jpg")
+    told = "set/labels.csv: takes the images under set/images, since none of them is under images"
+    assert found_root(["a.jpg", "b.jpg"], ["set/labels.csv"]) == ("set/images", told)
+    images(place / "set", "a.jpg")
+    found, note = found_root(["a.jpg", "b.jpg"], ["set/labels.csv"])
+    assert (found, note) == (
+        "set/images",
+        "set/labels.csv: takes the images under set/images; of 2 images looked for 1 are under set and 2 under "
+        "set/images, and `root` set would take those",
+    )
+    images(place / "images", "a.jpg", "b.jpg")
+    assert found_root(["a.jpg", "b.jpg"], ["set/labels.csv"])[0] == "images"
+
+
 def test_tables_in_several_folders_have_no_folder_of_their_own(place):
     images(place / "photos", "a.jpg", "b.jpg")
     assert found_root(["a.jpg", "b.jpg"], ["photos/a.csv", "b.csv"]) == ("images", None)

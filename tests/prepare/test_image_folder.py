@@ -77,3 +77,16 @@ def test_the_folder_above_the_one_that_one_is_in_has_a_name(images, monkeypatch)
     monkeypatch.chdir(images)
     with pytest.raises(ListError, match=r"; the paths begin with images/, so `root` should be \.\.$"):
         compare_with_folder(listed(".", "images/579.jpg", "images/sub/x.png"), [Path("s.csv")])
+
+
+def test_images_elsewhere_beside_their_table_are_hinted_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set/photos").mkdir(parents=True)
+    (tmp_path / "set/photos/a.jpg").touch()
+    (tmp_path / "set/labels.csv").touch()
+    images = ImageList.from_rows(["a.jpg", "b.jpg"], np.ones((2, 1), np.int8), "images")
+    for _ in range(2):
+        with pytest.raises(ListError, match=r"'photos/a\.jpg' exists, so `root` should be set/photos$"):
+            compare_with_folder(images, [Path("set/labels.csv")])
+        # The same where there is such a folder, of other images.
+        (tmp_path / "images").mkdir(exist_ok=True)

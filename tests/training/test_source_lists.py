@@ -32,6 +32,7 @@ from mxml.model.sidecar import Stamp
 from mxml.prepare.check import check_lists, check_made
 from mxml.prepare.make_lists import make_lists
 from mxml.progress import SILENT
+from mxml.training import changed_images, resuming
 from mxml.training import fit as train
 from mxml.training.features.folds import cross_validate_folds
 from mxml.training.run_data import open_data
@@ -127,6 +128,17 @@ def test_every_format_gives_the_same_lists(folder, name):
     assert (len(data.train), len(data.val)) == (32, 8)
 
 
+@pytest.mark.parametrize("source", ["set", "set/labels.csv"])
+def test_images_in_the_folder_images_beside_their_table_need_no_root(folder, source):
+    os.makedirs("set")
+    os.rename("photos/labels.csv", "set/labels.csv")
+    os.rename("photos", "set/images")
+    notes = Told()
+    result = train.fit(config(folder, data=(source,)), notes)
+    assert result.epochs == 1 and notes.about("set/labels.csv: takes the images under set/images")
+    assert sidecar_of("runs/a").data["val"].root == "set/images"
+
+
 def _read(table):
     with open(table, newline="") as file:
         _, *lines = csv.reader(file)
@@ -218,18 +230,49 @@ def test_a_resume_with_another_source_is_refused(folder):
         train.resume("runs/a", {"data": ("more.csv",)}, SILENT)
 
 
-def test_images_outside_of_the_runs_folder_have_to_be_named_on_resume(folder):
+def test_images_outside_of_the_runs_folder_need_no_name_on_resume_while_they_are_those_of_the_run(folder):
     train.fit(config(folder), SILENT)
-    with pytest.raises(CheckpointError, match=r"lie outside of the checkpoint's folder; name it as `data_root`"):
-        train.resume("runs/a", {"num_epoch": 2}, SILENT)
-    assert train.resume("runs/a", {"num_epoch": 2, "data_root": "photos"}, SILENT).epochs == 2
+    assert train.resume("runs/a", {"num_epoch": 2}, SILENT).epochs == 2
+    assert resuming.settings_to_name("runs/a") == {}
     os.rename("photos", "moved")
     assert train.resume("runs/a", {"num_epoch": 3, "data_root": "moved"}, SILENT).epochs == 3
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_changed_images_outside_of_the_runs_folder_have_to_be_named_on_resume(folder, part):
+    train.fit(config(folder), SILENT)
+    name = read_lst(f"runs/a-lists/{part}.lst").name(0)
+    with open(Path("photos", name), "ab") as file:
+        file.write(b"more")
+    with pytest.raises(CheckpointError) as caught:
+        train.resume("runs/a", {"num_epoch": 2}, SILENT)
+    what = {"train": "training", "val": "validation"}[part]
+    assert str(caught.value) == (
+        f"photos: the images of the run's {what} list lie outside of the checkpoint's folder, and cannot be seen to be "
+        "those that the run read. A checkpoint may come from anyone, so only what you name is used: "
+        "mxml train `prefix` runs/a `resume` `num_epoch` 2 `data_root` photos"
+    )
+    assert train.resume("runs/a", {"num_epoch": 2, "data_root": "photos"}, SILENT).epochs == 2
+
+
+def test_training_images_whose_sums_are_not_all_recorded_are_known_by_when_they_were_changed(folder):
+    train.fit(config(folder), SILENT)
+    used = sidecar_of("runs/a").data["train"]
+    assert used.image_sums is not None and used.images_changed_at is not None
+    some = dataclasses.replace(used, image_sums=used.image_sums[:64])
+    assert changed_images.are_of_run(some, SILENT)
+    for known in ({"images_changed_at": used.images_changed_at + 1}, {"image_sums": "0" * 64}, {"image_bytes": 9}):
+        assert not changed_images.are_of_run(dataclasses.replace(some, **known), SILENT)
+    for unknown in ("images_changed_at", "image_sums", "image_bytes"):
+        assert not changed_images.are_of_run(dataclasses.replace(used, **{unknown: None}), SILENT)
 
 
 def test_naming_the_source_lets_no_stranger_choose_the_image_folder(folder):
     train.fit(config(folder), SILENT)
     shutil.copytree("photos", "elsewhere")
+    for name in os.listdir("elsewhere"):
+        with open(Path("elsewhere", name), "ab") as file:
+            file.write(b"of somebody else")
     sidecar = json.loads(Path("runs/a.json").read_text())
     sidecar["config"].update(dict.fromkeys(("data_root", "image_train", "image_val"), "../elsewhere"))
     Path("runs/a.json").write_text(json.dumps(sidecar))

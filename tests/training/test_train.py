@@ -412,7 +412,7 @@ def test_unreadable_images_are_skipped_and_named_up_to_a_share(folder):
 
 
 def test_missing_images_stop_the_run_before_it_starts(folder):
-    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images do not exist, .*check the image root"):
+    with pytest.raises(MxmlError, match=r"train\.lst: 40 of 40 images do not exist, .*; `image_train` says"):
         train.fit(tiny.config(folder, image_train=str(folder)))
     assert not (folder / "run.json").exists()
     assert not (folder / "train.log").exists()
@@ -552,7 +552,7 @@ def stranger(folder, **config):
 def test_a_resume_reads_no_list_that_only_a_stranger_names(folder, tmp_path):
     (tmp_path / "secret").write_text(SECRET)
     stranger(folder, data_val="../secret", allow_absolute=True)
-    message = r"lies outside of the checkpoint's folder.*name it as `data_val`"
+    message = r"lies outside of the checkpoint's folder.*: mxml train .*`resume` `num_epoch` 4 `data_val` "
     with pytest.raises(CheckpointError, match=message) as caught:
         train.resume(str(folder / "run"), {"num_epoch": 4}, SILENT)
     assert "token" not in str(caught.value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,7 @@ from mxml.data.formats.file_tree import IMAGE_SUFFIXES
 from mxml.data.formats.options import DEFAULT_ROOT, FormatOptions
 from mxml.data.label_names import LABEL_NAMES_FILE
 from mxml.data.labelled_images import LabelledImages
+from mxml.data.list_root import RECORD
 from mxml.errors import ListError
 from mxml.progress import SILENT, Progress
 
@@ -162,10 +164,29 @@ def _refuse_labels_inside(folder: Path, outputs: Container[str]) -> None:
     for entry in [*inner, *(entry for folder in inner[:_FOLDERS_LOOKED_INTO] for entry in _entries(folder))]:
         for format in FORMATS:
             if format is not folder_names and format.recognises(entry) and os.path.realpath(entry) not in outputs:
+                _refuse_ready_lists(folder, entry.parent)
                 raise ListError(
                     f"{folder}: holds {entry}, which looks like labels of the format {format.NAME} ({format.TITLE}); "
                     "give that as the source, or say that `format` is folders"
                 )
+
+
+def _refuse_ready_lists(folder: Path, lists: Path) -> None:
+    """Raise ListError where a folder in ``folder`` has lists that are split already, with how to train on them."""
+    train, val = (lists / f"{subset}.lst" for subset in ("train", "val"))
+    for file in (train, val):
+        if next((format for format in FORMATS if file.is_file() and format.recognises(file)), None) != multi_hot_lst:
+            return
+    words = [f"`data_train` {shlex.quote(str(train))}", f"`data_val` {shlex.quote(str(val))}"]
+    images = next((path for path in (lists / "images", folder / "images") if path.is_dir()), None)
+    if images is not None and not (lists / RECORD).exists():
+        words += [f"`{setting}` {shlex.quote(str(images))}" for setting in ("image_train", "image_val")]
+    if (lists / LABEL_NAMES_FILE).is_file():
+        words.append(f"`labels` {shlex.quote(str(lists / LABEL_NAMES_FILE))}")
+    raise ListError(
+        f"{folder}: holds lists that are split already, {train} and {val}; in place of the folder, mxml train takes "
+        f"{' '.join(words)}"
+    )
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from mxml.data.formats.file_tree import (
 from mxml.data.formats.options import OTHER_FORMATS, FormatOptions
 from mxml.data.formats.rows import rows_of_names
 from mxml.data.image_list import path_fault
-from mxml.data.label_names import LABEL_NAMES_FILE, format_label_names
+from mxml.data.label_names import LABEL_NAMES_FILE, format_label_names, names_beside
 from mxml.data.labelled_images import LabelledImages
 from mxml.errors import Faults, ListError
 from mxml.progress import SILENT, Progress
@@ -57,6 +57,9 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
             f"{path}: holds no images{but} should hold folders of images named by their labels, or labels.csv"
         )
     notes = [f"{path}: {others} files are skipped: images end in {' '.join(IMAGE_SUFFIXES)}"] if others else []
+    beside = None if options.classes is not None else names_beside(path)
+    if beside is not None:
+        _refuse_other_folders(path, names, beside, options)
     rows = rows_of_names(path, options)
     for name in names:
         if "/" in name:
@@ -107,6 +110,19 @@ def write(labelled: LabelledImages, target: Path, options: FormatOptions, progre
     for target_name, name in name_at.items():
         progress.advance()
         _link(os.path.join(images.root, name), target / target_name)
+
+
+def _refuse_other_folders(
+    path: Path, names: Sequence[str], fixed: tuple[Path, tuple[str, ...]], options: FormatOptions
+) -> None:
+    """Raise ListError where no folder is named by any of the fixed labels: the folders' names are then no labels."""
+    file, known = fixed
+    labels = dict.fromkeys(label for name in names for label in _labels_of(name, options))
+    if labels and not set(labels) & set(known):
+        raise ListError(
+            f"{path}: nothing says which image has which label: it has no labels.csv, and its folders are named "
+            f"{shown(list(labels), 3)}, which {file} does not have; give a table or file of the labels"
+        )
 
 
 def _labels_of(name: str, options: FormatOptions) -> list[str]:

@@ -10,7 +10,7 @@ from mxml.data.formats import BESIDE_IMAGES, Format, by_name, default_root, reco
 from mxml.data.formats.options import DEFAULTS, FormatOptions
 from mxml.data.label_names import read_label_names
 from mxml.data.labelled_images import LabelledImages, merge, select_labels
-from mxml.data.list_root import found_root, recorded_root
+from mxml.data.list_root import around, found_root, recorded_root, richest_root
 from mxml.errors import ListError, SettingError
 from mxml.progress import SILENT, Progress, note_reading
 from mxml.text import counted, shown
@@ -21,10 +21,11 @@ class LabelSources:
     """The sources of a set, and how the user wants them to be read.
 
     ``root`` is the image folder; where it is None, what the formats say, and for tables and other single files what
-    ``found_root`` finds. ``format`` is the NAME of all
-    sources' format, recognised where it is None. ``classes_file`` lists the wanted labels, one per line, in order;
-    ``ignore_unknown`` leaves out labels that it does not list. ``num_classes`` is how many labels there should be.
-    Raises SettingError for ``ignore_unknown`` without ``classes_file``.
+    ``found_root`` finds. ``folder`` is the one that holds the table, where that was named in place of it: the images
+    are there, or in ``images`` there. ``format`` is the NAME of all sources' format, recognised where it is None.
+    ``classes_file`` lists the wanted labels, one per line, in order; ``ignore_unknown`` leaves out labels that it does
+    not list. ``num_classes`` is how many labels there should be. Raises SettingError for ``ignore_unknown`` without
+    ``classes_file``.
     """
 
     paths: tuple[Path, ...]
@@ -34,6 +35,7 @@ class LabelSources:
     ignore_unknown: bool = False
     num_classes: int | None = None
     options: FormatOptions = DEFAULTS
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         if self.ignore_unknown and self.classes_file is None:
@@ -43,7 +45,7 @@ class LabelSources:
         return ", ".join(map(str, self.paths))
 
     def located(self) -> LabelSources:
-        """Return the sources with ``labels.csv`` in place of a folder that holds it, and that folder as the root.
+        """Return the sources with ``labels.csv`` in place of a folder that holds it, as ``folder``.
 
         Raises ListError where no root is given, and there are other folders besides.
         """
@@ -52,7 +54,7 @@ class LabelSources:
         tables = tuple(map(source_in, self.paths))
         if self.root is not None or tables == self.paths:
             return replace(self, paths=tables)
-        return replace(self, paths=tables, root=_only({path for path in self.paths if path.is_dir()}))
+        return replace(self, paths=tables, folder=_only({path for path in self.paths if path.is_dir()}))
 
     def read(
         self, outputs: Container[str] = (), progress: Progress = SILENT
@@ -75,7 +77,7 @@ class LabelSources:
         parts = [(str(path), format.read(path, root, options)) for format, path in zip(formats, self.paths)]
         labelled = merge(parts)
         if self.root is None and all(map(_images_may_be_beside, formats, self.paths)):
-            labelled = _with_found_root(labelled, self.paths)
+            labelled = _with_found_root(labelled, self.paths, self.folder)
         if options.classes is not None:
             labelled = select_labels(labelled, options.classes, self.ignore_unknown, str(self.classes_file))
         found = len(labelled.label_names)
@@ -86,8 +88,9 @@ class LabelSources:
         return labelled, formats
 
     def _root(self, formats: tuple[Format, ...]) -> Path:
-        if self.root is not None:
-            return self.root
+        known = self.root or self.folder
+        if known is not None:
+            return known
         return _only({_own_root(format, path) for format, path in zip(formats, self.paths)})
 
 
@@ -101,8 +104,12 @@ def _images_may_be_beside(format: Format, path: Path) -> bool:
     return format in BESIDE_IMAGES and _recorded(path) is None
 
 
-def _with_found_root(labelled: LabelledImages, paths: tuple[Path, ...]) -> LabelledImages:
-    root, note = found_root(labelled.images.names(), paths)
+def _with_found_root(labelled: LabelledImages, paths: tuple[Path, ...], folder: Path | None) -> LabelledImages:
+    names = labelled.images.names()
+    if folder is None:
+        root, note = found_root(names, paths)
+    else:
+        root, note = richest_root(names, around(str(folder)), ", ".join(map(str, paths)))
     notes = labelled.notes if note is None else (*labelled.notes, note)
     return replace(labelled, images=replace(labelled.images, root=root), notes=notes)
 
