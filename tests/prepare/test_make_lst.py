@@ -240,7 +240,7 @@ def test_lists_inside_the_folder_of_labelled_folders_are_no_other_labels(place, 
         os.rename(place / f"images/{i}.jpg", place / f"images/{i % 3}/{i}.jpg")
     assert make(out=Path(out)).formats == ("folders",)
     assert make(out=Path(out)).unchanged
-    with pytest.raises(ListError, match=rf"^images: holds {out}/train\.lst, which looks like labels of the format lst"):
+    with pytest.raises(ListError, match=rf"^images: holds lists that are split already, {out}/train\.lst and "):
         make()
 
 

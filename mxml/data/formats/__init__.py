@@ -184,8 +184,8 @@ def _refuse_ready_lists(folder: Path, lists: Path) -> None:
     if (lists / LABEL_NAMES_FILE).is_file():
         words.append(f"`labels` {shlex.quote(str(lists / LABEL_NAMES_FILE))}")
     raise ListError(
-        f"{folder}: holds lists that are split already, {train} and {val}; in place of the folder, mxml train takes "
-        f"{' '.join(words)}"
+        f"{folder}: holds lists that are split already, {train} and {val}; mxml train takes these as "
+        f"{' '.join(words)}; for labels from the names of folders, say that `format` is folders"
     )
 
 
