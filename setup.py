@@ -74,7 +74,7 @@ setup(
             TENSORBOARD,
         ],
     },
-    entry_points={"console_scripts": ["mxml = mxml.cli:main"]},
+    entry_points={"console_scripts": ["mxml = mxml.__main__:main"]},
     classifiers=[
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.9",

@@ -1,5 +1,17 @@
-"""``python -m mxml``: the same as ``mxml``."""
+"""The ``mxml`` command, also as ``python -m mxml``: imports the rest where Ctrl-C is no traceback any more."""
 
-from mxml.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line and exit; see ``mxml.cli.main``."""
+    try:
+        from mxml.cli import main as command
+
+        command()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

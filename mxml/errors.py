@@ -13,6 +13,7 @@
     ├── DeviceError           a device that is absent, that MXNet cannot drive, or whose memory is not enough
     ├── SetupError            an installation that cannot run; carries its remedy
     ├── TrainingError         a run that had to stop: too many bad images, a loss that is not finite
+    │   └── OutOfTime         its time limit ended it before its first epoch; what it did is kept
     └── Interrupted           a run ended by a signal, after it was saved; ``signal_number``
 
 A message says which file and line, what is wrong, and what to do next. It names a setting, that is an argument of a
@@ -139,6 +140,10 @@ class SetupError(MxmlError):
 
 class TrainingError(MxmlError):
     """A run had to stop: too many unreadable images, or a loss that is not finite."""
+
+
+class OutOfTime(TrainingError):
+    """A run was ended by its time limit before its first epoch; what it did is kept, and a resume goes on with it."""
 
 
 class Interrupted(MxmlError):

@@ -155,6 +155,11 @@ class ConsoleProgress:
         with self.bar_hidden():
             self._write(text)
 
+    def say(self, text: str) -> None:
+        """Print one line that the log does not get; any thread may."""
+        with self.bar_hidden():
+            self._write(text)
+
     @contextlib.contextmanager
     def bar_hidden(self) -> Iterator[None]:
         """Hide the bar while something else is written to the terminal."""

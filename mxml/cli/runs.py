@@ -44,7 +44,8 @@ def command(places: tuple[str, ...], by: str | None, as_json: bool) -> None:
 
     PREFIX is the prefix of a run, one of its files, a folder of runs or a pattern such as 'runs/*'; by default the
     working directory. Only sidecars are read. Where prefixes are long, the folder of all is shown once, above them. A
-    second table has the other settings in which the runs differ. Exits with 1 if a run cannot be described.
+    run that diverged has two learning rates: the one it was given, and the lower one it went on with. A second table
+    has the other settings in which the runs differ. Exits with 1 if a run cannot be described.
     """
     places = tuple(place or "." for place in places) or (".",)
     runs = [read_run(prefix) for prefix in find_runs(places)]
@@ -123,7 +124,8 @@ def _row(run: RunSummary, folder: str) -> tuple[str, ...]:
         f"{run.epochs}/{_text(run.all_epochs)}",
         _text(run.best_epoch),
         *(_metric(run.metrics.get(name)) for name in _METRICS),
-        *(_text(settings.get(name)) for name in ("lr", "optimizer", "batch_size")),
+        ", then ".join(map(_text, run.rates)) or "-",
+        *(_text(settings.get(name)) for name in ("optimizer", "batch_size")),
         _text(settings.get("image_shape")),
         duration(run.seconds),
     )

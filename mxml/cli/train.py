@@ -17,7 +17,7 @@ from mxml.cli.options import chosen_device, device_options
 from mxml.cli.setting_options import option_name, setting_option
 from mxml.cli.tables import table
 from mxml.cli.wording import with_options
-from mxml.errors import Interrupted
+from mxml.errors import Interrupted, OutOfTime
 from mxml.progress import ConsoleProgress
 from mxml.training.config import TrainConfig, train_settings
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from mxml.training.result import TrainResult
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+# What --json prints of a run that its time limit ended before its first epoch.
+_NO_EPOCH: dict[str, Any] = {"prefix": "", "best_epoch": None, "best": {}, "epochs": 0, "finished": False, "bad": []}
 
 
 def _with_settings(command: Command) -> Command:
@@ -78,14 +82,14 @@ def command(
     random weights. Trains, validates after each epoch, and writes checkpoints, a sidecar PREFIX.json, a history and
     curves. Ctrl-C saves before it stops; continue with --resume.
     """
-    from mxml.training.launching.environment import is_worker, place, resuming_all, serve_if_asked
+    from mxml.training.launching.environment import is_worker, place, serve_if_asked
 
     # Before anything imports mxnet, which would be the scheduler or a server as it comes.
     serve_if_asked()
     from mxml.inference import checkpoint_data
     from mxml.model.run_files import RunFiles
     from mxml.training import fit
-    from mxml.training.signals import StopRequest
+    from mxml.training.signals import AnsweredStop, StopRequest
 
     prefix = _prefix(prefix, save_result, save_name)
     settings["device"] = chosen_device(device, gpus)
@@ -101,7 +105,10 @@ def command(
         return
     config = None if resume else TrainConfig.of({**given, "prefix": prefix})
     files, here = RunFiles(prefix), place()
-    with ConsoleProgress(files.log if here.is_first else None, with_options) as progress, StopRequest() as stop:
+    with (
+        ConsoleProgress(files.log if here.is_first else None, with_options) as progress,
+        AnsweredStop(progress.say) if here.is_first else StopRequest() as stop,
+    ):
         progress.log(f"mxml {__version__}: {shlex.join(['mxml', *sys.argv[1:]])}")
         try:
             if config is None:
@@ -112,7 +119,17 @@ def command(
             if is_worker() or not error.can_resume:
                 raise  # `mxml launch` says what to type, or the message does
             raise Interrupted(f"{error}: {resume_command(prefix)}", error.signal_number) from error
+        except OutOfTime as error:
+            # As after an epoch: nothing is wrong.
+            progress.note(str(error))
+            result = None
     if not here.is_first:
+        return
+    if result is None:
+        if as_json:
+            click.echo(json.dumps({**_NO_EPOCH, "prefix": prefix}, indent=1))
+        else:
+            click.echo(_how_to_go_on(prefix))
         return
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "best": dict(result.best)}, indent=1))
@@ -120,10 +137,16 @@ def command(
     click.echo(f"best epoch: {result.best_epoch} (epochs trained: {result.epochs}){_reached(result)}")
     click.echo(f"checkpoint: {files.params(result.best_epoch)}, curves: {files.curves}")
     if not result.finished:
-        together = resuming_all() or "the same command and --resume, for every worker"
-        click.echo(f"not finished; continue with: {together if is_worker() else resume_command(prefix)}")
+        click.echo(_how_to_go_on(prefix))
     images = "" if checkpoint_data.tags_its_own_images(prefix) else " IMAGES"
     click.echo(f"next: mxml predict --prefix {shlex.quote(prefix)}{images}")
+
+
+def _how_to_go_on(prefix: str) -> str:
+    from mxml.training.launching.environment import is_worker, resuming_all
+
+    together = resuming_all() or "the same command and --resume, for every worker"
+    return f"not finished; continue with: {together if is_worker() else resume_command(prefix)}"
 
 
 def _reached(result: TrainResult) -> str:

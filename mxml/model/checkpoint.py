@@ -6,6 +6,7 @@ commit point: what it does not name never happened, and what it names can be che
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Mapping, Sequence
@@ -259,11 +260,18 @@ def discard_pause(prefix: str, slots: Sequence[int] = (0, 1)) -> None:
 
 
 def discard_run(prefix: str) -> None:
-    """Remove an earlier run's sidecar, then the epochs and pause that it named; a damaged sidecar names none."""
+    """Remove an earlier run: its sidecar, then the epochs and pause that it named; a damaged sidecar names none.
+
+    Its history and picture go first: what is shown beside a sidecar should never be another run's.
+    """
     try:
         sidecar = read_sidecar(prefix)
     except CheckpointError:
         sidecar = None
+    for path in (RunFiles(prefix).history, RunFiles(prefix).curves):
+        # By-products, which should end no run.
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     Path(RunFiles(prefix).sidecar).unlink(missing_ok=True)
     for record in sidecar.epochs if sidecar else ():
         Path(RunFiles(prefix).params(record.epoch)).unlink(missing_ok=True)

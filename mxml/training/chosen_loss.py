@@ -69,6 +69,17 @@ def loss_of(config: TrainConfig) -> tuple[Loss, Settings]:
     return losses.of_name(config.loss), {name: value for name, value in values.items() if value is not None}
 
 
+def other_than_validation(config: TrainConfig) -> str:
+    """Return in a few words what training minimises where that is not validation's plain cross-entropy."""
+    words = [
+        "" if config.loss in (None, "bce") else str(config.loss),
+        "weighted" if config.pos_weight else "",
+        "smoothing" if config.label_smoothing else "",
+        "mixing" if config.mixup or config.cutmix else "",
+    ]
+    return "" if config.method == "features" else ", ".join(filter(None, words))
+
+
 def with_weights(config: TrainConfig, labels: np.ndarray, progress: Progress) -> TrainConfig:
     """Return ``config`` with numbers for a ``pos_weight`` of auto, counted from the labels (N, C) of the training list.
 

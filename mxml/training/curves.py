@@ -25,6 +25,7 @@ _MOST_LOSS = 100.0
 _COLOURS = ("#0f766e", "#c2410c", "#4338ca")
 _GREY, _LIGHT = "#6b7280", "#9ca3af"
 _WIDTH, _HEIGHT = 10, 4
+_LONG_NAME = 20
 
 
 def plot_history(
@@ -32,15 +33,19 @@ def plot_history(
     path: str | os.PathLike[str],
     best_epoch: int | None = None,
     diverged: Sequence[int] = (),
+    trained_on: str = "",
 ) -> None:
     """Draw the history of a run to ``path``, a PNG that appears whole or not at all; see ``draw_history``."""
     content = io.BytesIO()
-    draw_history(rows, best_epoch, diverged).savefig(content, format="png")
+    draw_history(rows, best_epoch, diverged, trained_on).savefig(content, format="png")
     atomic.write_bytes(path, content.getvalue())
 
 
 def draw_history(
-    rows: Sequence[Mapping[str, Any]], best_epoch: int | None = None, diverged: Sequence[int] = ()
+    rows: Sequence[Mapping[str, Any]],
+    best_epoch: int | None = None,
+    diverged: Sequence[int] = (),
+    trained_on: str = "",
 ) -> Figure:
     """Return the picture of a run's history: losses, validation metrics and, below them, the AP of each label.
 
@@ -51,6 +56,8 @@ def draw_history(
     ``best_epoch`` is marked; without it, the epoch of the highest mAP. So are the epochs in ``diverged``, in which
     training diverged before it went on from an earlier state, and an epoch that only fitted the head. A single epoch
     is drawn as bars.
+
+    ``trained_on`` says what training minimised where that is not validation's plain cross-entropy.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,7 +78,7 @@ def draw_history(
     above, *below = figure.subfigures(2 if labels else 1, 1, squeeze=False)[:, 0]
     losses, metrics = above.subplots(1, 2)
     draw = _draw_bars if len(epochs) == 1 else _draw_lines
-    draw(losses, epochs, {label: series[name] for name, label in LOSSES.items()})
+    draw(losses, epochs, {label: series[name] for name, label in _names_of_losses(trained_on).items()})
     highest = _highest(series[name] for name in LOSSES) or 1.0
     limit = _loss_limit([value for name in LOSSES for value in series[name] if math.isfinite(value)])
     losses.set_title("Loss" if highest <= limit else f"Loss (some values are above {limit:.3g})")
@@ -109,6 +116,13 @@ def _draw_labels(axes: Axes, epochs: list[int], labels: list[LabelCurve], marks:
         axes.set_xlabel(f"{axes.get_xlabel()}: labels, the highest AP first")
     if shown:
         add_legend(axes, shown, "last AP" if marks.best is None else f"AP at epoch {marks.best}")
+
+
+def _names_of_losses(trained_on: str) -> dict[str, str]:
+    if not trained_on:
+        return LOSSES
+    meant = {"train_loss": trained_on, "val_loss": "cross-entropy"}
+    return {name: f"{label} ({meant[name]})" for name, label in LOSSES.items()}
 
 
 def _loss_limit(values: list[float]) -> float:
@@ -158,7 +172,7 @@ def _draw_bars(axes: Axes, epochs: list[int], lines: Mapping[str, Sequence[float
     for at, (value, colour) in enumerate(zip(known.values(), colours)):
         bar = axes.bar(at, min(value, _MOST_LOSS), width=0.5, color=colour)
         axes.bar_label(bar, [f"{value:.3g}" if value > 1 else f"{value:.3f}"], padding=2)
-    axes.set_xticks(range(len(known)), list(known))
+    axes.set_xticks(range(len(known)), [label.replace(" (", "\n(") for label in known])
     middle, half = (len(known) - 1) / 2, max(len(lines), len(METRICS)) / 2
     axes.set_xlim(middle - half, middle + half)
 
@@ -184,10 +198,11 @@ def _add_legend(axes: Axes, rate: Line2D | None) -> None:
     """Name what is drawn, below the axes, where it covers nothing; the learning rate after the lines."""
     drawn, names = axes.get_legend_handles_labels()
     if rate is not None:
-        at = sum(name in LOSSES.values() for name in names)
+        at = sum(name.startswith(tuple(LOSSES.values())) for name in names)
         drawn.insert(at, rate)
         names.insert(at, str(rate.get_label()))
-    axes.legend(drawn, names, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3, frameon=False, fontsize=9)
+    columns = 3 if max(map(len, names)) < _LONG_NAME else 2
+    axes.legend(drawn, names, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, frameon=False, fontsize=9)
 
 
 def _finish(axes: Axes, epochs: list[int], marks: _Marks, rates: Sequence[float] = ()) -> None:

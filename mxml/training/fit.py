@@ -65,6 +65,8 @@ def fit(
     MxmlError
         Lists or a model that are wrong or do not fit, a foreign or damaged checkpoint, a disk that is full, a loss
         that is not finite, another run that is at work on the prefix.
+    OutOfTime
+        The time limit ended the run before its first epoch; what it did is kept, and ``resume`` goes on with it.
     Interrupted
         A signal came, and the run has been saved.
     """

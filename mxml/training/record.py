@@ -17,7 +17,7 @@ from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Divergence, Epoch, Pause, Sidecar
 from mxml.progress import Progress
 from mxml.runtime.types import NDArray
-from mxml.training import divergence, saving
+from mxml.training import chosen_loss, divergence, saving
 from mxml.training.config import TrainConfig
 from mxml.training.curves import plot_history
 from mxml.training.history import best_epoch, history_rows, thinned, to_csv
@@ -62,6 +62,8 @@ class RunRecord:
         self._report = report
         self.files = RunFiles(config.prefix)
         self._drawn = time.monotonic()
+        # Whether the picture on disk lacks something of this run.
+        self._undrawn = False
         # Where this run begins whose first checkpoint will replace the run at the prefix.
         self._waiting: StartingPoint | None = None
         # Where the sidecar on disk has a place inside an epoch.
@@ -201,6 +203,7 @@ class RunRecord:
             epochs = divergence.good_epochs(sidecar.epochs, sidecar.best_epoch)
             sidecar = dataclasses.replace(sidecar, epochs=epochs)
         self.sidecar = sidecar
+        self._undrawn = True
         if not self._writes or self._waiting is not None:
             return
         # A disk that is full must not hide the loss.
@@ -209,8 +212,9 @@ class RunRecord:
             self._discard_pause()
 
     def show_history(self) -> None:
-        """Write the history and draw the curves of what has been finished."""
-        self._show_history(draw=True)
+        """Write the history and draw the curves of what has been finished, unless they are there."""
+        if self._undrawn:
+            self._show_history(draw=True)
 
     def _discard_slot(self, slot: int) -> None:
         # A file that nothing names does no harm.
@@ -235,11 +239,13 @@ class RunRecord:
         if not self._writes or not self.sidecar.epochs:
             return
         rows = history_rows(self.sidecar.epochs, self.sidecar.label_names)
+        self._undrawn = not draw
         try:
             atomic.write_text(self.files.history, to_csv(rows))
             if draw:
                 diverged = [entry.epoch for entry in self.sidecar.diverged]
-                plot_history(rows, self.files.curves, self.sidecar.best_epoch, diverged)
+                trained_on = chosen_loss.other_than_validation(self.config)
+                plot_history(rows, self.files.curves, self.sidecar.best_epoch, diverged, trained_on)
                 self._drawn = time.monotonic()
         except (StorageError, OSError) as error:
             # matplotlib needs a folder of its own.

@@ -17,10 +17,7 @@ Callback = Callable[[Mapping[str, Any]], None]
 
 
 class RunReport:
-    """Tells how a run goes. Use it as a context manager, and call ``begin`` before the first step.
-
-    Raises SetupError and StorageError where ``config.tensorboard`` cannot be written, before anything is.
-    """
+    """Tells how a run goes. Use it as a context manager, and call ``begin`` before the first step."""
 
     def __init__(self, config: TrainConfig, progress: Progress, callbacks: Sequence[Callback]):
         self._config = config

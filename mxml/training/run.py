@@ -7,13 +7,13 @@ import glob
 from collections.abc import Sequence
 
 from mxml.data.batches import BadImage, Batches
-from mxml.errors import SHOWN_FAULTS, Interrupted, StorageError, TrainingError
+from mxml.errors import SHOWN_FAULTS, Interrupted, OutOfTime, StorageError, TrainingError
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import Progress
 from mxml.runtime.types import Context
 from mxml.text import counted
-from mxml.training import divergence, starting_point
+from mxml.training import chosen_loss, divergence, starting_point
 from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule, frozen_parameters
 from mxml.training.config import TrainConfig
@@ -74,11 +74,21 @@ class Run:
     def go(self) -> TrainResult:
         """Run every epoch that is left."""
         config, preprocess = self.config, self.record.sidecar.preprocess
+        trained_on = chosen_loss.other_than_validation(config)
+        if trained_on:
+            self.progress.note(
+                f"the loss in training ({trained_on}) and the val loss (cross-entropy) are not on one scale"
+            )
         with open_batches(config, self.data, preprocess, self.workers) as (train_batches, parts), self.report:
             validation = Validation(config, parts, self.data.val, self.stopping, self.progress, self.report)
-            while not self._reaches_its_end(train_batches, validation):
-                # What is at the prefix now belongs to this run, and the next try begins there.
-                self.pretrained = None
+            try:
+                while not self._reaches_its_end(train_batches, validation):
+                    # What is at the prefix now belongs to this run, and the next try begins there.
+                    self.pretrained = None
+            except (TrainingError, Interrupted):
+                self.record.show_history()
+                raise
+            self.record.show_history()
         return self._result()
 
     def _reaches_its_end(self, batches: Batches, validation: Validation) -> bool:
@@ -141,7 +151,6 @@ class Run:
                     trainer.save(epoch, here.batch, totals)
                 except StorageError as error:
                     raise self.record.not_saved(error) from error
-                self.record.show_history()
                 self._stop(f"in epoch {epoch} after batch {here.batch}, and saved")
                 return
             self._note_bad(validated.bad)
@@ -232,7 +241,7 @@ class Run:
             except StopHere:
                 kept = "are kept" if cache.is_usable else "could not be kept, and all have to be computed in one run"
                 where = f"before the head was fitted; the feature vectors so far {kept}"
-                raise self._stopped(where, has_begun=not self.record.waits) from None
+                raise self._stopped(where, not self.record.waits, cache.is_usable) from None
 
     def _finish_head(self, fitted: FittedHead) -> StartingPoint:
         """Save the fitted head: the run's first epoch, from which the others fine-tune."""
@@ -311,11 +320,13 @@ class Run:
             raise error
         self.progress.note(str(error))
 
-    def _stopped(self, where: str, has_begun: bool = True) -> Interrupted | TrainingError:
+    def _stopped(self, where: str, has_begun: bool = True, is_kept: bool = True) -> Interrupted | TrainingError:
         how_to_go_on = "continue with `resume`" if has_begun else "to go on, start it again as before"
         message = f"stopped by {self.stopping.reason} {where}; {how_to_go_on}"
         number = self.stopping.signal_number
-        return TrainingError(message) if number is None else Interrupted(message, number, has_begun)
+        if number is not None:
+            return Interrupted(message, number, has_begun)
+        return OutOfTime(message) if has_begun and is_kept else TrainingError(message)
 
     def _note_bad(self, bad: Sequence[BadImage]) -> None:
         for image in bad:

@@ -33,6 +33,7 @@ from mxml.training.run_data import TrainData, open_data, preprocess_of, sums_to_
 from mxml.training.shared_run import require_same_run
 from mxml.training.signals import StoppableProgress, StopRequest
 from mxml.training.starting_point import StartingPoint
+from mxml.training.tensorboard import require_events
 from mxml.training.workers import Workers
 
 
@@ -55,10 +56,12 @@ def set_up(
     stoppable = _stoppable(progress, stop, found is not None)
     if found is None:
         config = _new_settings(config or TrainConfig.of(given), progress, resume=resume, force=force)
+        _require_events(config, workers)
         config = _with_lists(config, stoppable, force, workers)
         lists = source_lists.files_of_lists(config, force=force)
     else:
         config = resuming.resumed_config(prefix, found, given, progress)
+        _require_events(config, workers)
         lists = config.lists
     config = with_kv_store(config, given)
     devices = _devices(config, progress, workers)
@@ -86,6 +89,12 @@ def set_up(
         sidecar = dataclasses.replace(sidecar, data=_with_sums_of_images(prefix, found, data, stoppable, workers))
     require_same_run(workers, sidecar)
     return Run(config, devices, data, sidecar, pretrained, progress, callbacks, stop, workers)
+
+
+def _require_events(config: TrainConfig, workers: Workers) -> None:
+    """Refuse a run whose events could not be written, before anything of it takes time."""
+    if workers.is_first:
+        require_events(config.tensorboard, config.prefix)
 
 
 def _stoppable(progress: Progress, stop: StopRequest | None, is_resumed: bool) -> Progress:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mxml.errors import MxmlError
 from mxml.model.run_files import RunFiles
-from mxml.model.sidecar import Epoch, Sidecar, read_sidecar
+from mxml.model.sidecar import SURVIVED, Epoch, Sidecar, read_sidecar
 from mxml.text import path_from
 from mxml.training.config import train_settings
 from mxml.training.prefix_lock import is_at_work
@@ -47,6 +47,9 @@ class RunSummary:
         The validation metrics of that epoch, by name; None where one is undefined.
     seconds : float
         Time of the training steps of all epochs, without validation.
+    rates : tuple of float
+        The learning rates it was trained with, in their order: the one of its settings, and a lower one after it
+        diverged.
     settings : mapping
         The run's settings by name, paths as seen from the working directory.
     lists : mapping
@@ -61,6 +64,7 @@ class RunSummary:
     best_epoch: int | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
+    rates: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     lists: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,6 +132,7 @@ def read_run(prefix: str) -> RunSummary:
         best_epoch=sidecar.best_epoch,
         metrics=_validation(best) if best else {},
         seconds=sum(_number(entry.metrics.get("seconds")) or 0.0 for entry in sidecar.epochs),
+        rates=_rates(sidecar),
         settings=_settings(sidecar, RunFiles(prefix).folder),
         lists={name: used.sha256 for name, used in sidecar.data.items()},
     )
@@ -139,6 +144,14 @@ def _state(prefix: str, sidecar: Sidecar) -> str:
     if sidecar.has_ended_diverged:
         return "diverged"
     return "finished" if sidecar.finished else "stopped"
+
+
+def _rates(sidecar: Sidecar) -> tuple[float, ...]:
+    lr = _number(sidecar.config.get("lr"))
+    if lr is None:
+        return ()
+    # The rate after the divergence that ended a run was never trained with.
+    return (lr, *(lr * entry.lr_factor for entry in sidecar.diverged[:SURVIVED]))
 
 
 def _all_epochs(settings: Mapping[str, Any]) -> int | None:

@@ -164,6 +164,11 @@ def between(low: float, high: float) -> Check:
     return lambda value: "" if low <= value <= high else f"{low} to {high}"
 
 
+def above_zero(high: float) -> Check:
+    """Return a check for values above 0, up to ``high``."""
+    return lambda value: "" if 0 < value <= high else f"above 0, at most {high:g}"
+
+
 def positive(value: float) -> str:
     """Check that a value is above 0."""
     return "" if value > 0 else "a positive number"

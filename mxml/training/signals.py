@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Union
@@ -42,6 +45,58 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+
+class AnsweredStop(StopRequest):
+    """A request that is answered as it arrives, by one line to ``say``; a second signal ends the process, unsaved.
+
+    Python's handlers wait until MXNet has computed what it is at, which may take many seconds. So a thread reads the
+    signals as well, and calls ``say``. Only for a process that may be ended so: the command's own.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def __enter__(self) -> AnsweredStop:
+        self._read_from, self._written_to = os.pipe()
+        os.set_blocking(self._written_to, False)
+        self._thread = threading.Thread(target=self._answer, daemon=True)
+        self._thread.start()
+        self._wakeup_before = signal.set_wakeup_fd(self._written_to, warn_on_full_buffer=False)
+        super().__enter__()
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+
+    def _answer(self) -> None:
+        asked = False
+        # The end of the pipe is closed in the end, and then there is nothing to read.
+        while found := os.read(self._read_from, 1):
+            number = found[0]
+            if number not in self.SIGNALS:
+                continue
+            again = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            # Nobody may read stderr any more.
+            with contextlib.suppress(OSError, ValueError):
+                self._say(
+                    "ended at once: nothing is saved of what came after the last save"
+                    if asked
+                    else f"stopping: this batch is finished and the run saved; {again} again ends at once, without that"
+                )
+            if asked:
+                os._exit(128 + number)
+            asked = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        signal.set_wakeup_fd(self._wakeup_before)
+        os.close(self._written_to)
+        self._thread.join()
+        os.close(self._read_from)
 
 
 class StoppableProgress:

@@ -44,7 +44,7 @@ class EventLog:
     Use it as a context manager, and call ``begin`` before the first scalar. What is told before ``begin_file`` is
     written by that. A disk that is full costs the run nothing but its events: a note says so.
 
-    Raises SetupError where tensorboardX is not installed, StorageError for a folder that cannot be written.
+    ``require_events`` says before whether it can.
     """
 
     def __init__(self, folder: str | None, prefix: str, progress: Progress):
@@ -54,9 +54,6 @@ class EventLog:
         # What was told before the file was begun; None afterwards.
         self._unwritten: list[bytes] | None = None if folder is None else []
         self._flushed = time.monotonic()
-        if self._folder is not None:
-            _require_library()
-            _require_writable(self._folder)
 
     def __enter__(self) -> EventLog:
         return self
@@ -150,6 +147,13 @@ def run_folder(folder: str, prefix: str) -> str:
     beside = os.path.dirname(folder)
     name = os.path.relpath(prefix, beside)
     return os.path.join(folder, prefix.lstrip(os.sep) if name.startswith(os.pardir) else name)
+
+
+def require_events(folder: str | None, prefix: str) -> None:
+    """Raise where a run could not write events: SetupError without tensorboardX, StorageError for the folder."""
+    if folder is not None:
+        _require_library()
+        _require_writable(run_folder(folder, prefix))
 
 
 def _require_library() -> None:

@@ -79,7 +79,7 @@ def test_a_terminal_has_one_live_line_that_goes_and_the_lines_that_stay(folder):
     lines = [line for line in screen_of(shown) if line]
     assert not any("%|" in line for line in lines), "the live line is gone when the command has ended"
     assert lines[0].startswith("training ") and lines[1].startswith(f"{IMAGES:,} images to train on")
-    kinds = r"epoch \d+/1000000: loss|about .* for the rest|starting from|mxml: stopped by SIGINT|\^C"
+    kinds = r"epoch \d+/1000000: loss|about .* for the rest|starting from|mxml: stopped by SIGINT|stopping: |\^C"
     assert all(re.match(kinds, line) for line in lines[2:]), lines
     assert any(re.fullmatch(r"epoch 1/1000000: .* img/s, best so far, .* left", line) for line in lines)
 

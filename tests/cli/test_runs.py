@@ -249,3 +249,14 @@ def test_paths_far_away_are_shown_absolute(folder, mxml, monkeypatch):
     described = read_run("../../runs/first")
     assert described.settings["model"] == str(folder / "runs/net")
     assert described.settings["data_train"] == str(folder / "train.lst")
+
+
+@pytest.mark.parametrize(("times", "rates"), [(1, "0.5, then 0.05"), (2, "0.5, then 0.05")])
+def test_a_run_that_diverged_has_the_rates_it_was_trained_with(folder, mxml, times, rates):
+    entries = tuple(Divergence(2, 10, "the loss is not finite", 0.1**number) for number in range(1, times + 1))
+    write_run(folder / "runs" / "third", lr=0.5, diverged=entries)
+    code, out, err = mxml("runs", "runs/third")
+    assert code == 0, err
+    assert f"  {rates}  " in out
+    assert read_run("runs/third").rates == pytest.approx((0.5, 0.05))
+    assert read_run("runs/second").rates == (0.5,)

@@ -126,7 +126,7 @@ USAGE = [
     (train("--gpus", "one"), "--gpus one: should be numbers of GPUs"),
     (train("--resume", "--force"), "--resume continues a run and --force replaces it"),
     (train("--lr", "fast"), "'--lr': 'fast' is not a valid float"),
-    (train("--lr", "nan"), "--lr nan: should be a positive number"),
+    (train("--lr", "nan"), "--lr nan: should be above 0, at most 1000"),
     (train("--image-shape", "3,32"), "'3,32' has 2 numbers, should have 3"),
     (train("--image-shape", "1,32,32"), "--image-shape 1,32,32: should be 3,HEIGHT,WIDTH"),
     (train("--batch-size", "99999999"), "--batch-size 99999999: should be 1 to 65536"),

@@ -265,3 +265,14 @@ def test_the_fit_of_the_head_and_recovered_divergences_are_marked():
         assert band.get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(1.5)
         assert {2, 4, 5} <= {np.asarray(line.get_xdata())[0] for line in axes.lines}
     assert not draw_history(history(5)).axes[0].patches
+
+
+def test_losses_that_are_not_one_measure_are_named(tmp_path):
+    losses = draw_history(history(4), trained_on="asymmetric").axes[0]
+    assert legend_texts(losses)[:2] == ["training (asymmetric)", "validation (cross-entropy)"]
+    one = draw_history(history(1), trained_on="asymmetric").axes[0]
+    assert [tick.get_text() for tick in one.get_xticklabels()] == [
+        "training\n(asymmetric)",
+        "validation\n(cross-entropy)",
+    ]
+    assert legend_texts(draw_history(history(4)).axes[0])[:2] == ["training", "validation"]

@@ -22,7 +22,7 @@ from mxml.training import divergence
 from mxml.training import fit as train
 from mxml.training.divergence import LossLimit
 
-TOO_HIGH = 1e10
+TOO_HIGH: dict[str, Any] = {"lr": 1000.0, "head_lr_mult": 1000.0}
 # For the tiny network as it is: a tenth of it is a high rate, yet trains.
 SURVIVABLE: dict[str, Any] = {"lr": 5.0, "mom": 0.5}
 
@@ -34,7 +34,7 @@ def folder(folder):
     Until then the head is zero, and so are the logits: nothing that the first batch shows is out of order.
     """
     params = params_file.read_params(folder / "net-0000.params")
-    params["arg:bn0_gamma"] *= 1e30
+    params["arg:bn0_gamma"] *= 1e35
     params_file.write_params(folder / "net-0000.params", params)
     return folder
 
@@ -60,19 +60,19 @@ def records(folder):
 def test_the_images_are_those_whose_gradient_did_it(folder):
     told = Told()
     with pytest.raises(TrainingError) as caught:
-        train.fit(tiny.config(folder, lr=TOO_HIGH), told)
+        train.fit(tiny.config(folder, **TOO_HIGH), told)
     (first,) = (note for note in told.notes if "diverged" in note)
     for message in (first, str(caught.value)):
         assert named(message) == (1, 1, images_of_first_batch(folder, 8))
-    assert first.endswith("; no epoch was saved, so it begins again, with `lr` 1e+09 instead of 1e+10")
-    assert str(caught.value).startswith("training diverged again in epoch 1, with `lr` 1e+09: ")
-    assert str(caught.value).endswith("; no epoch was finished: start a new run with a lower `lr`, such as 1e+08")
+    assert first.endswith("; no epoch was saved, so it begins again, with `lr` 100 instead of 1000")
+    assert str(caught.value).startswith("training diverged again in epoch 1, with `lr` 100: ")
+    assert str(caught.value).endswith("; no epoch was finished: start a new run with a lower `lr`, such as 10")
     assert RunFiles(str(folder / "run")).epochs_on_disk() == []
 
 
 def test_the_last_update_of_an_epoch_is_looked_at_before_anything_is_saved(folder):
     with pytest.raises(TrainingError) as caught:
-        train.fit(tiny.config(folder, lr=TOO_HIGH, batch_size=40), SILENT)
+        train.fit(tiny.config(folder, **TOO_HIGH, batch_size=40), SILENT)
     epoch, batch, images = named(str(caught.value))
     assert (epoch, batch) == (1, 1)
     assert images[:7] == images_of_first_batch(folder, 7)
@@ -81,10 +81,10 @@ def test_the_last_update_of_an_epoch_is_looked_at_before_anything_is_saved(folde
 
 
 def test_finite_parameters_that_are_too_large_are_found_in_validation(folder):
-    # The update makes weights of some 1e36, which the features bring beyond what a float32 holds.
+    # The update makes weights of some 1e35, which the features bring beyond what a float32 holds.
     told = Told()
     with pytest.raises(TrainingError, match=r"^training diverged again in epoch 1, .* finite in validation; "):
-        train.fit(tiny.config(folder, lr=1e6, batch_size=40), told)
+        train.fit(tiny.config(folder, lr=1.0, batch_size=40), told)
     assert any(
         "diverged in epoch 1: the loss is not finite in validation; no epoch was saved" in note for note in told.notes
     )
@@ -113,7 +113,7 @@ def test_another_fault_in_validation_is_no_divergence(folder):
 def test_a_pause_never_holds_what_is_not_finite(folder):
     stop = train.StopRequest()
     with pytest.raises(TrainingError, match="diverged again in epoch 1"):
-        train.fit(tiny.config(folder, lr=TOO_HIGH), StopAfter(stop, 1), stop=stop)
+        train.fit(tiny.config(folder, **TOO_HIGH), StopAfter(stop, 1), stop=stop)
     assert not list(folder.glob("run-paused*"))
 
 
@@ -160,14 +160,14 @@ def test_a_run_killed_after_it_survived_resumes_at_the_lower_rate(folder):
 
 def test_a_run_that_ended_is_not_resumed_and_a_new_one_needs_no_force(folder, capfd):
     with pytest.raises(TrainingError):
-        train.fit(tiny.config(folder, lr=TOO_HIGH), SILENT)
+        train.fit(tiny.config(folder, **TOO_HIGH), SILENT)
     for go_on in (
         lambda: train.resume(folder / "run", progress=SILENT),
-        lambda: train.fit(tiny.config(folder, lr=TOO_HIGH), SILENT, resume=True),
+        lambda: train.fit(tiny.config(folder, **TOO_HIGH), SILENT, resume=True),
     ):
         with pytest.raises(
             TrainingError,
-            match=r"run diverged in epochs 1 and 1, .*repeat that; no epoch .* a lower `lr`, such as 1e\+08$",
+            match=r"run diverged in epochs 1 and 1, .*repeat that; no epoch .* a lower `lr`, such as 10$",
         ):
             go_on()
     tiny.make_network(folder / "net")
@@ -199,6 +199,20 @@ def test_a_run_that_ended_later_keeps_its_best_epoch_and_says_where_to_start(fol
         train.fit(tiny.config(folder), SILENT)
     more = tiny.config(folder, "more", model=str(folder / "run"), epoch=best, num_epoch=best + 1, lr=0.0005)
     assert train.fit(more, SILENT).best_epoch == best + 1
+
+
+def test_a_run_that_ends_so_after_an_epoch_has_its_picture(folder):
+    tiny.make_network(folder / "net")
+    train.fit(tiny.config(folder, num_epoch=1), SILENT)
+    (folder / "run-curves.png").unlink()
+    path = folder / "run.json"
+    saved = json.loads(path.read_text())
+    saved["config"].update(TOO_HIGH)
+    first = {"epoch": 2, "step": 5, "what": "the loss is not finite", "lr_factor": 0.1}
+    path.write_text(json.dumps({**saved, "diverged": [first]}))
+    with pytest.raises(TrainingError, match="diverged again in epoch 2, with `lr` 100: "):
+        train.resume(folder / "run", {"num_epoch": 3}, SILENT)
+    assert (folder / "run-curves.png").exists()
 
 
 def test_a_run_that_an_earlier_mxml_gave_up_goes_on_at_a_tenth_of_the_rate(folder):

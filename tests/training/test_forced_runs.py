@@ -161,7 +161,7 @@ def test_a_forced_run_that_is_stopped_in_its_first_epoch_goes_on_as_if_nothing_h
 
 def test_a_forced_run_that_diverges_leaves_the_run_before_unless_it_recovers(folder, before):
     with pytest.raises(TrainingError, match=r"diverged again in epoch 1.*no epoch was finished: start a new run with"):
-        train.fit(tiny.config(folder, lr=1e30), SILENT, force=True)
+        train.fit(tiny.config(folder, lr=1000.0), SILENT, force=True)
     assert files_of_run(folder) == before
     told = Told()
     train.fit(tiny.config(folder, lr=5.0, mom=0.5, num_epoch=2), told, force=True)
@@ -169,3 +169,19 @@ def test_a_forced_run_that_diverges_leaves_the_run_before_unless_it_recovers(fol
     assert note.endswith("no epoch was saved, so it begins again, with `lr` 0.5 instead of 5")
     sidecar = json.loads((folder / "run.json").read_text())
     assert len(sidecar["diverged"]) == 1 and len(sidecar["epochs"]) == 2
+
+
+def test_nothing_of_the_run_before_is_shown_once_a_forced_run_has_taken_its_place(folder, before):
+    """Its picture is drawn at the end, or after half a minute; until then there is none."""
+    seen = []
+    train.fit(
+        tiny.config(folder, seed=5),
+        SILENT,
+        force=True,
+        callbacks=[lambda row: seen.append((row["epoch"], (folder / "run-curves.png").exists()))],
+    )
+    assert seen == [(1, False), (2, False), (3, True)]
+    stop = StopRequest()
+    with pytest.raises(Interrupted):
+        train.fit(tiny.config(folder, seed=5), StopAfter(stop, 2), force=True, stop=stop)
+    assert not (folder / "run-history.csv").exists() and not (folder / "run-curves.png").exists()

@@ -14,7 +14,7 @@ import pytest
 import tiny
 from told import StopIn
 
-from mxml.errors import Interrupted, TrainingError
+from mxml.errors import Interrupted, OutOfTime, TrainingError
 from mxml.model import checkpoint, params_file
 from mxml.progress import SILENT
 from mxml.training import fit as train
@@ -139,13 +139,45 @@ def test_a_time_limit_before_the_head_is_fitted_says_what_is_kept(folder):
     limited = tiny.config(folder, method="lp-ft", optimizer=None, lr=None, time_limit=AT_EVERY_STEP)
     for _ in range(2):
         message = "before the head was fitted; the feature vectors so far are kept; continue with `resume`$"
-        with pytest.raises(TrainingError, match=message):
+        with pytest.raises(OutOfTime, match=message):
             train.fit(limited, SILENT, resume=True)
     (folder / "features.sqlite").unlink()
     (folder / "features.sqlite").mkdir()
     message = "; the feature vectors so far could not be kept, and all have to be computed in one run; continue"
     with pytest.raises(TrainingError, match=message):
         train.fit(limited, SILENT, resume=True)
+
+
+@pytest.mark.parametrize("method", ["lp-ft", "finetune"])
+def test_a_time_limit_before_the_first_epoch_is_no_failure_and_says_what_to_type(folder, method):
+    optimizer = {"optimizer": "adamw"} if method == "lp-ft" else {}
+    arguments = tiny.arguments(folder, method=method, time_limit=AT_EVERY_STEP, **optimizer)
+    done = subprocess.run([sys.executable, "-m", "mxml", "train", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "stopped by its time limit of 1e-09 minutes " in done.stderr
+    assert done.stdout == f"not finished; continue with: mxml train --prefix {folder / 'run'} --resume\n"
+
+
+# Computes in C for hours, as MXNet may for seconds: no handler of Python's runs meanwhile.
+BUSY = """
+import hashlib
+from mxml.training.signals import AnsweredStop
+with AnsweredStop(lambda line: print(line, flush=True)):
+    print("busy", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)
+"""
+
+
+def test_signals_are_answered_while_something_is_computed_and_a_second_one_ends_it():
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        lines = []
+        for line in run.stdout:
+            lines.append(line)
+            run.send_signal(signal.SIGTERM)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert [line.split(":")[0] for line in lines] == ["busy\n", "stopping", "ended at once"]
+    assert "SIGTERM again ends at once" in lines[1]
 
 
 def test_starts_with_a_time_limit_fit_the_head_once_the_features_are_there(folder):

@@ -133,6 +133,10 @@ def test_a_missing_library_or_a_folder_that_is_none_is_said_before_anything_is_w
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(SetupError, match=r"`tensorboard` needs the package tensorboardX .*: pip install"):
         train.fit(tiny.config(folder, tensorboard=str(folder / "tb")), SILENT)
+    told = Told()
+    with pytest.raises(SetupError):
+        train.fit(tiny.config(folder, tensorboard=str(folder / "tb"), preset=None), told)
+    assert not told.parts, "nothing slow comes before it"
     assert snapshot(folder) == before
 
 

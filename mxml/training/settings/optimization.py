@@ -7,10 +7,16 @@ from typing import Literal, Optional, Union
 
 from mxml.model.loss_settings import KINDS, PUBLISHED
 from mxml.training import chosen_loss
-from mxml.training.setting import at_least, below_one, positive, setting
+from mxml.training.setting import above_zero, below_one, between, setting, share
+from mxml.training.settings.start import MOST_EPOCHS
 
 OPTIMIZERS = ("sgd", "nag", "adam", "adamw", "scaled-adamw")
 SCHEDULES = ("constant", "step", "cosine", "inverse")
+
+
+# Far beyond what trains, and what MXNet computes with in float32.
+_MOST_RATE = 1000
+_MOST_DECAY = 1_000_000
 
 
 def _epochs(values: tuple[int, ...]) -> str:
@@ -78,12 +84,15 @@ class Optimization:
         "`model`",
     )
     lr: Optional[float] = setting(
-        None, help="Learning rate.", check=positive, default_help="what suits the optimizer and the network"
+        None,
+        help="Learning rate.",
+        check=above_zero(_MOST_RATE),
+        default_help="what suits the optimizer and the network",
     )
     head_lr_mult: Optional[float] = setting(
         None,
         help="Factor on the learning rate of the head.",
-        check=at_least(0),
+        check=between(0, _MOST_RATE),
         default_help="1; 10 for a head that begins at zero on a pretrained network",
     )
     lr_schedule: str = setting("cosine", help="How the learning rate falls.", choices=SCHEDULES)
@@ -92,16 +101,16 @@ class Optimization:
         help="Epochs of the run after which the step schedule lowers the learning rate; one that fits the head counts.",
         check=_epochs,
     )
-    lr_factor: float = setting(
-        0.1, help="Factor by which the step schedule multiplies the learning rate.", check=positive
-    )
+    lr_factor: float = setting(0.1, help="Factor by which the step schedule multiplies the learning rate.", check=share)
     lr_decay: float = setting(
-        0.0001, help="Decay d of the inverse schedule: after n steps the rate is `lr` / (1 + d n).", check=at_least(0)
+        0.0001,
+        help="Decay d of the inverse schedule: after n steps the rate is `lr` / (1 + d n).",
+        check=between(0, _MOST_DECAY),
     )
     warmup_epochs: Optional[float] = setting(
         None,
         help="Epochs over which the learning rate rises to `lr`; one that fits the head does not count.",
-        check=at_least(0),
+        check=between(0, MOST_EPOCHS),
         default_help="1; 0 for sgd and nag",
     )
     mom: Optional[float] = setting(
@@ -110,11 +119,14 @@ class Optimization:
     wd: Optional[float] = setting(
         None,
         help="Weight decay; not applied to biases and BatchNorm.",
-        check=at_least(0),
+        check=between(0, _MOST_RATE),
         default_help="0.01 for adamw and scaled-adamw, else 0.0001",
     )
     clip_gradient: Optional[float] = setting(
-        None, help="Clip each gradient element to this absolute value.", default_help="no clipping", check=positive
+        None,
+        help="Clip each gradient element to this absolute value.",
+        default_help="no clipping",
+        check=above_zero(1e6),
     )
     ema: float = setting(
         0.999,

@@ -40,8 +40,8 @@ class Execution:
     )
     time_limit: Optional[float] = setting(
         None,
-        help="Minutes after which the run saves and ends; continue with `resume`. However short, each start takes a "
-        "step, finishes a validation or computes one batch of feature vectors.",
+        help="Minutes after which the run saves and ends, which is no failure; continue with `resume`. However short, "
+        "each start takes a step, finishes a validation or computes one batch of feature vectors.",
         default_help="none",
         check=positive,
         on_resume="free",

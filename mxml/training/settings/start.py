@@ -7,8 +7,10 @@ from typing import Optional
 
 from mxml.inference.limits import MOST_BATCH_SIZE
 from mxml.model.networks.catalogue import NETWORKS
-from mxml.training.setting import at_least, between, setting
+from mxml.training.setting import between, setting
 
+# The names of a run's files have room for seven digits.
+MOST_EPOCHS = 9_999_999
 METHODS = ("lp-ft", "features", "finetune")
 
 
@@ -41,9 +43,14 @@ class Start:
         "without `optimizer`",
         on_resume="free",
     )
-    epoch: int = setting(0, help="The pretrained network's epoch, the number in PREFIX-0000.params.", check=at_least(0))
+    epoch: int = setting(
+        0, help="The pretrained network's epoch, the number in PREFIX-0000.params.", check=between(0, MOST_EPOCHS)
+    )
     num_epoch: int = setting(
-        10, help="Number of the last epoch; the first is `epoch` + 1.", check=at_least(1), on_resume="larger"
+        10,
+        help="Number of the last epoch; the first is `epoch` + 1.",
+        check=between(1, MOST_EPOCHS),
+        on_resume="larger",
     )
     batch_size: int = setting(
         32, help="Images per step, over all devices and workers.", check=between(1, MOST_BATCH_SIZE)
