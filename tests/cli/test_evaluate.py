@@ -26,6 +26,8 @@ def test_evaluate_finds_the_metrics_of_the_training(folder, mxml):
         for name, value in written.items():
             if value is None:
                 assert found[name] is None, name
+            elif name == "AP_per_class":
+                assert [entry["AP"] for entry in found["per_class"]] == pytest.approx(value, abs=1e-6, nan_ok=True)
             elif name != "per_class":
                 assert found[name] == pytest.approx(value, rel=1e-5), name
         assert [entry["name"] for entry in found["per_class"]] == list(tiny.LABELS)

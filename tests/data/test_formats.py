@@ -80,10 +80,11 @@ def test_a_folder_of_lists_that_are_split_already_says_how_to_train_on_them(tmp_
     (tmp_path / "images/a.jpg").touch()
     with pytest.raises(ListError) as caught:
         recognise(tmp_path)
-    assert str(caught.value).endswith(
-        f"mxml train takes `data_train` {tmp_path}/train.lst `data_val` {tmp_path}/val.lst `image_train` "
-        f"{tmp_path}/images `image_val` {tmp_path}/images `labels` {tmp_path}/labels.txt"
+    options = (
+        f"`data_train` {tmp_path}/train.lst `data_val` {tmp_path}/val.lst `image_train` {tmp_path}/images "
+        f"`image_val` {tmp_path}/images `labels` {tmp_path}/labels.txt"
     )
+    assert f"mxml train takes these as {options};" in str(caught.value)
     # A list alone is no split.
     (tmp_path / "val.lst").unlink()
     with pytest.raises(ListError, match=r"train\.lst, which looks like labels of the format lst"):
