@@ -53,6 +53,7 @@ RECIPES: dict[str, list[str]] = {
     DEFAULT: [],
     FEATURES: ["--method", "features"],
     "rate 0.004": ["--method", "lp-ft", "--lr", "0.004"],
+    "rate 0.005": ["--method", "lp-ft", "--lr", "0.005"],
     "rate 0.01": ["--method", "lp-ft", "--lr", "0.01"],
     "rate 0.02": ["--method", "lp-ft", "--lr", "0.02"],
     "rate 0.04": ["--method", "lp-ft", "--lr", "0.04"],

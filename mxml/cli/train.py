@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-# What --json prints of a run that its time limit ended before its first epoch.
-_NO_EPOCH: dict[str, Any] = {"prefix": "", "best_epoch": None, "best": {}, "epochs": 0, "finished": False, "bad": []}
-
-
 def _with_settings(command: Command) -> Command:
     """Add an option for each setting of TrainConfig but the device, which all commands have.
 
@@ -127,7 +123,15 @@ def command(
         return
     if result is None:
         if as_json:
-            click.echo(json.dumps({**_NO_EPOCH, "prefix": prefix}, indent=1))
+            none: dict[str, Any] = {
+                "prefix": prefix,
+                "best_epoch": None,
+                "best": {},
+                "epochs": 0,
+                "finished": False,
+                "bad": [],
+            }
+            click.echo(json.dumps(none, indent=1))
         else:
             click.echo(_how_to_go_on(prefix))
         return
