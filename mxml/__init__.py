@@ -17,7 +17,7 @@ _HOMES = {
     "Augment": "images.transforms",
     "Batches": "data.batches",
     "Classifier": "inference.classifier",
-    "Evaluation": "inference.evaluation",
+    "Evaluation": "evaluation.evaluation",
     "ImageFiles": "data.image_sources",
     "ImageIter": "data.image_iter",
     "ImageList": "data.image_list",

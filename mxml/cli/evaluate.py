@@ -14,7 +14,7 @@ from mxml.errors import SHOWN_FAULTS
 from mxml.progress import ConsoleProgress
 
 if TYPE_CHECKING:
-    from mxml.inference.evaluation import Evaluation
+    from mxml.evaluation.evaluation import Evaluation
 
 
 @click.command(name="evaluate")

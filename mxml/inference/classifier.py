@@ -14,23 +14,24 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_stream import StreamBatch, stream_batches
 from mxml.data.label_names import read_label_names
 from mxml.data.record_list import RecordList, image_source, read_images
-from mxml.data.single_label import require_single_labels
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
+from mxml.evaluation.evaluation import Evaluation
+from mxml.evaluation.scored_list import ScoredList
+from mxml.evaluation.scores import Scores, probabilities, require_finite
+from mxml.evaluation.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend
-from mxml.inference.checkpoint_data import assumptions, own_preprocess, tolerated_bad_share, validation_list
-from mxml.inference.evaluation import Evaluation
+from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
+from mxml.inference.evaluated_list import read_evaluated_list, require_tolerable
 from mxml.inference.inputs import Inputs, InputStream
 from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
-from mxml.inference.metrics import multilabel_metrics
+from mxml.inference.list_scores import collect
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
-from mxml.inference.scores import Scores, collect, probabilities, require_finite
-from mxml.inference.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
-from mxml.progress import SILENT, Progress, note_reading
+from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
 
@@ -307,42 +308,67 @@ class Classifier:
         ModelError, DeviceError
             As for ``predict``.
         """
-        _check_counts(batch_size, 0, threads)
         if self.single_label and threshold is not None:
             wanted = "left out: of single labels the one with the highest score is predicted"
             raise SettingError("threshold", threshold, wanted)
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
-        tolerated = 0.0
-        if data is None:
-            tolerated = tolerated_bad_share(self.checkpoint)
-            wanted = "a list, with its images' folder as `root`"
-            remedy = "give a list as `data` and its `root`"
-            own = validation_list(self.checkpoint, "data", wanted, remedy, progress, root)
-            data, root = own.path, own.root
-        note_reading(progress, data)
-        images, note = read_images(data, root, self.num_classes, allow_absolute=allow_absolute)
-        if self.single_label:
-            require_single_labels(data, images, "the checkpoint, of single labels, demands")
-        if note:
-            progress.note(note)
-        skips = skip_bad or tolerated > 0
-        scores = self.scores(images, batch_size=batch_size, skip_bad=skips, threads=threads, progress=progress)
-        if not skip_bad and len(scores.bad) > tolerated * len(images):
-            first, more = scores.bad[0], f"more than the {tolerated:.0%} that training allowed"
-            share = f"{len(scores.bad):,} of {len(images):,} images cannot be read, {more}"
-            raise ImageError(f"{first.reason}; {share}; `skip_bad` skips such images", first.path)
-        readable = scores.readable
-        if not readable.any():
-            raise MxmlError(f"{os.fspath(data)}: none of its images can be read")
-        metrics = multilabel_metrics(
-            scores.probabilities[readable],
-            images.labels[readable],
+        scored = self.score_list(
+            data,
+            root,
+            batch_size=batch_size,
+            threads=threads,
+            skip_bad=skip_bad,
+            allow_absolute=allow_absolute,
+            progress=progress,
+        )
+        return Evaluation.of(
+            self.checkpoint.prefix,
+            self.checkpoint.epoch,
+            self.label_names,
+            scored,
             thresholds,
-            logits=scores.logits[readable],
             single_label=self.single_label,
         )
-        model = self.checkpoint
-        return Evaluation(model.prefix, model.epoch, os.fspath(data), self.label_names, metrics, scores.bad)
+
+    def score_list(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        skip_bad: bool = False,
+        allow_absolute: bool = False,
+        progress: Progress = SILENT,
+    ) -> ScoredList:
+        """Read a list and score its images.
+
+        Parameters
+        ----------
+        data, root, batch_size, threads, skip_bad, allow_absolute, progress
+            As for ``evaluate``.
+
+        Returns
+        -------
+        ScoredList
+            The list's path, its images with their labels, and their ``Scores``.
+
+        Raises
+        ------
+        ListError, ImageError, SettingError, CheckpointError, ModelError, DeviceError
+            As for ``evaluate``.
+        """
+        _check_counts(batch_size, 0, threads)
+        path, images, tolerated = read_evaluated_list(
+            self.checkpoint, data, root, self.num_classes, self.single_label, allow_absolute, progress
+        )
+        skips = skip_bad or tolerated > 0
+        scores = self.scores(images, batch_size=batch_size, skip_bad=skips, threads=threads, progress=progress)
+        if not skip_bad:
+            require_tolerable(scores.bad, len(images), tolerated)
+        if not scores.readable.any():
+            raise MxmlError(f"{path}: none of its images can be read")
+        return ScoredList(path, images, scores)
 
     def scores(
         self,

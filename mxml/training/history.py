@@ -13,7 +13,7 @@ from mxml.model.sidecar import Epoch
 from mxml.training.settings.run import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
-    from mxml.inference.metrics import Metrics
+    from mxml.evaluation.metrics import Metrics
 
 COLUMNS = (
     "epoch",

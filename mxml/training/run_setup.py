@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mxml.errors import SettingError
-from mxml.inference.thresholds import DEFAULT_THRESHOLD
+from mxml.evaluation.thresholds import DEFAULT_THRESHOLD
 from mxml.model import checkpoint
 from mxml.model.graph import Graph
 from mxml.model.run_files import RunFiles

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mxml.data.batches import BadImage
-from mxml.inference.scores import Scores, probabilities
+from mxml.evaluation.scores import Scores, probabilities
 from mxml.model.sidecar import Sidecar
 from mxml.training.config import train_settings
 from mxml.training.workers import Workers

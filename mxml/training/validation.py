@@ -17,8 +17,9 @@ from mxml.data.image_list import ImageList
 from mxml.data.record_list import RecordList
 from mxml.data.sampling import epoch_order
 from mxml.errors import NotFiniteError, TrainingError
-from mxml.inference import metrics
-from mxml.inference.scores import Scores, collect
+from mxml.evaluation import metrics
+from mxml.evaluation.scores import Scores
+from mxml.inference.list_scores import collect
 from mxml.progress import Progress
 from mxml.training import divergence
 from mxml.training.config import TrainConfig

@@ -13,9 +13,9 @@ from PIL import Image
 from mxml import Classifier
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, DeviceError, ImageError, SettingError
+from mxml.evaluation.metrics import multilabel_metrics
 from mxml.images.transforms import Preprocess, preset
 from mxml.inference.backend import as_numpy
-from mxml.inference.metrics import multilabel_metrics
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Epoch, Sidecar, Stamp, UsedList

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import expit
 
 from mxml.errors import ModelError, NotFiniteError
+from mxml.evaluation.scores import probabilities, require_finite
 from mxml.inference.mxnet_backend import MxnetBackend
-from mxml.inference.scores import probabilities, require_finite
 from mxml.model import checkpoint, symbols
 from mxml.model.graph import Graph
 from mxml.runtime.imports import load_mxnet

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from mxml.data.image_list import ImageList
 from mxml.data.lst_file import read_lst
-from mxml.inference.metrics import multilabel_metrics
+from mxml.evaluation.metrics import multilabel_metrics
 from mxml.prepare.label_statistics import label_statistics
 
 

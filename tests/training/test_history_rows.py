@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mxml.inference.metrics import multilabel_metrics
+from mxml.evaluation.metrics import multilabel_metrics
 from mxml.model.sidecar import Epoch
 from mxml.training.history import (
     COLUMNS,

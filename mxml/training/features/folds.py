@@ -11,8 +11,8 @@ import numpy as np
 
 from mxml.data.batches import BadImage
 from mxml.errors import SettingError
-from mxml.inference.metrics import average_precisions
-from mxml.inference.scores import probabilities
+from mxml.evaluation.metrics import average_precisions
+from mxml.evaluation.scores import probabilities
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.progress import Progress

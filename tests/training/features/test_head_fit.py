@@ -15,8 +15,8 @@ from mxml.data.batches import Batches
 from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
 from mxml.errors import MxmlError, SettingError
+from mxml.evaluation.metrics import multilabel_metrics
 from mxml.images.transforms import preset
-from mxml.inference.metrics import multilabel_metrics
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit as train

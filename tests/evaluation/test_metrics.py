@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mxml.errors import ModelError, MxmlError
-from mxml.inference.metrics import average_precisions, multilabel_metrics
+from mxml.evaluation.metrics import average_precisions, multilabel_metrics
 
 MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "hamming", "element_accuracy", "subset_accuracy", "ranking_loss",
          "coverage", "lrap", "loss")  # fmt: skip
@@ -79,7 +79,7 @@ def harmonic(first, second):
 
 
 def by_definition(scores, labels, thresholds):
-    """Work out every metric cell by cell, as the docstring of mxml.inference.metrics defines it."""
+    """Work out every metric cell by cell, as the docstring of mxml.evaluation.metrics defines it."""
     num_samples, num_classes = labels.shape
     classes: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []

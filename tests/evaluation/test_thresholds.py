@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mxml.errors import SettingError
-from mxml.inference.thresholds import resolve_thresholds
+from mxml.evaluation.thresholds import resolve_thresholds
 
 NAMES = ("red", "dark, green", "blue")
 OWN = np.array([0.2, 0.4, 0.6])

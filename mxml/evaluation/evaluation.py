@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mxml.data.batches import BadImage
-from mxml.inference.metrics import ClassMetrics, Metrics
+from mxml.evaluation.metrics import ClassMetrics, Metrics, multilabel_metrics
+from mxml.evaluation.scored_list import ScoredList
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,22 +23,46 @@ class Evaluation:
         The checkpoint's prefix.
     epoch : int
         The epoch that was evaluated.
-    data : str
-        The list's path.
     label_names : tuple of str
         The C names, in the model's order.
     metrics : Metrics
-        Every metric of ``mxml.inference.metrics``; NaN where a metric is undefined.
-    bad : tuple of BadImage
-        The images that were left out, as they could not be read, each with ``position``, ``path`` and ``reason``.
+        Every metric of ``mxml.evaluation.metrics``; NaN where a metric is undefined.
+    scored : ScoredList
+        The list, its images and their scores.
     """
 
     prefix: str
     epoch: int
-    data: str
     label_names: tuple[str, ...]
     metrics: Metrics
-    bad: tuple[BadImage, ...] = ()
+    scored: ScoredList = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        prefix: str,
+        epoch: int,
+        label_names: tuple[str, ...],
+        scored: ScoredList,
+        thresholds: np.ndarray,
+        *,
+        single_label: bool = False,
+    ) -> Evaluation:
+        """Compute the metrics of a list's scores; ``thresholds`` is (C,). Raises as ``multilabel_metrics`` does."""
+        metrics = multilabel_metrics(
+            scored.probabilities, scored.labels, thresholds, logits=scored.logits, single_label=single_label
+        )
+        return cls(prefix, epoch, label_names, metrics, scored)
+
+    @property
+    def data(self) -> str:
+        """The list's path."""
+        return self.scored.path
+
+    @property
+    def bad(self) -> tuple[BadImage, ...]:
+        """The images that were left out as they could not be read, each with ``position``, ``path`` and ``reason``."""
+        return self.scored.scores.bad
 
     @property
     def samples(self) -> int:
