@@ -33,9 +33,17 @@ def read_label_names(path: str | os.PathLike[str], num_classes: int | None = Non
 
     Raises ListError for names that are empty or given twice, and for another count than ``num_classes``.
     """
+    return _checked(path, _lines(path), num_classes)
+
+
+def _lines(path: str | os.PathLike[str]) -> list[str]:
     names = [line.strip() for line in read_lines(path)]
     while names and not names[-1]:
         names.pop()
+    return names
+
+
+def _checked(path: str | os.PathLike[str], names: list[str], num_classes: int | None) -> list[str]:
     faults = Faults()
     for line, fault in label_name_faults(names):
         faults.add(f"{os.fspath(path)}:{line}: {fault}")
@@ -47,6 +55,21 @@ def read_label_names(path: str | os.PathLike[str], num_classes: int | None = Non
             f"{os.fspath(path)}: has {counted(len(names), 'label')}, should be {num_classes}: {shown(names)}"
         )
     return names
+
+
+def read_output_names(path: str | os.PathLike[str], count: int) -> list[str]:
+    """Read what the ``count`` outputs of a network are called, one name per line.
+
+    A name that comes again gets its line's number, such as "crane (518)": ImageNet's own has two. Raises ListError as
+    ``read_label_names`` does for anything else.
+    """
+    names = _lines(path)
+    seen: set[str] = set()
+    for position, name in enumerate(names):
+        if name in seen:
+            names[position] = f"{name} ({position + 1})"
+        seen.add(name)
+    return _checked(path, names, count)
 
 
 def require_same_names(

@@ -21,13 +21,17 @@ def own_preprocess(model: Checkpoint) -> Preprocess:
     return model.sidecar.preprocess if model.sidecar else preset("original", (224, 224))
 
 
-def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: Sequence[str]) -> tuple[str, ...]:
+def assumptions(
+    model: Checkpoint, *, preprocess_assumed: bool, names_assumed: Sequence[str], softmax_assumed: bool
+) -> tuple[str, ...]:
     """Say what is assumed for a checkpoint without a sidecar: with wrong preprocessing its tags are wrong.
 
-    ``names_assumed`` are the label names that are used where none were given.
+    ``names_assumed`` are the label names that are used where none were given; ``softmax_assumed`` says that the network
+    ends in its logits.
     """
+    notes = _assumed_end(model) if softmax_assumed else ()
     if model.sidecar is not None:
-        return ()
+        return notes
     assumed, settings = [], []
     if preprocess_assumed:
         assumed.append("images of 224 x 224 pixels, prepared as the original script does")
@@ -36,10 +40,18 @@ def assumptions(model: Checkpoint, *, preprocess_assumed: bool, names_assumed: S
         assumed.append(f"the label names {shown(names_assumed, 3)}")
         settings.append("`label_names`")
     if not assumed:
-        return ()
+        return notes
     return (
+        *notes,
         f"{RunFiles(model.prefix).sidecar}: does not exist, so mxml assumes {' and '.join(assumed)}; "
         f"copy that file beside the checkpoint, or set {', '.join(settings)}",
+    )
+
+
+def _assumed_end(model: Checkpoint) -> tuple[str, ...]:
+    return (
+        f"{RunFiles(model.prefix).symbol}: ends without a softmax or a sigmoid, so mxml assumes a softmax: one label "
+        "per image",
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
 from mxml.data.image_stream import StreamBatch, stream_batches
-from mxml.data.label_names import read_label_names
+from mxml.data.label_names import read_output_names
 from mxml.data.record_list import RecordList, image_source, read_images
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.evaluation.evaluation import Evaluation
@@ -42,6 +42,7 @@ Binder = Callable[[Preprocess, int], Backend]
 class Classifier:
     """A multi-label model, or one of single labels, ready to tag images and to be evaluated.
 
+    Any classifier that ends in a softmax is one of single labels: a network as it was trained on ImageNet, too.
     ``Classifier.load`` makes one from a prefix. It is used from one thread at a time.
 
     Parameters
@@ -75,7 +76,7 @@ class Classifier:
     Raises
     ------
     ModelError
-        If the symbol is not a network that ends in a sigmoid or a softmax.
+        If the symbol is not a network that ends in a sigmoid, a softmax or a fully connected layer.
     CheckpointError
         If the names are not as many as the network's labels.
     DeviceError
@@ -112,7 +113,10 @@ class Classifier:
             sidecar.thresholds if sidecar else [DEFAULT_THRESHOLD] * self.num_classes, dtype=np.float64
         )
         self.notes = assumptions(
-            model, preprocess_assumed=preprocess is None, names_assumed=() if label_names else self.label_names
+            model,
+            preprocess_assumed=preprocess is None,
+            names_assumed=() if label_names else self.label_names,
+            softmax_assumed=head.lacks_softmax,
         )
         self._devices = parse_devices(device or default_device())
         self._bind = bind or self._bind_mxnet
@@ -148,7 +152,8 @@ class Classifier:
         preprocess : Preprocess, optional
             Replaces the sidecar's, or what is assumed without one.
         label_names : sequence of str or path, optional
-            C names, or a file with one name per line. Replaces the sidecar's.
+            C names, or a file with one name per line. Replaces the sidecar's. A name that a file has twice gets the
+            number of its line.
         image_shape : sequence of int, optional
             (3, height, width) of the network's input, in place of the preprocessing's.
         fit : {"crop", "letterbox", "stretch"}, optional
@@ -184,7 +189,7 @@ class Classifier:
         if any(value is not None for value in given.values()):
             preprocess = changed_preprocess(preprocess or own_preprocess(model), **given)  # type: ignore[arg-type]
         if isinstance(label_names, (str, os.PathLike)):
-            label_names = read_label_names(
+            label_names = read_output_names(
                 label_names, symbols.describe_head(model.symbol, model.arg_params).num_classes
             )
         return cls(model, device=device, preprocess=preprocess, label_names=label_names)

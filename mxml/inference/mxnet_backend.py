@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mxml.errors import ModelError
 from mxml.inference.backend import as_numpy
 from mxml.model import symbols
 from mxml.model.layers import Network
@@ -42,6 +43,7 @@ class BoundNetwork:
         with errors_named(self.batch_size):
             self._module.bind(data_shapes=[("data", (self.batch_size, *data_shape))], for_training=False)
             self._module.set_params(arg_params, aux_params, allow_extra=True)
+        self.size: int = self._module.output_shapes[0][1][1]
 
     def output(self, data: np.ndarray | NDArray) -> np.ndarray:
         """Return the output (N, K) float32 for inputs (N, 3, H, W) float32, for any N up to the batch size."""
@@ -72,6 +74,11 @@ class MxnetBackend:
         self._bound = BoundNetwork(
             symbols.logits_output(symbol), arg_params, aux_params, devices, data_shape, batch_size
         )
+        if self._bound.size != self.num_classes:
+            raise ModelError(
+                f"of images of shape {data_shape} it gives {self._bound.size} scores for {self.num_classes} labels; "
+                "`image_shape` should be the one that it was trained with"
+            )
 
     @property
     def batch_size(self) -> int:

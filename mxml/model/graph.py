@@ -34,6 +34,8 @@ BATCH_NORMS = frozenset(["BatchNorm", "BatchNorm_v1"])
 # What passes its input on, apart from training.
 PASSING = frozenset(["Dropout", "_copy", "identity", "BlockGrad", "Cast", "amp_cast"])
 RESHAPING = frozenset(["Reshape", "reshape", "Flatten", "flatten"])
+# What a classifier without a softmax ends in.
+_LAST_LAYERS = frozenset([*RESHAPING, "FullyConnected", "Pooling"])
 # What may stand between a classifier and the output; none of it has parameters of its own.
 _BEHIND_CLASSIFIERS = frozenset(
     [
@@ -196,6 +198,30 @@ def multi_label_end(graph: Graph) -> MultiLabelEnd:
     if classifier is None:
         raise ModelError(f"no fully connected layer or 1x1 convolution leads to {graph.nodes[logits[0]].name!r}")
     return MultiLabelEnd(logits, probabilities, classifier, label_name, loss, single_label)
+
+
+def classifier_end(graph: Graph) -> MultiLabelEnd:
+    """Find the last nodes of a network to tag images with: those of ``multi_label_end``, or of a plain classifier.
+
+    A plain classifier ends in a softmax over single labels, such as SoftmaxOutput, or in its logits, as Gluon exports
+    it: then there are no ``probabilities``. Raises ModelError for any other.
+    """
+    end, head = graph.nodes[graph.heads[0][0]], graph.heads[0]
+    if len(graph.heads) == 1 and (_is_plain_softmax(end) or end.op in _LAST_LAYERS):
+        logits, probabilities = (head, None) if end.op in _LAST_LAYERS else (end.inputs[0], head)
+        classifier = find_classifier(graph, logits[0])
+        if classifier is not None:
+            label_name = graph.nodes[end.inputs[1][0]].name if end.has_label else None
+            return MultiLabelEnd(logits, probabilities, classifier, label_name, None, True)
+    return multi_label_end(graph)
+
+
+def _is_plain_softmax(node: Node) -> bool:
+    if node.op == "SoftmaxActivation":
+        return node.attrs.get("mode", "instance") == "instance"
+    # Not over each position of a map, of which there would be a score each.
+    over_labels = not node.is_set("multi_output") and not node.is_set("preserve_shape")
+    return node.op in ("SoftmaxOutput", "Softmax") and over_labels
 
 
 def _is_softmax(node: Node) -> bool:

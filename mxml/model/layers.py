@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mxml.errors import DeviceError, ModelError
-from mxml.model.graph import PASSING, RESHAPING, Graph, Node, find_bottlenecks, find_classifier, multi_label_end
+from mxml.model.graph import PASSING, RESHAPING, Graph, Node, classifier_end, find_bottlenecks, find_classifier
 from mxml.runtime.imports import MAX_ITEMS, load_mxnet, mxnet_message
 from mxml.runtime.types import Symbol
 from mxml.text import counted, shown
@@ -207,7 +207,7 @@ class Network:
     def parameter_shapes(self, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Return the shapes of those names that are parameters: neither the input nor the label."""
         positions = {node.name: at for at, node in enumerate(self.graph.nodes) if node.op == "null"}
-        inputs = {DATA_NAME, multi_label_end(self.graph).label_name}
+        inputs = {DATA_NAME, classifier_end(self.graph).label_name}
         return {name: self.shapes[(positions[name], 0)] for name in names if name not in inputs}
 
     def feature_layer(self, entry: tuple[int, int]) -> FeatureLayer:

@@ -24,7 +24,7 @@ import numpy as np
 
 from mxml.errors import ModelError
 from mxml.model import params_file
-from mxml.model.graph import Graph, Node, multi_label_end
+from mxml.model.graph import Graph, Node, classifier_end, multi_label_end
 from mxml.model.layers import Network
 from mxml.model.losses import BINARY_CROSS_ENTROPY, Loss, Settings
 from mxml.model.pooled_layers import PooledLayers, find_layers, pooled_output, standardised
@@ -43,15 +43,17 @@ _SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class Head:
-    """What a multi-label symbol ends in: how many classes, its label's name and its loss.
+    """What a symbol ends in that images can be tagged with: how many classes, its label's name and its loss.
 
-    The last two are None where it ends in a sigmoid, or with ``single_label`` in a softmax.
+    The last two are None where it ends in a sigmoid, or with ``single_label`` in a softmax. With ``lacks_softmax`` it
+    ends in its logits, as Gluon exports a classifier.
     """
 
     num_classes: int
     label_name: str | None
     loss: Loss | None
     single_label: bool = False
+    lacks_softmax: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,13 +198,14 @@ def fine_tune_model(
 
 
 def describe_head(symbol: Symbol, arg_params: Mapping[str, NDArray]) -> Head:
-    """Say what a multi-label symbol ends in. Raises ModelError for one that is not, as ``multi_label_end`` does."""
+    """Say what a symbol ends in. Raises ModelError for one that cannot tag images, as ``classifier_end`` does."""
     graph = Graph.of(symbol)
-    end = multi_label_end(graph)
+    end = classifier_end(graph)
     weight = graph.nodes[graph.source(end.classifier, 1)].name
     if weight not in arg_params or not arg_params[weight].shape:
         raise ModelError(f"the parameters lack {weight!r}, the head's weights")
-    return Head(arg_params[weight].shape[0], end.label_name, end.loss, end.single_label)
+    lacks_softmax = end.loss is None and end.single_label and end.probabilities is None
+    return Head(arg_params[weight].shape[0], end.label_name, end.loss, end.single_label, lacks_softmax)
 
 
 def head_parameters(symbol: Symbol) -> tuple[str, ...]:
@@ -219,9 +222,12 @@ def features_output(symbol: Symbol) -> Symbol:
 
 
 def logits_output(symbol: Symbol) -> Symbol:
-    """Return the output that feeds a multi-label symbol's sigmoid or softmax, (N, C)."""
+    """Return the output that feeds a symbol's sigmoid or softmax, (N, C)."""
     graph = Graph.of(symbol)
-    return graph.output(symbol, multi_label_end(graph).logits)
+    end = classifier_end(graph)
+    logits = graph.output(symbol, end.logits)
+    # What comes from a map may still be (N, C, 1, 1).
+    return logits if graph.nodes[end.logits[0]].op == "FullyConnected" else mx.sym.Flatten(logits)
 
 
 def plain_symbol(symbol: Symbol) -> Symbol:

@@ -15,6 +15,7 @@ from typing import Any
 from mxml.errors import SetupError
 from mxml.runtime.amx import ask_for_amx
 from mxml.runtime.gpus import choose_extra
+from mxml.runtime.import_hook import not_found
 from mxml.runtime.system_libraries import library_fault
 from mxml.runtime.threads import threads
 
@@ -65,7 +66,7 @@ def load_mxnet() -> Any:
     if fault is not None:
         raise SetupError(fault)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), not_found("scipy", "sklearn"):
             warnings.simplefilter("ignore")
             import mxnet
     except OSError as error:
@@ -79,8 +80,8 @@ def load_mxnet() -> Any:
             f"MXNet cannot be imported: {type(error).__name__}: {error}; "
             "make a fresh environment, and in mxml's checkout: pip install '.[cpu]'"
         ) from error
-    # MXNet tells SciPy's sparse arrays by a name that warns since SciPy 1.8 and is to leave; without SciPy it asks
-    # nothing, and mxml gives it no sparse arrays.
+    # MXNet tells SciPy's sparse arrays by a name that warns since SciPy 1.8 and is to leave, where a program has
+    # imported it; without SciPy it asks nothing, and mxml gives it no sparse arrays.
     mxnet.ndarray.utils.spsp = None
     return mxnet
 

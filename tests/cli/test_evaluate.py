@@ -130,7 +130,10 @@ USAGE = [
 ]
 FAULTS = [
     (("evaluate", "--prefix", "hurt"), r"hurt\.json: is not JSON .*move it away"),
-    (("evaluate", "--prefix", "net"), r"net-symbol\.json: .* is not a multi-label network; fine-tune it first"),
+    (
+        ("evaluate", "--prefix", "net", "--data", "lists/val.lst", "--root", "images", "--image-shape", "3,32,32"),
+        r"lists/val\.lst: every line has 3 labels, should be 5",
+    ),
     (("evaluate", "--prefix", "saved/mutli"), r"saved/mutli-symbol\.json: does not exist; .* prefixes: saved/multi$"),
     ((*EVALUATE, "--epoch", "9"), r"multi-0009\.params: does not exist; existing epochs: 1, 2"),
     ((*EVALUATE, "--data", "lists/wide.lst", "--root", "images"), "every line has 4 labels, should be 3"),

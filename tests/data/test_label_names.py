@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mxml.data.label_names import read_label_names, require_same_names, write_label_names
+from mxml.data.label_names import read_label_names, read_output_names, require_same_names, write_label_names
 from mxml.errors import ListError
 
 one_line_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"), min_size=1).filter(
@@ -64,3 +64,15 @@ def test_lists_with_other_label_names_beside_them_are_refused(tmp_path):
     )
     with pytest.raises(ListError, match="number 2 is 'hat' here and nothing there"):
         require_same_names(tmp_path / "val.lst", ["red"], "train/labels.txt")
+
+
+def test_outputs_of_one_name_are_told_apart_by_their_line(tmp_path):
+    path = tmp_path / "imagenet.txt"
+    path.write_text("crane\nlimpkin, Aramus pictus\ncrane\n")
+    assert read_output_names(path, 3) == ["crane", "limpkin, Aramus pictus", "crane (3)"]
+    path.write_text("crane\ncrane (3)\ncrane\n")
+    with pytest.raises(ListError, match=r":3: the label name 'crane \(3\)' is already number 2"):
+        read_output_names(path, 3)
+    path.write_text("crane\ncrane\n")
+    with pytest.raises(ListError, match="has 2 labels, should be 4"):
+        read_output_names(path, 4)

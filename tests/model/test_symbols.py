@@ -247,7 +247,7 @@ def test_other_multi_label_ends_are_understood(end):
 
 def test_a_softmax_classifier_is_no_multi_label_network():
     with pytest.raises(ModelError, match=r"comes from 'softmax' \(SoftmaxOutput\), not from a sigmoid"):
-        symbols.logits_output(classifier())
+        symbols.plain_symbol(classifier())
 
 
 def test_names_that_the_backbone_keeps_are_left_to_it(tmp_path):

@@ -36,6 +36,15 @@ def test_mxnet_can_be_imported_by_itself_after_mxml():
     assert int(threads) >= 1
 
 
+def test_mxnet_brings_neither_scikit_learn_nor_scipy_and_leaves_those_that_are_there():
+    """They would take as long as all the rest of it."""
+    load = "from mxml.runtime.imports import load_mxnet; load_mxnet(); "
+    loaded = "import sys; print({'sklearn', 'scipy'} & set(sys.modules))"
+    assert run_python(load + loaded).strip() == "set()"
+    code = f"import scipy.sparse; {load} import sklearn.metrics; print(scipy.sparse.eye(2).sum())"
+    assert run_python(code).strip() == "2.0"
+
+
 @pytest.mark.parametrize("asked", [None, "0"])
 def test_gpus_are_asked_to_be_repeatable_unless_the_user_chose(asked):
     names = ("MXNET_ENFORCE_DETERMINISM", "MXNET_CUDNN_AUTOTUNE_DEFAULT")
