@@ -36,7 +36,7 @@ _FEWEST_RESAMPLES = 200
 # Resamples times labels of all images: some seconds.
 _CELLS = 2_000_000_000
 # So many weights stay in a processor's cache.
-_BLOCK_WEIGHTS = 1 << 21
+_BLOCK_WEIGHTS = 1 << 20
 # Below, float32 holds every whole number.
 _EXACT = 1 << 24
 
@@ -204,7 +204,7 @@ def _indicators(chosen: np.ndarray) -> csr_matrix:
     """Return (C, N): 1 where a label of an image is chosen."""
     from scipy.sparse import csr_matrix
 
-    return csr_matrix(chosen.T, dtype=np.float32)
+    return csr_matrix(chosen.T).astype(np.float32)
 
 
 def _totals(indicators: csr_matrix, weights: np.ndarray) -> np.ndarray:

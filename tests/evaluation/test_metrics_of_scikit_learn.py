@@ -75,7 +75,7 @@ def of_scikit_learn(scores, labels, thresholds):
     }, APs, F1[:-1][occurs]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(cases(), st.lists(st.sampled_from([0.0, 0.2, 0.5, 1.0]), min_size=6, max_size=6))
 def test_ties_empty_classes_and_unknown_labels_are_as_in_scikit_learn(case, thresholds):
     scores, labels = case
