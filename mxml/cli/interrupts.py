@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import FrameType
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def until_interrupted(items: Iterator[Item]) -> Iterator[Item]:
+def until_interrupted(items: Iterator[Item]) -> Generator[Item, None, None]:
     """Yield items until Ctrl-C, which ends them as if there were no more; a second one interrupts as usual."""
     pressed = False
 
