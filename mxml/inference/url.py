@@ -6,6 +6,7 @@ import base64
 import functools
 import http.client
 import io
+import os
 import re
 import socket
 import ssl
@@ -182,15 +183,22 @@ class _HttpHandler(urllib.request.HTTPHandler):
         return self.do_open(functools.partial(_Guarded, guard=self._guard), request)
 
 
-class _HttpsHandler(urllib.request.HTTPSHandler):
+class _HttpsHandler(urllib.request.AbstractHTTPHandler):
     def __init__(self, guard: _Guard):
-        self._checked = ssl.create_default_context()
-        super().__init__(context=self._checked)
+        super().__init__()
         self._guard = guard
 
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
     def https_open(self, request: urllib.request.Request) -> Any:
-        connection = functools.partial(_GuardedTls, guard=self._guard, context=self._checked)
-        return self.do_open(connection, request)
+        trusted = _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        return self.do_open(functools.partial(_GuardedTls, guard=self._guard, context=trusted), request)
+
+
+@functools.cache
+def _tls_context(*trusted: str | None) -> ssl.SSLContext:
+    """Return what checks certificates; ``trusted`` are where OpenSSL finds those to trust, which takes long to read."""
+    return ssl.create_default_context()
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

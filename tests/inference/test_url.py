@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
+import shlex
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
+from needs import lacking
+from PIL import Image
 
+from mxml.data.image_stream import stream_batches
 from mxml.errors import ImageError
 from mxml.images.decode import Limits
+from mxml.images.transforms import Preprocess
 from mxml.inference import url
 from mxml.inference.fetching import Fetching
 from mxml.inference.inputs import InputStream
@@ -45,8 +54,12 @@ class Handler(BaseHTTPRequestHandler):
     def image(self):
         self.answer()
 
-    def html(self):
-        self.answer(b"<html>", content_type="image/jpeg")
+    def picture(self):
+        number = int(self.path.partition("?")[2])
+        time.sleep(0.002 * (number % 5))
+        file = io.BytesIO()
+        Image.new("RGB", (20, 20), (3 * number, 99, 99)).save(file, "PNG")
+        self.answer(file.getvalue(), content_type="text/html")
 
     def missing(self):
         self.answer(b"secret text", 404)
@@ -144,17 +157,29 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"hello\r\n")
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, *_):
+        """Say nothing of clients that leave."""
+
+
+@contextlib.contextmanager
+def running_server():
+    with Server(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def server():
     """The address of a server, as http://127.0.0.1:PORT."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.daemon_threads = True
-        running.block_on_close = False
-        thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
+    with running_server() as running:
         yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -245,9 +270,30 @@ def test_a_server_that_is_not_there():
             fetch(f"http://127.0.0.1:{taken.getsockname()[1]}/x.jpg")
 
 
-def test_a_certificate_is_checked(server):
-    with pytest.raises(ImageError, match=r"no secure connection can be made|certificate"):
+def test_a_server_that_speaks_no_tls(server):
+    with pytest.raises(ImageError, match="no secure connection can be made to the server"):
         fetch(server.replace("http", "https"))
+
+
+def test_a_certificate_is_checked(tmp_path, monkeypatch):
+    if shutil.which("openssl") is None:
+        lacking("needs the command openssl, to make a certificate")
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    made = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*shlex.split(made), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with running_server() as secure:
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        address = f"https://127.0.0.1:{secure.server_port}"
+        with pytest.raises(ImageError, match=r"the server's certificate is not trusted: self.signed certificate"):
+            fetch(f"{address}/image")
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        assert fetch(f"{address}/redirect") == fetch(f"{address}/chunked") == IMAGE
+        with pytest.raises(ImageError, match=r"takes longer than 0\.4 s"):
+            fetch(f"{address}/drip", seconds=0.4)
+        with pytest.raises(ImageError, match=r"the server's certificate is not trusted: .*[Hh]ostname"):
+            fetch(f"https://localhost:{secure.server_port}/image")
 
 
 def test_user_and_password_go_to_their_host_only_and_are_never_shown(server):
@@ -286,6 +332,19 @@ def test_urls_of_a_stream_are_fetched_as_they_are_reached(server):
     assert callable(second.content)
     with pytest.raises(ImageError, match="404"):
         second.content(Limits())
+
+
+def test_urls_of_many_batches_come_in_their_order(server):
+    named = [f"{server}/{'missing' if number % 7 == 3 else 'picture'}?{number}" for number in range(70)]
+    stream = InputStream(iter(named))
+    found, faults = [], []
+    for batch in stream_batches(stream, Preprocess((8, 8), 8), 5, threads=3):
+        found += [item.name for item in batch.items]
+        faults += [fault is not None and fault.path for fault in batch.faults]
+        for number, row in zip(range(len(found) - len(batch.items), len(found)), batch.data):
+            assert row.any() == (number % 7 != 3)
+    assert found == named
+    assert faults == [name if "missing" in name else False for name in named]
 
 
 def test_only_some_are_fetched_ahead_and_all_in_the_end():
