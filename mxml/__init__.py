@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Augment": "images.transforms",
     "Batches": "data.batches",
+    "Camera": "inference.input_names",
     "Classifier": "inference.classifier",
     "Evaluation": "evaluation.evaluation",
     "ImageFiles": "data.image_sources",

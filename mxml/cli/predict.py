@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mxml.cli.interrupts import until_interrupted
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
 from mxml.cli.wording import with_options
 from mxml.errors import MxmlError
@@ -15,7 +16,7 @@ from mxml.text import counted
 
 
 @click.command(name="predict")
-@click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN]...")
+@click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN | LIST | VIDEO | URL | -]...")
 @model_options
 @click.option(
     "--top-k",
@@ -28,6 +29,19 @@ from mxml.text import counted
 @click.option(
     "--skip-bad", is_flag=True, help="Exit with 0 even if images cannot be read; they are reported either way."
 )
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="Folder that the paths of lists and text files are under.  "
+    "[default: of a list as lists.json says, else images or the list's folder; of a text file the working directory]",
+)
+@click.option("--camera", type=click.IntRange(min=0), help="Tag what the camera of this number sees, until Ctrl-C.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    help="Of a video or camera take every so many frames.  [default: one per second of a video, all of a camera]",
+)
+@click.option("--frames", type=click.IntRange(min=1), help="Of each video or camera take at most so many frames.")
 @click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image.")
 def command(
@@ -35,28 +49,43 @@ def command(
     top_k: int,
     threshold: tuple[Any, ...],
     skip_bad: bool,
+    root: str | None,
+    camera: int | None,
+    every: int | None,
+    frames: int | None,
     save_img: str | None,
     as_json: bool,
     batch_size: int,
     decode_threads: int | None,
     **model: Any,
 ) -> None:
-    """Tag images with a checkpoint: by default the images of the run's validation list."""
-    from mxml.inference.drawing_folder import DrawingFolder
+    """Tag images with a checkpoint: by default the images of the run's validation list.
 
+    A LIST is a .lst or .rec file, or a .txt file with one path on each line; - reads an image from standard input.
+    Videos in a FOLDER are left out; name them, or a PATTERN such as 'clips/*.mp4'.
+    """
+    from mxml.inference.drawing_folder import DrawingFolder
+    from mxml.inference.input_names import Camera, is_camera
+
+    cameras = [] if camera is None else [Camera(camera)]
     with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)
         predictions = classifier.predict(
-            inputs or None,
+            [*inputs, *cameras] or None,
             threshold=merged_thresholds(threshold),
             top_k=top_k,
             batch_size=batch_size,
             threads=decode_threads,
             keep_pixels=save_img is not None,
+            root=root,
+            every=every,
+            frames=frames,
             progress=progress,
         )
         drawings = None if save_img is None else DrawingFolder(save_img)
         read = bad = 0
+        if any(map(is_camera, (*inputs, *cameras))):
+            predictions = until_interrupted(predictions)
         for prediction in predictions:
             if prediction.error is not None:
                 bad += 1
@@ -69,7 +98,7 @@ def command(
                 elif prediction.error is None:
                     click.echo(str(prediction))
             if drawings is not None and prediction.error is None:
-                prediction.save_to_img(drawings.location(prediction.path))
+                prediction.save_to_img(drawings.location(prediction.path, prediction.frame))
     if not read:
         raise MxmlError("no image could be read; the lines above say why")
     if bad and not skip_bad:

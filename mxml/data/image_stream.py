@@ -6,26 +6,43 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Union
 
 import numpy as np
 
 from mxml.data.image_sources import ImageContent, to_pixels
 from mxml.data.loading import Job, LoadingPool
 from mxml.errors import ImageError, SettingError
-from mxml.images.decode import Limits, read_file, reduced
+from mxml.images.decode import Limits, Pixels, read_file, reduced
 from mxml.images.network_input import Transform
 from mxml.images.transforms import Preprocess
 from mxml.runtime.imports import load_cv2
 
 cv2 = load_cv2()
 
+AHEAD = 2
+"""How many batches are made ahead of the one that is asked for."""
+
+StreamContent = Union[ImageContent, Pixels]
+
 
 class StreamItem(NamedTuple):
-    """One image: what messages call it, and its content; None means that ``name`` is the path of its file."""
+    """One image: what it is called, and its content.
+
+    The content is the bytes of a file, RGB pixels, or a video's frame; None means that ``name`` is the path of its
+    file; a function reads it in a decoding thread, which may wait there; an ImageError says why there is none. A frame
+    of a video has the video's ``name``, its number ``frame`` from 0 and its time in ``seconds``.
+    """
 
     name: str
-    content: ImageContent | None = None
+    content: StreamContent | Callable[[Limits], StreamContent] | ImageError | None = None
+    frame: int | None = None
+    seconds: float | None = None
+
+    @property
+    def called(self) -> str:
+        """Return what messages call the image."""
+        return self.name if self.frame is None else f"{self.name}#{self.frame}"
 
 
 class StreamBatch(NamedTuple):
@@ -47,7 +64,7 @@ def stream_batches(
     batch_size: int,
     *,
     threads: int | None = None,
-    prefetch: int = 2,
+    prefetch: int = AHEAD,
     limits: Limits | None = None,
     keep_pixels: bool = False,
 ) -> Generator[StreamBatch, None, None]:
@@ -55,7 +72,8 @@ def stream_batches(
 
     ``items`` is read by the thread that asks for a batch, as far as ``prefetch`` batches ahead of it. With
     ``keep_pixels`` images are decoded once, at their full size, and nothing is made ahead: a batch of photographs may
-    take a gigabyte. Closing the generator ends the threads; so does an error in ``items``, which is raised.
+    take a gigabyte. Closing the generator ends the threads; so does an error in ``items``, which is raised. ``items``
+    that have a method ``close`` are closed before that, so that no thread waits for what they would read.
     """
     for setting, value, least in (("batch_size", batch_size, 1), ("prefetch", prefetch, 0)):
         if value < least:
@@ -80,17 +98,27 @@ def stream_batches(
     finally:
         for _, job in pending:
             job.cancel()
+        for closed in (items, remaining):
+            if hasattr(closed, "close"):
+                closed.close()
         pool.close()
 
 
 def _load(
     transform: Transform, limits: Limits, keep_pixels: bool, items: tuple[StreamItem, ...], row: int, out: np.ndarray
 ) -> np.ndarray | None:
-    name, content = items[row]
+    content = items[row].content
+    if isinstance(content, ImageError):
+        raise content
     if content is None:
-        content = read_file(name, limits)
-    wanted = (lambda *_: 1) if keep_pixels else transform.reduction
-    pixels = to_pixels(content, wanted, limits, name)
+        content = read_file(items[row].name, limits)
+    elif callable(content):
+        content = content(limits)
+    if isinstance(content, Pixels):
+        pixels = content
+    else:
+        wanted = (lambda *_: 1) if keep_pixels else transform.reduction
+        pixels = to_pixels(content, wanted, limits, items[row].called)
     plan = transform.plan(*pixels.size)
     transform.write(reduced(pixels.bgr, plan.reduction // pixels.reduction), plan, out)
     return cv2.cvtColor(pixels.bgr, cv2.COLOR_BGR2RGB) if keep_pixels else None

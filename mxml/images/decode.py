@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -30,6 +32,7 @@ __all__ = [
     "load",
     "read_file",
     "read_header",
+    "read_start",
     "reduced",
 ]
 
@@ -84,6 +87,27 @@ def load(path: str | os.PathLike[str], *, channels: str = "rgb", limits: Limits 
 
 def read_file(path: str, limits: Limits = _DEFAULT_LIMITS) -> bytes:
     """Return the content of a regular file of at most ``limits.max_bytes``; raises ImageError for anything else."""
+    with _regular_file(path) as (handle, size):
+        if size > limits.max_bytes:
+            raise ImageError(f"holds {size:,} bytes, more than the {limits.max_bytes:,} allowed", path, "too_large")
+        data = os.read(handle, size + 1)
+        while len(data) < size:  # one read returns at most 2 GiB, and less on some network file systems
+            more = os.read(handle, size - len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+
+def read_start(path: str, count: int) -> bytes:
+    """Return at most the first ``count`` bytes of a regular file; raises ImageError for anything else."""
+    with _regular_file(path) as (handle, _):
+        return os.read(handle, count)
+
+
+@contextlib.contextmanager
+def _regular_file(path: str) -> Iterator[tuple[int, int]]:
+    """Open a file, and give its handle and size. Raises ImageError where it is none, also while it is read."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
@@ -91,17 +115,7 @@ def read_file(path: str, limits: Limits = _DEFAULT_LIMITS) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
                 raise ImageError(f"is {kind}, not an image", path)
-            if status.st_size > limits.max_bytes:
-                raise ImageError(
-                    f"holds {status.st_size:,} bytes, more than the {limits.max_bytes:,} allowed", path, "too_large"
-                )
-            data = os.read(handle, status.st_size + 1)
-            while len(data) < status.st_size:  # one read returns at most 2 GiB, and less on some network file systems
-                more = os.read(handle, status.st_size - len(data))
-                if not more:
-                    break
-                data += more
-            return data
+            yield handle, status.st_size
         finally:
             os.close(handle)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Callable
@@ -11,7 +12,7 @@ import numpy as np
 
 from mxml.data.batches import Batches
 from mxml.data.image_list import ImageList
-from mxml.data.image_stream import StreamBatch, stream_batches
+from mxml.data.image_stream import AHEAD, StreamBatch, stream_batches
 from mxml.data.label_names import read_output_names
 from mxml.data.record_list import RecordList, image_source, read_images
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
@@ -19,10 +20,12 @@ from mxml.evaluation.evaluation import Evaluation
 from mxml.evaluation.scored_list import ScoredList
 from mxml.evaluation.scores import Scores, probabilities, require_finite
 from mxml.evaluation.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
+from mxml.images.network_input import Transform
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend
 from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
 from mxml.inference.evaluated_list import read_evaluated_list, require_tolerable
+from mxml.inference.input_names import Reading, whole
 from mxml.inference.inputs import Inputs, InputStream
 from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
 from mxml.inference.list_scores import collect
@@ -43,7 +46,7 @@ class Classifier:
     """A multi-label model, or one of single labels, ready to tag images and to be evaluated.
 
     Any classifier that ends in a softmax is one of single labels: a network as it was trained on ImageNet, too.
-    ``Classifier.load`` makes one from a prefix. It is used from one thread at a time.
+    ``Classifier.load`` makes one from a prefix. Several threads may use ``predict`` of one, or of several.
 
     Parameters
     ----------
@@ -121,6 +124,7 @@ class Classifier:
         self._devices = parse_devices(device or default_device())
         self._bind = bind or self._bind_mxnet
         self._bound: tuple[int, Backend] | None = None
+        self._binding = threading.Lock()
 
     @classmethod
     def load(
@@ -203,20 +207,35 @@ class Classifier:
         batch_size: int = BATCH_SIZE,
         threads: int | None = None,
         keep_pixels: bool = False,
+        root: str | os.PathLike[str] | None = None,
+        every: int | None = None,
+        frames: int | None = None,
         progress: Progress = SILENT,
     ) -> Iterator[Prediction]:
         """Tag images, one after the other, when their predictions are asked for.
 
         The memory does not grow with the number of images: they are read a few batches ahead. Every image gives a
         prediction, in the order of ``inputs``; an image that cannot be read gives one with an ``error``, and so does
-        a folder or pattern without images.
+        a folder or pattern without images. Several threads may call it at the same time; the network computes for one
+        of them after the other.
 
         Parameters
         ----------
-        inputs : str, path-like, bytes, ndarray, PIL image, ImageList, or iterable of these, optional
-            Files, folders (the images below them) and patterns such as ``photos/*.jpg``; an image file's content;
-            pixels (H, W, 3) uint8 in RGB order; images of Pillow; and any list or generator of them, nested up to
-            100 deep. By default the images of the run's validation list.
+        inputs : str, path-like, bytes, ndarray, PIL image, ImageList, Camera, dict, or iterable of these, optional
+            By default the images of the run's validation list. Otherwise:
+
+            - The name of an image file, of a folder (the images below it, not its videos), or a pattern such as
+              ``photos/*.jpg``.
+            - A list: ``.lst`` or ``.rec``, whose labels are not used; a ``.txt`` file with one path on each line.
+            - A video, such as ``clip.mp4``; ``/dev/video0`` or ``Camera(0)``.
+            - An ``http://`` or ``https://`` URL of an image, at most 64 MiB, which has to arrive within a minute.
+              URLs in lists and text files are not fetched.
+            - ``-`` for the content of an image file on standard input.
+            - An image file's content as bytes; an image of Pillow.
+            - Pixels as an array (H, W, 3) uint8 in RGB order, grey ones (H, W), or N images (N, H, W, 3); also what
+              NumPy can read as such, for example a tensor of PyTorch. OpenCV and PaddleX have BGR order: give
+              ``image[..., ::-1]``.
+            - ``{"img": input}``, as PaddleX has it, and any list or generator of all these, nested up to 100 deep.
         threshold : float, sequence of float, or mapping of str to float, optional
             The lowest score at which an image gets a label: for all labels, for each, or by name; labels that are not
             named keep the checkpoint's. By default the checkpoint's.
@@ -230,6 +249,15 @@ class Classifier:
             Threads that decode, from 1 to 256; by default as many as physical cores.
         keep_pixels : bool, default False
             Let each prediction keep its image, for ``draw``.
+        root : str or path-like, optional
+            The folder that the paths of lists and text files are under. By default that of a list is what
+            ``lists.json`` beside it says, else ``images`` or the list's own folder; the paths of a text file are
+            relative to the working directory.
+        every : int, optional
+            Of a video or a camera take every so many frames. By default the first frame of each second of a video: its
+            tags seldom change faster, and all frames would take 30 times as long; and each frame of a camera.
+        frames : int, optional
+            Of each video or camera take at most so many frames.
         progress : Progress, optional
             Receives the number of finished images.
 
@@ -243,7 +271,10 @@ class Classifier:
             If a threshold is not from 0 to 1, or names a label that is not there; if a number is not whole or not
             within its bounds.
         MxmlError
-            If the only input is a folder or a pattern that gives no image, or the validation list cannot be used.
+            If the only input is a name that gives no image, or a list that is wrong, or the validation list cannot be
+            used.
+        TypeError
+            If an input is none of the above, such as an array of other numbers than uint8.
         ModelError
             If a score is not finite.
         DeviceError
@@ -253,8 +284,22 @@ class Classifier:
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         if self.single_label and threshold is None:
             top_k, thresholds = top_k or 1, np.zeros_like(thresholds)
-        stream = InputStream(self._validation_images(progress) if inputs is None else inputs, progress)
-        batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
+        for setting, value in (("every", every), ("frames", frames)):
+            if value is not None and (not _is_whole(value) or value < 1):
+                raise SettingError(setting, value, "a whole number, 1 or more")
+        reading = Reading(
+            None if root is None else os.fspath(root),
+            every,
+            frames,
+            whole if keep_pixels else Transform(self.preprocess).reduction,
+            progress,
+        )
+        stream = InputStream(self._validation_images(progress) if inputs is None else inputs, reading)
+        # What a camera sees is wanted now, and not when a batch is full.
+        batch_size, ahead = (1, 0) if stream.live else (batch_size, AHEAD)
+        batches = stream_batches(
+            stream, self.preprocess, batch_size, threads=threads, prefetch=ahead, keep_pixels=keep_pixels
+        )
         return self._predictions(
             stream, _memory_checked(batches, batch_size), thresholds, top_k, threshold is None, progress
         )
@@ -447,7 +492,6 @@ class Classifier:
         if stream.count is not None:
             progress.start(stream.count, "predicting")
         backend: Backend | None = None
-        done = 0
         for batch in batches:
             # Where the first batch is not full, there is no other, and the network need not compute more than it.
             backend = backend or self._backend(len(batch.items))
@@ -455,14 +499,21 @@ class Classifier:
             require_finite(logits)
             scores = probabilities(logits, self.single_label)
             progress.advance(len(batch.items))
-            for row, (item, fault, pixels) in enumerate(zip(batch.items, batch.faults, batch.pixels)):
-                error = stream.faults.get(done + row, fault)
+            for row, (item, error, pixels) in enumerate(zip(batch.items, batch.faults, batch.pixels)):
                 if error is not None:
                     scores[row] = np.nan
                 yield Prediction(
-                    item.name, self.label_names, scores[row], thresholds, top_k, always_top_k, error, pixels
+                    item.name,
+                    self.label_names,
+                    scores[row],
+                    thresholds,
+                    top_k,
+                    always_top_k,
+                    error,
+                    pixels,
+                    item.frame,
+                    item.seconds,
                 )
-            done += len(batch.items)
 
     def _validation_images(self, progress: Progress) -> ImageList | RecordList:
         wanted = "images, folders or patterns"
@@ -471,10 +522,11 @@ class Classifier:
 
     def _backend(self, count: int) -> Backend:
         """Return a backend for batches of ``count`` images: the bound one, unless it is far larger or smaller."""
-        if self._bound is None or not count <= self._bound[0] <= 2 * count:
-            self._bound = None
-            self._bound = (count, self._bind(self.preprocess, count))
-        return self._bound[1]
+        with self._binding:
+            if self._bound is None or not count <= self._bound[0] <= 2 * count:
+                self._bound = None
+                self._bound = (count, self._bind(self.preprocess, count))
+            return self._bound[1]
 
     def _bind_mxnet(self, preprocess: Preprocess, batch_size: int) -> Backend:
         model = self.checkpoint

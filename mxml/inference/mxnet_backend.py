@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,9 @@ from mxml.runtime.mxnet_errors import errors_named
 from mxml.runtime.types import Context, NDArray, Symbol
 
 mx = load_mxnet()
+
+# MXNet's executors are driven by one thread at a time, in the whole process.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class BoundNetwork:
@@ -40,14 +44,14 @@ class BoundNetwork:
             network.check_memory(self.batch_size, training=False)
         network.check_batch(self.batch_size)
         self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=list(devices))
-        with errors_named(self.batch_size):
+        with _ONE_AT_A_TIME, errors_named(self.batch_size):
             self._module.bind(data_shapes=[("data", (self.batch_size, *data_shape))], for_training=False)
             self._module.set_params(arg_params, aux_params, allow_extra=True)
         self.size: int = self._module.output_shapes[0][1][1]
 
     def output(self, data: np.ndarray | NDArray) -> np.ndarray:
         """Return the output (N, K) float32 for inputs (N, 3, H, W) float32, for any N up to the batch size."""
-        with errors_named(self.batch_size):
+        with _ONE_AT_A_TIME, errors_named(self.batch_size):
             batch = mx.io.DataBatch([fixed_batch(data, self.batch_size)])
             self._module.forward(batch, is_train=False)
             output = as_float32(self._module.get_outputs()[0])

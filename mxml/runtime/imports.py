@@ -41,6 +41,8 @@ MAX_ITEMS = 2**31 - 1
 @functools.cache
 def load_cv2() -> Any:
     """Import OpenCV with its own threads off: mxml decodes many images at once, one per thread."""
+    # What FFmpeg says on damaged videos, as with images.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     import cv2
 
     cv2.setNumThreads(1)

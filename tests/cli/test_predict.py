@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import select
@@ -13,8 +14,10 @@ import pytest
 import tiny
 from commands import process
 from refusals import check_refusal
+from videos import make_video
 
 from mxml import Classifier
+from mxml.cli.interrupts import until_interrupted
 
 RUN = ("--prefix", "saved/multi")
 PREDICT = ("predict", *RUN)
@@ -299,3 +302,67 @@ def test_ctrl_c_ends_predict_with_one_line(folder):
     assert out.startswith('{"input_path": ') and out.count("\n") <= 1
     assert err == "mxml: interrupted\n"
     assert run.returncode == 128 + signal.SIGINT
+
+
+# ---- what is read besides images, folders and patterns
+
+
+def paths(out):
+    return [record["input_path"] for record in records(out)]
+
+
+def test_predict_takes_lists_text_files_videos_and_stdin(folder, mxml):
+    (folder / "files.txt").write_text("images/2-1.png\nimages/2-0.png\n")
+    make_video(folder / "clip.mp4")
+    code, out, err = mxml(*PREDICT, "--json", "--every", "20", "files.txt", "lists/val.lst", "clip.mp4")
+    assert (code, err) == (0, "")
+    assert paths(out)[:2] == ["images/2-1.png", "images/2-0.png"] and len(records(out)) == 16
+    assert [(record["input_path"], record["frame"], record["seconds"]) for record in records(out)[14:]] == [
+        ("clip.mp4", 0, 0.0),
+        ("clip.mp4", 20, 2.0),
+    ]
+    code, out, err = mxml(*PREDICT, "--frames", "3", "--save-img", "drawn", "clip.mp4")
+    assert (code, err) == (0, "")
+    assert [line.partition(": ")[0] for line in out.splitlines()] == ["clip.mp4#0", "clip.mp4#10", "clip.mp4#20"]
+    assert sorted(os.listdir("drawn")) == [f"clip_frame{number}_res.jpg" for number in (0, 10, 20)]
+    (folder / "files.txt").write_text("2-1.png\n")
+    assert paths(mxml(*PREDICT, "--json", "--root", "images", "files.txt")[1]) == ["images/2-1.png"]
+
+
+def test_predict_reads_an_image_from_a_pipe(folder):
+    with open(folder / "images" / "2-0.png", "rb") as image:
+        run = process(folder, *PREDICT, "--json", "-", stdin=image)
+        out, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (0, "")
+    (record,) = records(out)
+    own = next(Classifier.load(str(folder / "saved" / "multi")).predict(str(folder / "images" / "2-0.png")))
+    assert record == {**own.to_dict(), "input_path": "stdin"}
+
+
+def test_predict_says_that_there_is_no_camera(folder, mxml):
+    code, out, err = mxml(*PREDICT, "--camera", "93")
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        "left out, cannot be read: camera 93: cannot be opened: there is none, another program uses it, or you may not "
+        "read /dev/video93",
+        "mxml: no image could be read; the lines above say why",
+    ]
+
+
+def test_ctrl_c_ends_what_has_no_other_end():
+    def endless():
+        for number in itertools.count():
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield number
+
+    before = signal.getsignal(signal.SIGINT)
+    assert list(until_interrupted(endless())) == [0, 1, 2, 3]
+    assert signal.getsignal(signal.SIGINT) is before
+    items = until_interrupted(endless())
+    with pytest.raises(KeyboardInterrupt):
+        for number in items:
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+    items.close()
+    assert signal.getsignal(signal.SIGINT) is before

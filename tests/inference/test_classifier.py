@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from videos import make_video
 
-from mxml import Classifier
+from mxml import Camera, Classifier
 from mxml.data.lst_file import read_lst
 from mxml.errors import CheckpointError, DeviceError, ImageError, SettingError
 from mxml.evaluation.metrics import multilabel_metrics
 from mxml.images.transforms import Preprocess, preset
+from mxml.images.video import video_frames
 from mxml.inference.backend import as_numpy
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
@@ -332,3 +338,81 @@ def test_a_bound_network_is_used_again_unless_it_is_far_larger(made):
     for count in (8, 8, 5, 4, 1, 1, 9):
         list(classifier.predict([image] * count))
     assert bound == [8, 1, 9]
+
+
+# ---- threads, batches, videos
+
+
+@settings(max_examples=12, deadline=None)
+@given(count=st.integers(1, 12), batch_size=st.integers(1, 13), threads=st.integers(1, 3))
+def test_a_list_gives_what_each_image_gives_alone(made, classifier, count, batch_size, threads):
+    images = read_lst(made / "lists" / "val.lst", made / "images")
+    paths = [images.path(position) for position in range(count)]
+    alone = np.array([next(classifier.predict(path)).scores for path in paths])
+    together = scores(classifier.predict(paths, batch_size=batch_size, threads=threads))
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+
+
+def test_several_threads_and_classifiers_give_what_one_gives(made, classifier):
+    images = read_lst(made / "lists" / "val.lst", made / "images")
+    alone = np.array([next(classifier.predict(images.path(position))).scores for position in range(12)])
+    used = [classifier, classifier, classifier, Classifier.load(str(made / "run"))]
+
+    def predicted(number):
+        return [scores(used[number].predict(images, batch_size=(1, 3, 5, 12)[number])) for _ in range(6)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for together in pool.map(predicted, range(4)):
+            np.testing.assert_allclose(together, np.array([alone] * 6), rtol=0, atol=1e-5)
+
+
+def test_predictions_from_one_generator_may_be_taken_by_another_thread(made, classifier):
+    predictions = classifier.predict(made / "images" / "2-0.png")
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(list, predictions).result()
+    np.testing.assert_array_equal(scores(taken), scores(classifier.predict(made / "images" / "2-0.png")))
+
+
+def test_the_frames_of_a_video_are_predicted_as_the_pictures_they_are(made, classifier, tmp_path):
+    clip = make_video(tmp_path / "clip.avi")
+    decoded = [frame.bgr[..., ::-1] for frame in video_frames(str(clip), 7)]
+    alone = scores(classifier.predict(decoded))
+    predictions = list(classifier.predict(clip, every=7, keep_pixels=True))
+    np.testing.assert_allclose(scores(predictions), alone, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(scores(classifier.predict(clip, every=7)), alone, rtol=0, atol=1e-5)
+    assert [(p.path, p.frame, p.seconds) for p in predictions] == [(str(clip), n, n / 10) for n in range(0, 35, 7)]
+    for prediction, pixels in zip(predictions, decoded):
+        np.testing.assert_array_equal(prediction.pixels, pixels)
+    assert str(predictions[2]).startswith(f"{clip}#14: ")
+    record = predictions[2].to_dict()
+    assert (record["input_path"], record["frame"], record["seconds"]) == (str(clip), 14, 1.4)
+    assert predictions[2].save_to_img(tmp_path / "out").name == "clip_frame14_res.jpg"
+    assert "frame" not in next(classifier.predict(made / "images" / "2-0.png")).to_dict()
+
+
+def test_a_camera_is_predicted_frame_by_frame(classifier, tmp_path):
+    clip = make_video(tmp_path / "clip.avi")
+    predictions = classifier.predict(Camera(str(clip)))
+    assert [next(predictions).frame for _ in range(3)] == [0, 1, 2]
+    predictions.close()
+    assert len(list(classifier.predict(Camera(str(clip)), frames=4, every=2))) == 4
+    *frames, end = classifier.predict(Camera(str(clip)))
+    assert len(frames) == 35 and "gives no more frames" in end.error.reason
+
+
+def test_ending_a_prediction_does_not_wait_for_a_server(classifier):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        image = np.zeros((40, 40, 3), np.uint8)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.jpg"
+        predictions = classifier.predict(iter([image, image, *[url] * 40]), batch_size=2)
+        next(predictions)
+        predictions.close()
+
+
+@pytest.mark.parametrize("setting", ["every", "frames"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_frames_are_counted_in_whole_numbers(classifier, setting, value):
+    with pytest.raises(SettingError, match=f"`{setting}` .*: should be a whole number, 1 or more"):
+        classifier.predict("x.mp4", **{setting: value})

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from mxml.data.image_list import ImageList
-from mxml.errors import MxmlError
+from mxml.errors import ImageError, MxmlError
 from mxml.images.decode import decode
+from mxml.inference.input_names import Reading
 from mxml.inference.inputs import InputStream
 
 FILES = ("b.jpg", "a.JPEG", "notes.txt", "in/c.png", "in/deep/d.webp", "in/[1].jpg", ".hidden.jpg", ".thumbs/e.jpg")
@@ -31,7 +32,6 @@ def folder(tmp_path, monkeypatch):
     [
         (["photos/b.jpg", "photos/a.JPEG"], ["b.jpg", "a.JPEG"]),
         (["photos/b.jpg", "photos/b.jpg"], ["b.jpg", "b.jpg"]),
-        (["photos/notes.txt"], ["notes.txt"]),
         (["photos"], ["a.JPEG", "b.jpg", "in/[1].jpg", "in/c.png", "in/deep/d.webp"]),
         (["photos/in/"], ["in/[1].jpg", "in/c.png", "in/deep/d.webp"]),
         (["photos/*.jpg"], ["b.jpg"]),
@@ -79,8 +79,12 @@ def test_what_a_folder_has_in_other_formats_is_told():
     Path("photos/x.HEIC").write_bytes(b"x")
     Path("photos/in/y.gif").write_bytes(b"y")
     told = Notes()
-    assert InputStream("photos", told).count == 5
-    assert told.notes == ["photos: 1 .gif, 1 .heic files are skipped: their formats are not read"]
+    Path("photos/z.MP4").write_bytes(b"z")
+    assert InputStream("photos", Reading(progress=told)).count == 5
+    assert told.notes == [
+        "photos: 1 .gif, 1 .heic files are skipped: their formats are not read; "
+        "1 video is skipped: name each to read it"
+    ]
 
 
 # ---- what the library takes
@@ -125,11 +129,13 @@ def test_a_folder_or_pattern_without_images_is_refused():
 def test_among_several_inputs_one_without_images_is_a_fault_of_its_own(several):
     stream = InputStream(several(["photos/b.jpg", "empty", "photos/*.gif", "photos/in"]))
 
-    names = [item.name for item in stream]
+    items = list(stream)
+    names = [item.name for item in items]
+    faults = {place: item.content for place, item in enumerate(items) if isinstance(item.content, ImageError)}
 
     assert names[:4] == ["photos/b.jpg", "empty", "photos/*.gif", "photos/in/[1].jpg"] and len(names) == 6
-    assert {position: fault.path for position, fault in stream.faults.items()} == {1: "empty", 2: "photos/*.gif"}
-    assert str(stream.faults[1]).startswith("empty: holds no image, should hold files that end in ")
+    assert {position: fault.path for position, fault in faults.items()} == {1: "empty", 2: "photos/*.gif"}
+    assert str(faults[1]).startswith("empty: holds no image, should hold files that end in ")
 
 
 def test_images_in_memory_are_called_by_their_position():
@@ -145,11 +151,63 @@ def test_images_in_memory_are_called_by_their_position():
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), "u1")]
+    ("image", "remedy"),
+    [
+        (np.zeros((4, 5, 3)), r"got 4x5x3 float64; numbers from 0 to 1 become that by \(255 \* array\)"),
+        (np.zeros((3, 4, 5), np.uint8), r"got 3x4x5 uint8; channels come last: array.transpose\(1, 2, 0\)"),
+        (np.zeros((4, 4, 4), np.uint8), "got 4x4x4 uint8$"),
+        (np.zeros((0, 4, 3), np.uint8), "got 0x4x3 uint8$"),
+        (np.zeros((4, 4), bool), "got 4x4 bool$"),
+        (np.array(None), "got one number object$"),
+    ],
 )
-def test_arrays_that_are_no_rgb_image_are_refused(image):
-    with pytest.raises(TypeError, match=r"expected an array \(H, W, 3\) of uint8"):
+def test_arrays_that_are_no_rgb_image_are_refused(image, remedy):
+    with pytest.raises(TypeError, match=r"expected an array \(H, W, 3\) of uint8.*" + remedy):
         list(InputStream([image]))
+
+
+class Tensor:
+    """What other libraries' arrays have in common."""
+
+    def __init__(self, values):
+        self._values = np.asarray(values)
+        self.ndim = self._values.ndim
+
+    def __array__(self, dtype=None, copy=None):
+        return self._values
+
+    def __iter__(self):
+        return iter(self._values)
+
+
+def test_grey_images_and_arrays_of_other_libraries_are_images():
+    grey = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    rgb = np.stack([grey] * 3, 2)
+    items = list(InputStream([grey, grey[..., None], Tensor(rgb), Tensor(rgb[None])]))
+    assert len(items) == 4
+    for item in items:
+        assert isinstance(item.content, np.ndarray)
+        np.testing.assert_array_equal(item.content, rgb)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_column_of_a_table_is_a_list_of_names():
+    assert names(np.array(["photos/b.jpg", "photos/in"])) == names(["photos/b.jpg", "photos/in"])
+    assert names(Tensor(["photos/b.jpg"])) == ["photos/b.jpg"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_dicts_as_paddlex_takes_them():
+    assert names({"img": "photos/in"}) == names("photos/in")
+    assert InputStream([{"img": "photos"}, {"img": b"x"}]).count == 6
+    assert names({"img": ["photos/b.jpg", {"img": Path("photos/a.JPEG")}], "other": 3}) == [
+        "photos/b.jpg",
+        "photos/a.JPEG",
+    ]
+    with pytest.raises(MxmlError, match=r"^empty: holds no image"):
+        InputStream({"img": "empty"})
+    with pytest.raises(TypeError, match=r'expected a dict such as \{"img": "photo.jpg"\}, got one without "img"'):
+        names({"image": "photos/b.jpg"})
 
 
 def test_what_is_no_image_is_refused():
@@ -198,6 +256,5 @@ def test_an_image_of_pillow_that_cannot_be_loaded_is_reported_and_the_rest_goes_
     Image.effect_noise((64, 64), 80).save(file, "PNG")
     cut = Image.open(io.BytesIO(file.getvalue()[:1000]))
     stream = InputStream(image for image in (Image.open(file), cut, Image.open(file)))
-    assert len(list(stream)) == 3
-    assert list(stream.faults) == [1]
-    assert "Pillow cannot load it: " in stream.faults[1].reason
+    faults = [item.content for item in stream if isinstance(item.content, ImageError)]
+    assert len(faults) == 1 and "Pillow cannot load it: " in faults[0].reason and faults[0].path == "image 1"

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from mxml.errors import ListError
+from mxml.images.choices import VIDEO_SUFFIXES
+from mxml.progress import SILENT, Progress
 from mxml.text import quoted
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -21,20 +23,27 @@ OTHER_IMAGE_SUFFIXES = (
 """Suffixes of other image formats, which are not read; such files are skipped in folders."""
 
 _MAX_PART_BYTES = 255
+_MANY_FILES = 100_000
 
 
-def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+def find_files(folder: Path, suffixes: tuple[str, ...], progress: Progress = SILENT) -> list[str]:
     """Return the files under ``folder`` with one of the suffixes, relative to it with ``/`` between, sorted.
 
     Suffixes are in small letters and match any case. Hidden files and folders are skipped, and links to folders
-    are not followed. Raises ListError for a folder that cannot be read.
+    are not followed. A note says how far it is in a folder of very many files. Raises ListError for a folder that
+    cannot be read.
     """
 
     def refuse(error: OSError) -> NoReturn:
         raise ListError(f"{error.filename}: cannot be read: {error.strerror}")
 
-    found = []
+    found: list[str] = []
+    seen, told = 0, _MANY_FILES
     for path, folders, files in os.walk(folder, onerror=refuse):
+        seen += len(files)
+        if seen >= told:
+            progress.note(f"{folder}: {seen:,} files so far")
+            told = 2 * seen
         folders[:] = [name for name in folders if not name.startswith(".")]
         inner = os.path.relpath(path, folder).replace(os.sep, "/") + "/"
         inner = "" if inner == "./" else inner
@@ -43,21 +52,27 @@ def find_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 class FoundImages(NamedTuple):
-    """The images under a folder, and in words how many others were skipped: ``5 .gif, 2 .heic``, or nothing."""
+    """The images under a folder, in words how many others were skipped, ``5 .gif, 2 .heic``, or nothing, and how many
+    videos are among those that were not counted.
+    """
 
     names: list[str]
     passed_over: str
+    videos: int
 
 
-def look_for_images(folder: Path) -> FoundImages:
+def look_for_images(folder: Path, progress: Progress = SILENT) -> FoundImages:
     """Return the image files under ``folder``, by their suffix, as find_files does; count those of other formats."""
-    names, others = [], Counter[str]()
-    for name in find_files(folder, IMAGE_SUFFIXES + OTHER_IMAGE_SUFFIXES):
-        if name.lower().endswith(IMAGE_SUFFIXES):
+    names, others, videos = [], Counter[str](), 0
+    for name in find_files(folder, IMAGE_SUFFIXES + OTHER_IMAGE_SUFFIXES + VIDEO_SUFFIXES, progress):
+        small = name.lower()
+        if small.endswith(IMAGE_SUFFIXES):
             names.append(name)
+        elif small.endswith(VIDEO_SUFFIXES):
+            videos += 1
         else:
             others[os.path.splitext(name)[1].lower()] += 1
-    return FoundImages(names, ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items())))
+    return FoundImages(names, ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items())), videos)
 
 
 def find_images(folder: Path) -> list[str]:

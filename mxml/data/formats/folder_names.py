@@ -50,7 +50,7 @@ def read(path: Path, root: Path, options: FormatOptions) -> LabelledImages:
     if not path.is_dir():
         raise ListError(f"{path}: is a file, should be a folder with folders of images named by their labels")
     prefix = relative_to(path, root)
-    names, others = look_for_images(path)
+    names, others, _ = look_for_images(path)
     if not names:
         but = f" but {others} files, which are skipped;" if others else ","
         raise ListError(
