@@ -33,8 +33,8 @@ def label_colours(label_names: tuple[str, ...]) -> tuple[Colour, ...]:
     """Return a colour for each of a model's labels, whatever their order.
 
     Up to 8 labels have colours that a colour-blind reader can tell apart, up to 32 have colours of their own; with more
-    they repeat. A label that is the name of a colour has it. Any other has its favourite unless another name, which comes
-    first by its digest, has it. So a label that is added changes few of the others.
+    they repeat. A label that is called like a colour has it. Any other has its favourite unless another name, which
+    comes first by its digest, has it. So a label that is added changes few of the others.
     """
     digests = {name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in label_names}
     chosen = {name: _NAMED[name] for name in label_names if name in _NAMED}

@@ -26,7 +26,7 @@ from mxml.text import printable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_PICTURES = (".jpg", ".jpeg", ".png")
+PICTURES = (".jpg", ".jpeg", ".png")
 
 
 class Label(NamedTuple):
@@ -247,7 +247,7 @@ class Prediction(Mapping[str, Any]):
         from PIL import Image
 
         own = Path(self.path).suffix.lower()
-        target = self._target(Path(path), own if own in _PICTURES else ".jpg", _PICTURES)
+        target = self._target(Path(path), own if own in PICTURES else ".jpg", PICTURES)
         content = io.BytesIO()
         drawing = Image.fromarray(self.draw(image))
         if target.suffix.lower() == ".png":
