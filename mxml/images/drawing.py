@@ -88,7 +88,7 @@ def rows_panel(rows: Sequence[Row], width: int, slots: int | None = None) -> np.
     """
     from PIL import Image, ImageDraw
 
-    font_size = min(max(width // 30, 15), 40)
+    font_size = max(15, min(width // 30, max(40, width // 40)))
     height = row_height(font_size)
     canvas = Image.new("RGB", (width, height * (len(rows) if slots is None else slots) + font_size // 3), PANEL)
     pen = ImageDraw.Draw(canvas)

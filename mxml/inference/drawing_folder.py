@@ -21,11 +21,11 @@ class DrawingFolder:
         self._taken: set[str] = set()
         atomic.make_folder(folder)
 
-    def location(self, path: str) -> str:
+    def location(self, path: str, frame: int | None = None) -> str:
         """Return NAME_res.jpg in the folder; where an earlier image has it, NAME_2_res.jpg and so on."""
-        first = name = result_name(path, ".jpg")
+        first = name = result_name(path, ".jpg", frame=frame)
         while name in self._taken:
             self._used[first] += 1
-            name = result_name(path, ".jpg", self._used[first] + 1)
+            name = result_name(path, ".jpg", self._used[first] + 1, frame)
         self._taken.add(name)
         return os.path.join(self._folder, name)

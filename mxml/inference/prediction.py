@@ -56,7 +56,8 @@ class Prediction(Mapping[str, Any]):
     Parameters
     ----------
     path : str
-        The image's file; ``image 3`` for the fourth input where that is in memory.
+        The image's file, or its video's; a URL, without user and password; ``image 3`` for the fourth input where that
+        is in memory.
     label_names : tuple of str
         The C names, in the model's order.
     scores : ndarray of shape (C,)
@@ -71,6 +72,10 @@ class Prediction(Mapping[str, Any]):
         Why the image could not be read. It then has no labels.
     pixels : ndarray of shape (H, W, 3), optional
         The image as it was decoded, upright, uint8 in RGB order, where it was kept.
+    frame : int, optional
+        The number of the frame in its video, from 0; None for other images.
+    seconds : float, optional
+        The time of that frame in its video, or since a camera's first frame.
     """
 
     path: str
@@ -81,6 +86,8 @@ class Prediction(Mapping[str, Any]):
     always_top_k: bool = False
     error: ImageError | None = None
     pixels: np.ndarray | None = field(default=None, repr=False)
+    frame: int | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if np.shape(self.scores) != (len(self.label_names),):
@@ -134,10 +141,14 @@ class Prediction(Mapping[str, Any]):
     __hash__ = object.__hash__
 
     def __str__(self) -> str:
-        """Return one line: the path, then names and scores, best first. Names with a comma or a quote are quoted."""
+        """Return one line: the path, then names and scores, best first. Names with a comma or a quote are quoted.
+
+        Frame 50 of a video is called ``clip.mp4#50``.
+        """
+        name = printable(self.path if self.frame is None else f"{self.path}#{self.frame}")
         if self.error is not None:
-            return printable(f"{self.path}: cannot be read: {self.error.reason}")
-        return f"{printable(self.path)}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"
+            return printable(f"{name}: cannot be read: {self.error.reason}")
+        return f"{name}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return PaddleX's record as JSON holds it.
@@ -147,14 +158,16 @@ class Prediction(Mapping[str, Any]):
         dict
             ``input_path``, ``page_index`` (None), ``class_ids``, ``scores`` (rounded to 5 decimals) and
             ``label_names``, the last three in the same order, best first. For an image that could not be read only
-            ``input_path`` and ``error``, which says why.
+            ``input_path`` and ``error``, which says why. A frame of a video also has ``frame`` and ``seconds``.
         """
-        path = os.fsencode(self.path).decode("utf-8", "replace")
+        source: dict[str, Any] = {"input_path": os.fsencode(self.path).decode("utf-8", "replace")}
+        if self.frame is not None:
+            source |= {"frame": self.frame, "seconds": self.seconds}
         if self.error is not None:
-            return {"input_path": path, "error": self.error.reason}
+            return {**source, "error": self.error.reason}
         labels = self.labels
         return {
-            "input_path": path,
+            **source,
             "page_index": None,
             "class_ids": [label.class_id for label in labels],
             "scores": [round(label.score, 5) for label in labels],
@@ -299,12 +312,17 @@ class Prediction(Mapping[str, Any]):
             return path
         if path.exists() and not path.is_dir():
             raise StorageError(f"{path}: is a file; should end in {' or '.join(suffixes)}, or be a folder")
-        return path / result_name(self.path, own)
+        return path / result_name(self.path, own, frame=self.frame)
 
 
-def result_name(path: str, suffix: str, number: int = 1) -> str:
-    """Return what a file about the image at ``path`` is called: NAME_res.jpg, and from the second on NAME_2_res.jpg."""
+def result_name(path: str, suffix: str, number: int = 1, frame: int | None = None) -> str:
+    """Return what a file about the image at ``path`` is called: NAME_res.jpg, and from the second on NAME_2_res.jpg.
+
+    For a frame of a video it is NAME_frame50_res.jpg.
+    """
     stem = Path(path).stem or "image"
+    if frame is not None:
+        stem += f"_frame{frame}"
     return f"{stem}_res{suffix}" if number == 1 else f"{stem}_{number}_res{suffix}"
 
 
