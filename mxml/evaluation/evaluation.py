@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mxml.data.batches import BadImage
+from mxml.evaluation.evaluation_html import evaluation_html
 from mxml.evaluation.metrics import ClassMetrics, Metrics, multilabel_metrics
 from mxml.evaluation.scored_list import ScoredList
 
@@ -88,3 +89,7 @@ class Evaluation:
             entry["name"] = self.label_names[entry["index"]]
         data = os.fsencode(self.data).decode("utf-8", "replace")
         return {"prefix": self.prefix, "epoch": self.epoch, "data": data, "bad": len(self.bad), **metrics}
+
+    def _repr_html_(self) -> str:
+        """Return the metrics as tables, as notebooks show them."""
+        return evaluation_html(self)

@@ -37,7 +37,7 @@ class AnnotatedVideo:
     tagged_only : bool, default False
         Write only the frames that have a prediction, as fast as they follow each other in the video. The same is done
         where the video cannot be read again, such as a camera's. Images that are no frames follow each other by the
-        second.
+        second, and have the size of the first.
     progress : Progress, optional
         Receives a note where another file is written, since there is no encoder for the one that was asked for.
 
@@ -121,7 +121,7 @@ class AnnotatedVideo:
 
     def _write(self, frame: np.ndarray) -> None:
         assert self._video is not None
-        whole = stacked(resized(frame, self._size), self._panel)
+        whole = stacked(_fitted(frame, self._size), self._panel)
         if whole.shape[0] % 2:
             whole = np.concatenate([whole, np.full((1, *whole.shape[1:]), PANEL, np.uint8)])
         self._video.write(whole)
@@ -173,6 +173,19 @@ class _Source:
     def close(self) -> None:
         if self._capture is not None:
             self._capture.release()
+
+
+def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a picture of ``size``, (width, height), that shows all of a frame, with borders where it needs them."""
+    (width, height), (own_height, own_width) = size, frame.shape[:2]
+    scale = min(width / own_width, height / own_height)
+    shown = resized(frame, (max(1, round(own_width * scale)), max(1, round(own_height * scale))))
+    if shown.shape[:2] == (height, width):
+        return shown
+    whole = np.full((height, width, 3), PANEL, np.uint8)
+    top, left = (height - shown.shape[0]) // 2, (width - shown.shape[1]) // 2
+    whole[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
+    return whole
 
 
 def _slots(prediction: Prediction) -> int:
