@@ -17,18 +17,23 @@ _MOST_LABELS = 200
 
 def evaluation_html(evaluation: Evaluation) -> str:
     """Return HTML that needs nothing else, and whose texts are escaped; the first 200 labels."""
-    from tabulate import tabulate
-
     found = evaluation.to_dict()
     headlines = [name for name in _HEADLINES if found.get(name) is not None]
-    overall = tabulate([[_shown(found[name]) for name in headlines]], headlines, "html", disable_numparse=True)
+    overall = _table(headlines, [[_shown(found[name]) for name in headlines]])
     rows = [[printable(entry["name"]), *(_shown(entry[name]) for name in _OF_A_LABEL)] for entry in found["per_class"]]
-    labels = tabulate(rows[:_MOST_LABELS], ["label", *_OF_A_LABEL], "html", disable_numparse=True)
+    labels = _table(["label", *_OF_A_LABEL], rows[:_MOST_LABELS])
     more = f"<div>… and {len(rows) - _MOST_LABELS:,} more</div>" if len(rows) > _MOST_LABELS else ""
     title = (
         f"{evaluation.prefix}, epoch {evaluation.epoch}, on {counted(evaluation.samples, 'image')} of {found['data']}"
     )
     return f"<div><div>{escape(printable(title))}</div>{overall}{labels}{more}</div>"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    from tabulate import tabulate
+
+    sides = ["left" if column == "label" else "right" for column in columns]
+    return f"<div style='margin:.5em 0'>{tabulate(rows, columns, 'html', disable_numparse=True, colalign=sides)}</div>"
 
 
 def _shown(value: float | int | None) -> str:

@@ -10,18 +10,17 @@ Colour = tuple[int, int, int]
 
 # Both were searched for among colours with a contrast of 3:1 to white and to PANEL (WCAG 2.2, 1.4.11): these eight for
 # the largest least difference in CIELAB, also as people without red or green cones see them (Machado et al. 2009) ...
-_FIRST = ("0088dd", "ee6600", "119944", "bb4477", "5544ff", "cc0011", "bb0099", "4477ff")
+_FIRST = ("0088dd", "ee6600", "119944", "bb3366", "8811ff", "339999", "bb00aa", "5555dd")
 # ... and each of these for the largest difference from all that come before it.
 _MORE = (
-    *("229999", "ee6655", "886622", "ff3399", "33aa00", "ff00cc", "cc0055", "9933dd"),
-    *("0099cc", "117755", "dd7777", "dd33ff", "cc66ee", "ee55bb", "5566bb", "ee0044"),
-    *("995533", "bb00bb", "999933", "ee5588", "bb4422", "cc2288", "4477aa", "ff0066"),
+    *("ff3344", "995500", "ff2299", "dd7777", "6688ff", "cc66bb", "ee44ff", "aa55cc"),
+    *("bb8855", "6699cc", "8855ff", "bb3333", "889900", "bb2288", "339966", "aa11dd"),
+    *("887722", "5566bb", "ff1166", "dd1111", "227788", "007766", "669933", "dd6688"),
 )
-
 # A label called red in any other colour would be read wrongly.
 _NAMED = {
-    **{"blue": "0088dd", "orange": "ee6600", "green": "119944", "pink": "bb4477"},
-    **{"violet": "5544ff", "red": "cc0011", "magenta": "bb0099", "purple": "5544ff"},
+    **{"blue": "0088dd", "orange": "ee6600", "green": "119944", "pink": "ff2299", "brown": "995500"},
+    **{"violet": "8811ff", "purple": "aa11dd", "magenta": "bb00aa", "red": "dd1111", "teal": "339999"},
 }
 
 PANEL: Colour = (17, 24, 39)
@@ -38,7 +37,8 @@ def label_colours(label_names: tuple[str, ...]) -> tuple[Colour, ...]:
     """
     digests = {name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in label_names}
     chosen = {name: _NAMED[name] for name in label_names if name in _NAMED}
-    free, later = [colour for colour in _FIRST if colour not in chosen.values()], list(_MORE)
+    taken = set(chosen.values())
+    free, later = ([colour for colour in colours if colour not in taken] for colours in (_FIRST, _MORE))
     for name in sorted(digests.keys() - chosen.keys(), key=digests.__getitem__):
         if not free:
             free, later = (later, []) if later else (list(_FIRST), list(_MORE))

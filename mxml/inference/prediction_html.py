@@ -46,7 +46,8 @@ def _row(row: Row) -> str:
     bar = f"<div style='height:100%;width:{row.score:.1%};background:{colour}'></div>"
     return (
         f"<tr title='threshold {row.threshold:.2f}'><td style='text-align:left'>{_text(row.text)}</td>"
-        f"<td style='width:12em'><div style='{_TRACK}'>{bar}{mark}</div></td><td>{row.score:.2f}</td></tr>"
+        f"<td style='width:12em;padding:0 .6em'><div style='{_TRACK}'>{bar}{mark}</div></td>"
+        f"<td>{row.score:.2f}</td></tr>"
     )
 
 
