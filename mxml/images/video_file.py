@@ -75,7 +75,8 @@ class VideoFile:
             self._open(frame.shape[1], frame.shape[0])
         if frame.shape != (self._size[1], self._size[0], 3):
             raise ValueError(f"a frame of {frame.shape} in a video of {self._size[0]} x {self._size[1]}")
-        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        cv2 = load_cv2()
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self.frames += 1
 
     def _open(self, width: int, height: int) -> None:

@@ -162,7 +162,7 @@ class _Source:
             if not read:
                 return
             self._next += 1
-            yield pixels[..., ::-1]
+            yield self._cv2.cvtColor(pixels, self._cv2.COLOR_BGR2RGB)
 
     def skip(self) -> None:
         """Pass over the next frame."""
