@@ -19,14 +19,14 @@ from mxml.inference.prediction_rows import prediction_rows
 from mxml.progress import SILENT, Progress
 from mxml.runtime.imports import load_cv2
 
-_SLOTS = 5
+_SLOTS = 4
 _SLIDES_PER_SECOND = 1.0
 
 
 class AnnotatedVideo:
     """Writes the predictions of one video's frames, in their order, as a video with a panel of constant height.
 
-    The panel has the five best labels. Frames between two predictions keep the labels of the first of them; they are
+    The panel has the four best labels. Frames between two predictions keep the labels of the first of them; they are
     read from the video itself. Frames keep their size, but small ones are enlarged so that the text has room. A context
     manager: the file appears at its end, see ``VideoFile``.
 
