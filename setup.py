@@ -52,6 +52,7 @@ setup(
         # From 4.10 on a truncated JPEG can show an earlier image's pixels; 4.12 asks for NumPy 2. Headless: no libGL.
         "opencv-python-headless>=4.9.0.80,<4.10",
         "pillow>=9.2",
+        "pyyaml>=6.0,<7",
         "scikit-learn>=1.3,<2",
         "scipy>=1.9,<2",
         "simplejpeg>=1.7,<2",

@@ -27,6 +27,7 @@ _HOMES = {
     "Prediction": "inference.prediction",
     "Preprocess": "images.transforms",
     "TrainConfig": "training.config",
+    "create_pipeline": "inference.pipeline",
     "fit": "training.fit",
     "read_lst": "data.lst_file",
     "resume": "training.fit",

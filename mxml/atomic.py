@@ -12,14 +12,15 @@ from mxml.errors import StorageError
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+def replacing(path: str | os.PathLike[str], ending: str = ".tmp") -> Iterator[str]:
     """Yield a temporary file name beside ``path``; on leaving, flush it to disk and rename it to ``path``.
 
     Whatever happens before the rename, ``path`` keeps its old content (or stays absent) and the temporary file is
-    removed; only SIGKILL or a power cut can leave one, named ``.NAME.*.tmp``. Its mode follows the umask.
+    removed; only SIGKILL or a power cut can leave one, named ``.NAME.*.tmp``. Its mode follows the umask. Another
+    ``ending`` is for a writer that goes by it.
     """
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=ending, dir=target.parent)
     os.close(handle)
     try:
         yield temporary

@@ -13,6 +13,7 @@ import sys
 import click
 
 from mxml import __version__
+from mxml.cli.paddlex_forms import routed
 from mxml.cli.wording import with_options
 from mxml.errors import Interrupted, ListError, MxmlError, SettingError
 from mxml.text import printable
@@ -30,6 +31,7 @@ COMMANDS = {
     "runs": ("runs", "Compare training runs in a table: their settings, best metrics and state."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
+    "get-pipeline-config": ("get_pipeline_config", "Write the configuration file of a pipeline, as PaddleX has it."),
 }
 
 # What a full disk, a missing permission or too many open files raise, wherever it happens: no bug of ours.
@@ -80,7 +82,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A file name need not be text that the terminal's encoding has.
             stream.reconfigure(errors="backslashreplace")
-    code = _run(sys.argv[1:])
+    code = _run(routed(sys.argv[1:]))
     if code and os.environ.get("DMLC_ROLE") == "worker":
         # MXNet would wait for the other workers, who may wait for this one.
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from mxml.cli.interrupts import until_interrupted
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.pipeline_option import pipeline_option
 from mxml.cli.wording import with_options
 from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
@@ -18,6 +20,7 @@ from mxml.text import counted
 @click.command(name="predict")
 @click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN | LIST | VIDEO | URL | -]...")
 @model_options
+@pipeline_option
 @click.option(
     "--top-k",
     type=click.IntRange(min=0),
@@ -43,6 +46,14 @@ from mxml.text import counted
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Of each video or camera take at most so many frames.")
 @click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg.")
+@click.option(
+    "--contact-sheet", metavar="FILE", help="Also draw all images on pages of 36: FILE.jpg, then FILE_2.jpg, ..."
+)
+@click.option(
+    "--save-video", metavar="FILE", help="Also write the video that is tagged with its labels, such as FILE.mp4."
+)
+@click.option("--tagged-frames", is_flag=True, help="Leave frames that are not tagged out of --save-video.")
+@click.option("--input", "more_inputs", multiple=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image.")
 def command(
     inputs: tuple[str, ...],
@@ -54,6 +65,10 @@ def command(
     every: int | None,
     frames: int | None,
     save_img: str | None,
+    contact_sheet: str | None,
+    save_video: str | None,
+    tagged_frames: bool,
+    more_inputs: tuple[str, ...],
     as_json: bool,
     batch_size: int,
     decode_threads: int | None,
@@ -64,19 +79,23 @@ def command(
     A LIST is a .lst or .rec file, or a .txt file with one path on each line; - reads an image from standard input.
     Videos in a FOLDER are left out; name them, or a PATTERN such as 'clips/*.mp4'.
     """
+    from mxml.inference.annotated_video import AnnotatedVideo
+    from mxml.inference.contact_sheet import ContactSheet
     from mxml.inference.drawing_folder import DrawingFolder
     from mxml.inference.input_names import Camera, is_camera
 
     cameras = [] if camera is None else [Camera(camera)]
-    with ConsoleProgress(wording=with_options) as progress:
+    with ConsoleProgress(wording=with_options) as progress, contextlib.ExitStack() as drawn:
+        sheet = drawn.enter_context(ContactSheet(contact_sheet)) if contact_sheet else None
+        video = drawn.enter_context(AnnotatedVideo(save_video, tagged_frames, progress)) if save_video else None
         classifier = load_classifier(progress, **model)
         predictions = classifier.predict(
-            [*inputs, *cameras] or None,
+            [*more_inputs, *inputs, *cameras] or None,
             threshold=merged_thresholds(threshold),
             top_k=top_k,
             batch_size=batch_size,
             threads=decode_threads,
-            keep_pixels=save_img is not None,
+            keep_pixels=bool(save_img or sheet or video),
             root=root,
             every=every,
             frames=frames,
@@ -99,6 +118,10 @@ def command(
                     click.echo(str(prediction))
             if drawings is not None and prediction.error is None:
                 prediction.save_to_img(drawings.location(prediction.path, prediction.frame))
+            if sheet is not None:
+                sheet.add(prediction)
+            if video is not None:
+                video.add(prediction)
     if not read:
         raise MxmlError("no image could be read; the lines above say why")
     if bad and not skip_bad:

@@ -11,6 +11,7 @@ import numpy as np
 from mxml.data.batches import BadImage
 from mxml.evaluation.baseline import frequency_baseline
 from mxml.evaluation.decisions import Decisions
+from mxml.evaluation.evaluation_html import evaluation_html
 from mxml.evaluation.intervals import Intervals, bootstrap_intervals
 from mxml.evaluation.metrics import ClassMetrics, Metrics, metrics_of
 from mxml.evaluation.scored_list import ScoredList
@@ -116,3 +117,7 @@ class Evaluation:
             "intervals": self.intervals.to_dict(),
             "baseline": baseline,
         }
+
+    def _repr_html_(self) -> str:
+        """Return the metrics as tables, as notebooks show them."""
+        return evaluation_html(self)

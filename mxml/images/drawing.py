@@ -1,38 +1,37 @@
-"""An image with a panel below it: a bar for each label, with its name and score."""
+"""An image with a panel below it: a line for each label, with its name, its score and a bar."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mxml.text import printable
+from mxml.images.fonts import drawable, font_for, shortened
+from mxml.images.label_colours import PANEL, Colour
 
 if TYPE_CHECKING:
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
 # A drawn image's longer side: enlarged up to the first, so that the text has room; reduced down to the second.
 SHORTEST_DRAWING = 480
 LONGEST_DRAWING = 1600
 NARROWEST_PANEL = 360
 
-_PANEL = (31, 41, 55)
-_REACHED = (15, 118, 110)
-_MISSED = (75, 85, 99)
-_THRESHOLD = (251, 191, 36)
+_TRACK = (55, 65, 81)
+_MISSED = (107, 114, 128)
+_MISSED_INK = (156, 163, 175)
 _INK = (255, 255, 255)
+_PLAIN: Colour = (0, 136, 221)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the panel: text, over a bar from the left edge (score 0) to ``score`` (1 is the right edge).
+    """One line of the panel: text, and below it a bar from the left (score 0) to ``score`` (1 is the right end).
 
-    Without a score it has no bar. ``replacement`` is the text where no font has the letters of ``text``. A mark shows
-    the threshold; the bar is grey unless it is reached.
+    Without a score it has no bar. ``replacement`` is the text where no font has the letters of ``text``. A white mark
+    shows the threshold; text and bar are grey unless it is ``reached``.
     """
 
     text: str
@@ -40,6 +39,7 @@ class Row:
     score: float | None = None
     threshold: float = 0.0
     reached: bool = False
+    colour: Colour = _PLAIN
 
 
 def draw_panel(image: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
@@ -47,97 +47,84 @@ def draw_panel(image: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
 
     A small image is enlarged and a large one reduced, so that the text is readable.
     """
+    size = drawn_size(image)
+    return stacked(resized(image, size), rows_panel(rows, max(size[0], NARROWEST_PANEL)))
+
+
+def drawn_size(image: np.ndarray) -> tuple[int, int]:
+    """Return how wide and high ``draw_panel`` shows an image; raises ValueError for what is no (H, W, 3) uint8."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"expected an (H, W, 3) uint8 image, got {image.shape} {image.dtype}")
+    height, width = image.shape[:2]
+    longest = max(width, height)
+    scale = min(max(1.0, SHORTEST_DRAWING / longest), LONGEST_DRAWING / longest)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return an (H, W, 3) uint8 image of ``size``, (width, height)."""
+    from PIL import Image
+
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def stacked(picture: np.ndarray, panel: np.ndarray) -> np.ndarray:
+    """Return a picture with a panel below it that is at least as wide: (H', W', 3) uint8."""
+    height, width = picture.shape[:2]
+    canvas = np.empty((height + panel.shape[0], panel.shape[1], 3), np.uint8)
+    canvas[:height] = PANEL
+    left = (panel.shape[1] - width) // 2
+    canvas[:height, left : left + width] = picture
+    canvas[height:] = panel
+    return canvas
+
+
+def rows_panel(rows: Sequence[Row], width: int, slots: int | None = None) -> np.ndarray:
+    """Return the panel of ``rows`` alone, (H, ``width``, 3) uint8 RGB, with room for ``slots`` rows in place of theirs.
+
+    A row's height depends on the width only.
+    """
     from PIL import Image, ImageDraw
 
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"expected an (H, W, 3) uint8 image, got {image.shape} {image.dtype}")
-    picture = Image.fromarray(image)
-    scale = min(max(1.0, SHORTEST_DRAWING / max(picture.size)), LONGEST_DRAWING / max(picture.size))
-    if scale != 1:
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    width = max(picture.width, NARROWEST_PANEL)
-    font_size = min(max(width // 30, 15), 40)
-    row_height = round(font_size * 1.8)
-    canvas = Image.new("RGB", (width, picture.height + row_height * len(rows)), _PANEL)
-    canvas.paste(picture, ((width - picture.width) // 2, 0))
+    font_size = max(15, min(width // 30, max(40, width // 40)))
+    height = row_height(font_size)
+    canvas = Image.new("RGB", (width, height * (len(rows) if slots is None else slots) + font_size // 3), PANEL)
     pen = ImageDraw.Draw(canvas)
     for number, row in enumerate(rows):
-        _draw_row(row, pen, picture.height + number * row_height, width, row_height, font_size)
+        draw_row(pen, row, (font_size // 2, number * height), width - 2 * (font_size // 2), font_size)
     return np.asarray(canvas)
 
 
-def _draw_row(row: Row, pen: ImageDraw.ImageDraw, top: int, width: int, height: int, font_size: int) -> None:
-    padding = font_size // 2
-    room = width - 2 * padding
-    bottom = top + height - 3
+def row_height(font_size: int) -> int:
+    """Return how high a row is in a font of this size."""
+    return round(font_size * 1.9)
+
+
+def draw_row(pen: ImageDraw.ImageDraw, row: Row, place: tuple[int, int], width: int, font_size: int) -> None:
+    """Draw one row with its upper left corner at ``place``."""
+    left, top = place
+    ink = _INK if row.reached or row.score is None else _MISSED_INK
+    middle = top + round(font_size * 0.85)
+    room = float(width)
     if row.score is not None:
-        colour = _REACHED if row.reached else _MISSED
-        pen.rectangle((0, top, max(2, round(width * row.score)), bottom), fill=colour)
-        if 0 < row.threshold < 1:
-            mark = round(width * row.threshold)
-            pen.line((mark, top, mark, bottom), fill=_THRESHOLD, width=max(1, font_size // 12))
         score = f"{row.score:.2f}"
         font = font_for(score, font_size)
-        pen.text((width - padding, (top + bottom) // 2), score, fill=_INK, font=font, anchor="rm")
-        room -= round(font.getlength(score)) + padding
-    text = drawable(row.text, row.replacement)
-    font = font_for(text, font_size)
-    pen.text((padding, (top + bottom) // 2), _shortened(text, font, room), fill=_INK, font=font, anchor="lm")
+        pen.text((left + width, middle), score, fill=ink, font=font, anchor="rm")
+        room -= font.getlength(score) + font_size // 2
+        _draw_bar(pen, row, (left, top + round(font_size * 1.5)), width, max(3, round(font_size * 0.3)))
+    text = shortened(drawable(row.text, row.replacement), font_size, room)
+    pen.text((left, middle), text, fill=ink, font=font_for(text, font_size), anchor="lm")
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, room: int) -> str:
-    if font.getlength(text) <= room:
-        return text
-    while text and font.getlength(text + "…") > room:
-        text = text[:-1]
-    return text + "…"
-
-
-def drawable(text: str, replacement: str) -> str:
-    """Return ``text``, or ``replacement`` where no font has its letters: boxes in place of a name would be useless."""
-    text = printable(text)
-    return replacement if _font_file(frozenset(text)) is None else text
-
-
-def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return a font that has every character of ``text``, which some font must have."""
-    from PIL import ImageFont
-
-    path = font_file(text)
-    assert path is not None
-    return ImageFont.truetype(path, size)
-
-
-def font_file(text: str) -> str | None:
-    """Return the path of a font that has every character of ``text``; None where no font of this machine has."""
-    return _font_file(frozenset(text))
-
-
-@functools.lru_cache(maxsize=1024)
-def _font_file(characters: frozenset[str]) -> str | None:
-    """Look in matplotlib's own DejaVu Sans, which is always there, then in the machine's upright sans-serif fonts."""
-    import matplotlib
-    from matplotlib import font_manager
-
-    own = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-    if characters <= _coverage(own):
-        return own
-    entries = font_manager.fontManager.ttflist
-    for entry in sorted(entries, key=lambda e: ("sans" not in e.name.lower(), e.style != "normal", str(e.weight))):
-        # Last Resort has a box, the same for every letter of a script, where a glyph should be.
-        if not entry.name.startswith("Last Resort") and characters <= _coverage(entry.fname):
-            return str(entry.fname)
-    return None
-
-
-@functools.lru_cache(maxsize=256)
-def _coverage(font_path: str) -> frozenset[str]:
-    from matplotlib.ft2font import FT2Font
-    from PIL import ImageFont
-
-    try:
-        ImageFont.truetype(font_path, 20)  # a bitmap font, of emoji for instance, has only sizes of its own
-        return frozenset(map(chr, FT2Font(font_path).get_charmap()))
-    except (OSError, RuntimeError):
-        return frozenset()
+def _draw_bar(pen: ImageDraw.ImageDraw, row: Row, place: tuple[int, int], width: int, height: int) -> None:
+    assert row.score is not None
+    left, top = place
+    bottom = top + height - 1
+    pen.rectangle((left, top, left + width - 1, bottom), fill=_TRACK)
+    length = max(1, round(width * min(max(row.score, 0.0), 1.0)))
+    pen.rectangle((left, top, left + length - 1, bottom), fill=row.colour if row.reached else _MISSED)
+    if 0 < row.threshold < 1:
+        mark, over = left + round(width * row.threshold), height // 3 + 1
+        pen.rectangle((mark - height // 6, top - over, mark + height // 6, bottom + over), fill=_INK)

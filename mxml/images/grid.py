@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mxml.images.drawing import font_for
+from mxml.images.fonts import font_for
 
 if TYPE_CHECKING:
     from PIL import ImageFont

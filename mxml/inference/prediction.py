@@ -8,18 +8,25 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mxml import atomic
 from mxml.errors import ImageError, StorageError
-from mxml.images.drawing import Row, draw_panel
+from mxml.images.drawing import draw_panel
+from mxml.inference.prediction_html import prediction_html
+from mxml.inference.prediction_rows import prediction_rows
 from mxml.text import printable
 
-MOST_ROWS = 20
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PICTURES = (".jpg", ".jpeg", ".png")
 
 
 class Label(NamedTuple):
@@ -41,8 +48,10 @@ class Label(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
-    """The prediction for one image.
+class Prediction(Mapping[str, Any]):
+    """The prediction for one image; also a mapping, with the keys and values of ``to_dict``.
+
+    ``prediction["label_names"]`` has the labels that the image gets, and ``prediction.label_names`` all of the model.
 
     Parameters
     ----------
@@ -98,10 +107,38 @@ class Prediction:
         """
         if self.error is not None:
             return ()
-        ranking = self._ranking()
+        ranking = self.ranking
         if not (self.top_k and self.always_top_k):
-            ranking = [label for label in ranking if self._reached(label)]
-        return tuple(ranking[: self.top_k] if self.top_k else ranking)
+            ranking = tuple(label for label in ranking if self.reaches(label))
+        return ranking[: self.top_k] if self.top_k else ranking
+
+    @property
+    def ranking(self) -> tuple[Label, ...]:
+        """All C labels, whatever their thresholds, best first; of equal scores the lower class first."""
+        order = np.argsort(-np.asarray(self.scores, dtype=np.float64), kind="stable")
+        return tuple(Label(int(index), self.label_names[index], float(self.scores[index])) for index in order)
+
+    def threshold_of(self, label: Label) -> float:
+        """Return the lowest score at which an image gets this label."""
+        return float(np.broadcast_to(self.thresholds, np.shape(self.scores))[label.class_id])
+
+    def reaches(self, label: Label) -> bool:
+        """Say whether the label's score is at least its threshold."""
+        return label.score >= self.threshold_of(label)
+
+    def __getitem__(self, key: str) -> Any:
+        """Return one value of ``to_dict``."""
+        return self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())
+
+    # A mapping would compare and not hash; two predictions with the same labels need not be the same.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __str__(self) -> str:
         """Return one line: the path, then names and scores, best first. Names with a comma or a quote are quoted.
@@ -137,13 +174,51 @@ class Prediction:
             "label_names": [label.name for label in labels],
         }
 
-    def save_to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write ``to_dict`` as indented UTF-8 JSON.
+    @property
+    def json(self) -> dict[str, Any]:
+        """``to_dict`` as PaddleX 3 has it: the value of the one key ``res``."""
+        return {"res": self.to_dict()}
+
+    @property
+    def img(self) -> dict[str, Image]:
+        """What ``draw`` returns as PaddleX 3 has it: an image of Pillow, the value of the one key ``res``."""
+        from PIL import Image
+
+        return {"res": Image.fromarray(self.draw())}
+
+    def print(self, format_json: bool = True, indent: int = 4, ensure_ascii: bool = False) -> None:
+        """Print ``to_dict`` on stdout.
+
+        Parameters
+        ----------
+        format_json : bool, default True
+            As indented JSON; otherwise as Python shows a dict, in one line.
+        indent : int, default 4
+            Spaces per level of the JSON.
+        ensure_ascii : bool, default False
+            Escape all that is not ASCII. What could drive a terminal is always escaped, and so is what stdout's
+            encoding lacks.
+        """
+        record = self.to_dict()
+        if format_json:
+            lines = json.dumps(record, ensure_ascii=ensure_ascii, indent=indent).split("\n")
+            text = "\n".join("".join(map(_json_letter, line)) for line in lines)
+        else:
+            text = ascii(record) if ensure_ascii else repr(record)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+    def save_to_json(self, path: str | os.PathLike[str], indent: int = 4, ensure_ascii: bool = False) -> Path:
+        """Write ``to_dict`` as JSON in UTF-8.
 
         Parameters
         ----------
         path : str or path-like
             The file if it ends in .json, else a folder, made where missing, that gets ``{name}_res.json``.
+        indent : int, default 4
+            Spaces per level.
+        ensure_ascii : bool, default False
+            Escape all that is not ASCII.
 
         Returns
         -------
@@ -155,8 +230,8 @@ class Prediction:
         StorageError
             If it cannot be written.
         """
-        target = self._target(Path(path), (".json",))
-        content = json.dumps(self.to_dict(), ensure_ascii=False, indent=4) + "\n"
+        target = self._target(Path(path), ".json", (".json",))
+        content = json.dumps(self.to_dict(), ensure_ascii=ensure_ascii, indent=indent) + "\n"
         return _write(target, content.encode("utf-8"))
 
     def save_to_img(self, path: str | os.PathLike[str], image: np.ndarray | None = None) -> Path:
@@ -165,7 +240,8 @@ class Prediction:
         Parameters
         ----------
         path : str or path-like
-            The file if it ends in .jpg, .jpeg or .png, else a folder that gets ``{name}_res.jpg``.
+            The file if it ends in .jpg, .jpeg or .png, else a folder, made where missing, that gets ``{name}_res.png``
+            for the image of a PNG file and ``{name}_res.jpg`` for any other.
         image : ndarray of shape (H, W, 3), optional
             As for ``draw``.
 
@@ -178,10 +254,13 @@ class Prediction:
         ------
         StorageError
             If it cannot be written.
+        ImageError
+            If the image could not be read.
         """
         from PIL import Image
 
-        target = self._target(Path(path), (".jpg", ".jpeg", ".png"))
+        own = Path(self.path).suffix.lower()
+        target = self._target(Path(path), own if own in PICTURES else ".jpg", PICTURES)
         content = io.BytesIO()
         drawing = Image.fromarray(self.draw(image))
         if target.suffix.lower() == ".png":
@@ -191,10 +270,11 @@ class Prediction:
         return _write(target, content.getvalue())
 
     def draw(self, image: np.ndarray | None = None) -> np.ndarray:
-        """Draw the image with a panel below it: a bar, a name and a score for each label, at most 20.
+        """Draw the image with a panel below it: a name, a score and a bar for each label, at most 20.
 
-        Bars below their threshold are grey; a mark on each bar shows the threshold. A small image is enlarged and a
-        large one reduced, so that the text is readable.
+        A label has the same colour in every picture of the model. Labels below their threshold are grey; a white mark
+        on each bar shows the threshold. An image whose longer side is below 480 pixels is enlarged to it, and one over
+        1600 is reduced to it, so that the text is readable. A narrow one gets a panel 360 pixels wide.
 
         Parameters
         ----------
@@ -205,48 +285,34 @@ class Prediction:
         -------
         ndarray of shape (H', W', 3)
             The drawing, uint8 in RGB order.
+
+        Raises
+        ------
+        ImageError
+            If the image could not be read.
         """
         if image is None:
             image = self.pixels
+            if self.error is not None:
+                raise self.error
         if image is None:
             raise ValueError("there is no image to draw on: give one as `image`, or call predict with keep_pixels=True")
-        return draw_panel(image, self._rows())
+        return draw_panel(image, prediction_rows(self))
 
-    def _rows(self) -> list[Row]:
-        labels = self.labels
-        rows = [self._row(label) for label in labels[:MOST_ROWS]]
-        if len(labels) > MOST_ROWS:
-            rows.append(Row(f"… and {len(labels) - MOST_ROWS:,} more"))
-        if not labels:
-            rows.append(Row("no label reaches its threshold"))
-            rows.extend(self._row(label) for label in self._ranking()[:1])
-        return rows
-
-    def _row(self, label: Label) -> Row:
-        # A name that no font has is replaced by its number, which can be looked up.
-        threshold = self._threshold(label)
-        return Row(label.name, f"class {label.class_id}", label.score, threshold, self._reached(label))
-
-    def _ranking(self) -> list[Label]:
-        order = np.argsort(-np.asarray(self.scores, dtype=np.float64), kind="stable")
-        return [Label(int(index), self.label_names[index], float(self.scores[index])) for index in order]
-
-    def _threshold(self, label: Label) -> float:
-        return float(np.broadcast_to(self.thresholds, np.shape(self.scores))[label.class_id])
-
-    def _reached(self, label: Label) -> bool:
-        return label.score >= self._threshold(label)
+    def _repr_html_(self) -> str:
+        """Return the image, if it was kept or its file is still there, beside its labels, as notebooks show it."""
+        return prediction_html(self)
 
     def _nothing(self) -> str:
-        best = self._ranking()[:1]
+        best = self.ranking[:1]
         return f"no label reaches its threshold (best: {_name_and_score(best[0])})" if best else "no label"
 
-    def _target(self, path: Path, suffixes: tuple[str, ...]) -> Path:
+    def _target(self, path: Path, own: str, suffixes: tuple[str, ...]) -> Path:
         if path.suffix.lower() in suffixes and not path.is_dir():
             return path
         if path.exists() and not path.is_dir():
             raise StorageError(f"{path}: is a file; should end in {' or '.join(suffixes)}, or be a folder")
-        return path / result_name(self.path, suffixes[0], frame=self.frame)
+        return path / result_name(self.path, own, frame=self.frame)
 
 
 def result_name(path: str, suffix: str, number: int = 1, frame: int | None = None) -> str:
@@ -264,6 +330,10 @@ def _name_and_score(label: Label) -> str:
     # A comma in a name would look like the one between two labels.
     name = json.dumps(label.name, ensure_ascii=False) if "," in label.name or '"' in label.name else label.name
     return f"{printable(name)} {label.score:.2f}"
+
+
+def _json_letter(letter: str) -> str:
+    return letter if letter.isprintable() else json.dumps(letter)[1:-1]
 
 
 def _write(target: Path, content: bytes) -> Path:

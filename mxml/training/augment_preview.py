@@ -14,7 +14,7 @@ from mxml.data.image_sources import ChosenImages
 from mxml.data.label_names import label_names_file, read_label_names
 from mxml.data.record_list import image_source, is_record_file, read_images
 from mxml.errors import ListError, SettingError
-from mxml.images.drawing import drawable
+from mxml.images.fonts import drawable
 from mxml.images.grid import Cell, draw_grid
 from mxml.images.transforms import Preprocess
 from mxml.progress import SILENT, Progress

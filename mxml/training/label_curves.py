@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mxml.images.drawing import font_file
+from mxml.images.fonts import font_file
 from mxml.text import printable
 
 if TYPE_CHECKING:

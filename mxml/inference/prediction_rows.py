@@ -1,0 +1,40 @@
+"""A prediction as the lines that pictures and notebooks show of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mxml.images.drawing import Row
+from mxml.images.label_colours import label_colours
+
+if TYPE_CHECKING:
+    from mxml.inference.prediction import Label, Prediction
+
+MOST_ROWS = 20
+
+
+def prediction_rows(prediction: Prediction, most: int = MOST_ROWS) -> list[Row]:
+    """Return a row for each label that the image gets, at most ``most``, of which the last then counts the rest.
+
+    Where it gets none, the rows say so and name the nearest.
+    """
+    labels = prediction.labels
+    if not labels:
+        rows = [Row("no label reaches its threshold")]
+        return [*rows, *(_row(prediction, label) for label in prediction.ranking[:1])][:most]
+    if len(labels) <= most:
+        return [_row(prediction, label) for label in labels]
+    shown = [_row(prediction, label) for label in labels[: most - 1]]
+    return [*shown, Row(f"… and {len(labels) - len(shown):,} more")]
+
+
+def _row(prediction: Prediction, label: Label) -> Row:
+    return Row(
+        label.name,
+        # A name that no font has is replaced by its number, which can be looked up.
+        f"class {label.class_id}",
+        label.score,
+        prediction.threshold_of(label),
+        prediction.reaches(label),
+        label_colours(prediction.label_names)[label.class_id],
+    )
