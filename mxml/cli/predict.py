@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from typing import Any
 
 import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.output_options import OutputOptions, output_options
 from mxml.cli.wording import with_options
-from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
-from mxml.text import counted
+
+# What jetson-inference and PaddleX call these options.
+_OTHER_NAMES = {
+    "topK": "top-k",
+    "topk": "top-k",
+    "model": "prefix",
+    "network": "prefix",
+    "save_path": "save-path",
+}
 
 
-@click.command(name="predict")
-@click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN]...")
+@click.command(name="predict", context_settings={"token_normalize_func": lambda name: _OTHER_NAMES.get(name, name)})
+@click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN]... [NAME_%i.jpg]")
 @model_options
 @click.option(
     "--top-k",
@@ -29,50 +37,95 @@ from mxml.text import counted
     "--skip-bad", is_flag=True, help="Exit with 0 even if images cannot be read; they are reported either way."
 )
 @click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image.")
+@click.option("--save-path", metavar="DIR", help="Also write DIR/NAME_res.jpg and DIR/NAME_res.json for each image.")
+@output_options
+@click.option("--part", metavar="K/N", help="Predict part K of N, such as 3/16; all parts together are all images.")
+@click.option(
+    "--stream", is_flag=True, help="Read paths from stdin, one per line, and answer each with one line of JSON."
+)
+@click.option("--input", "more_inputs", multiple=True, hidden=True)
 def command(
     inputs: tuple[str, ...],
+    more_inputs: tuple[str, ...],
     top_k: int,
     threshold: tuple[Any, ...],
     skip_bad: bool,
     save_img: str | None,
-    as_json: bool,
+    save_path: str | None,
+    part: str | None,
+    stream: bool,
     batch_size: int,
     decode_threads: int | None,
+    as_json: bool,
+    as_csv: bool,
+    scores: bool,
+    out: str | None,
+    resume: bool,
+    force: bool,
     **model: Any,
 ) -> None:
-    """Tag images with a checkpoint: by default the images of the run's validation list."""
-    from mxml.inference.drawing_folder import DrawingFolder
+    """Tag images with a checkpoint: by default the images of the run's validation list.
 
+    A last argument such as tagged/%i.jpg names pictures to draw, with a number in place of %i. The names that
+    jetson-inference and PaddleX have for options are taken as well: --model, --topK, --input, --save_path.
+    """
+    from mxml.inference.numbered_files import split_numbered
+    from mxml.inference.part import Part
+    from mxml.inference.results.pictures import Pictures
+    from mxml.inference.results.tally import Tally
+
+    outputs = OutputOptions(as_json, as_csv, scores, out, resume, force)
+    images, numbered = split_numbered((*more_inputs, *inputs))
+    if numbered and (resume or part):
+        raise click.UsageError(
+            f"{numbered}: is numbered from 0 by each process; give --save-img with --resume and --part"
+        )
+    own_part = Part.parse(part) if part else None
+    given: dict[str, Any] = {"threshold": merged_thresholds(threshold), "top_k": top_k}
+    reading: dict[str, Any] = {"batch_size": batch_size, "threads": decode_threads}
     with ConsoleProgress(wording=with_options) as progress:
+        if stream:
+            if images or numbered or save_img or save_path or out or part or as_csv:
+                raise click.UsageError(
+                    "--stream reads paths from stdin and answers in JSON; leave out all else of these"
+                )
+            _answer(load_classifier(progress, **model), scores, **given, **reading)
+            return
         classifier = load_classifier(progress, **model)
-        predictions = classifier.predict(
-            inputs or None,
-            threshold=merged_thresholds(threshold),
-            top_k=top_k,
-            batch_size=batch_size,
-            threads=decode_threads,
-            keep_pixels=save_img is not None,
-            progress=progress,
-        )
-        drawings = None if save_img is None else DrawingFolder(save_img)
-        read = bad = 0
-        for prediction in predictions:
-            if prediction.error is not None:
-                bad += 1
-                progress.note(f"left out, cannot be read: {prediction.path}: {prediction.error.reason}")
-            else:
-                read += 1
-            with progress.bar_hidden():
-                if as_json:
-                    click.echo(json.dumps(prediction.to_dict(), ensure_ascii=False))
-                elif prediction.error is None:
-                    click.echo(str(prediction))
-            if drawings is not None and prediction.error is None:
-                prediction.save_to_img(drawings.location(prediction.path))
-    if not read:
-        raise MxmlError("no image could be read; the lines above say why")
-    if bad and not skip_bad:
-        raise MxmlError(
-            f"{counted(bad, 'image')} of {read + bad:,} cannot be read; give --skip-bad for exit code 0 all the same"
-        )
+        pictures = Pictures(save_img, save_path, numbered)
+        with outputs.open(classifier, given, part, batch_size, progress) as output:
+            tally = Tally(*output.held)
+
+            def skip(path: str) -> bool:
+                if own_part is not None and not own_part.holds(path):
+                    return True
+                held = output.holds(path)
+                if held:
+                    pictures.leave_out(path)
+                return held
+
+            predictions = classifier.predict(
+                images or None,
+                **given,
+                **reading,
+                keep_pixels=bool(pictures),
+                skip=skip if part or resume else None,
+                progress=progress,
+            )
+            for prediction in predictions:
+                tally.add(prediction)
+                if prediction.error is not None:
+                    progress.note(f"left out, cannot be read: {prediction.path}: {prediction.error.reason}")
+                # A picture first: what the file holds is not drawn again.
+                pictures.write(prediction)
+                output.write(prediction)
+    tally.check(skip_bad)
+
+
+def _answer(classifier: Any, scores: bool, **settings: Any) -> None:
+    from mxml.inference.path_stream import answers
+    from mxml.inference.results.layouts import layout
+
+    rows = layout("jsonl", classifier.label_names, scores)
+    for prediction in answers(classifier, sys.stdin.fileno(), **settings):
+        click.echo(rows.row(prediction, first=False), nl=False)

@@ -29,6 +29,7 @@ from mxml.inference.list_scores import collect
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
+from mxml.inference.selected_inputs import SelectedInputs
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress
@@ -198,6 +199,7 @@ class Classifier:
         batch_size: int = BATCH_SIZE,
         threads: int | None = None,
         keep_pixels: bool = False,
+        skip: Callable[[str], bool] | None = None,
         progress: Progress = SILENT,
     ) -> Iterator[Prediction]:
         """Tag images, one after the other, when their predictions are asked for.
@@ -225,6 +227,9 @@ class Classifier:
             Threads that decode, from 1 to 256; by default as many as physical cores.
         keep_pixels : bool, default False
             Let each prediction keep its image, for ``draw``.
+        skip : callable, optional
+            Gets the path of each image, in their order; one that it returns True for is not read, and gives no
+            prediction. ``Part.holds`` tells which images are another machine's.
         progress : Progress, optional
             Receives the number of finished images.
 
@@ -248,7 +253,10 @@ class Classifier:
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         if self.single_label and threshold is None:
             top_k, thresholds = top_k or 1, np.zeros_like(thresholds)
+        stream: InputStream | SelectedInputs
         stream = InputStream(self._validation_images(progress) if inputs is None else inputs, progress)
+        if skip is not None:
+            stream = SelectedInputs(stream, skip, progress)
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads, keep_pixels=keep_pixels)
         return self._predictions(
             stream, _memory_checked(batches, batch_size), thresholds, top_k, threshold is None, progress
@@ -431,7 +439,7 @@ class Classifier:
 
     def _predictions(
         self,
-        stream: InputStream,
+        stream: InputStream | SelectedInputs,
         batches: Iterator[StreamBatch],
         thresholds: np.ndarray,
         top_k: int,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 OneInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, "Image"]
 """A file, folder or pattern; an image file's bytes; RGB pixels (H, W, 3) uint8; an image of Pillow."""
-Inputs = Union[OneInput, ImageList, Iterable["Inputs"]]
-"""One input, a list, or any iterable of these, nested up to 100 deep."""
+Inputs = Union[OneInput, ImageList, StreamItem, Iterable["Inputs"]]
+"""One input, a list, a file or content with a name, or any iterable of these, nested up to 100 deep."""
 
 _NAMES = "an image, a folder or a pattern such as 'photos/*.jpg'"
 _DEEPEST = 100
@@ -121,7 +121,7 @@ def _flat(inputs: object, progress: Progress, depth: int = 0, alone: bool = True
             yield error
     elif isinstance(inputs, ImageList):
         yield from (inputs.path(position) for position in range(len(inputs)))
-    elif _is_one(inputs):
+    elif isinstance(inputs, StreamItem) or _is_one(inputs):
         yield inputs  # type: ignore[misc]
     elif isinstance(inputs, Iterable):
         alone = alone and isinstance(inputs, (list, tuple)) and len(inputs) == 1
