@@ -113,7 +113,7 @@ def command(
                 progress=progress,
             )
             for prediction in predictions:
-                tally.add(prediction)
+                tally.add(prediction.error is None)
                 if prediction.error is not None:
                     progress.note(f"left out, cannot be read: {prediction.path}: {prediction.error.reason}")
                 # A picture first: what the file holds is not drawn again.

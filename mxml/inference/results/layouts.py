@@ -102,16 +102,16 @@ class CsvLayout:
             while name in names[: len(_CSV_COLUMNS)]:
                 name += " score"
             names.append(name)
-        self.head = _line(names)
+        self.head = csv_line(names)
         self._columns = len(names)
 
     def row(self, prediction: Prediction, first: bool) -> str:
         """Return the row of one image; without scores where it could not be read."""
         path = shown_path(prediction.path)
         if prediction.error is not None:
-            return _line([path, "", prediction.error.reason, *[""] * len(prediction.label_names)])
+            return csv_line([path, "", prediction.error.reason, *[""] * len(prediction.label_names)])
         labels = _BETWEEN_LABELS.join(label.name for label in prediction.labels)
-        return _line([path, labels, ""], [f"{score:.5f}" for score in prediction.scores])
+        return csv_line([path, labels, ""], [f"{score:.5f}" for score in prediction.scores])
 
     def read_row(self, row: str) -> HeldRow:
         """Return what a row says."""
@@ -131,9 +131,12 @@ def unguarded(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def _line(cells: Sequence[str], numbers: Sequence[str] = ()) -> str:
+def csv_line(cells: Sequence[str], numbers: Sequence[str] = ()) -> str:
+    """Return a row of CSV: guarded cells, then numbers."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow([*map(guarded, cells), *numbers])
+    # Before Python 3.13 the module writes a carriage return, which ends a row, without quotation marks.
+    quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
+    csv.writer(line, lineterminator="\n", quoting=quoting).writerow([*map(guarded, cells), *numbers])
     return line.getvalue()
 
 

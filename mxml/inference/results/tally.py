@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mxml.errors import MxmlError
-from mxml.inference.prediction import Prediction
 from mxml.text import counted
 
 
@@ -16,9 +15,9 @@ class Tally:
     read: int = 0
     bad: int = 0
 
-    def add(self, prediction: Prediction) -> None:
+    def add(self, readable: bool) -> None:
         """Count one image."""
-        if prediction.error is None:
+        if readable:
             self.read += 1
         else:
             self.bad += 1
