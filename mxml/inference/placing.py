@@ -19,12 +19,12 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 def place(action: str, source: str, target: str) -> None:
     """Bring a file to ``target``: ``copy``, ``link`` (a hard link) or ``move``.
 
-    Raises FileExistsError where something is at ``target``, and StorageError where it cannot be brought there.
+    Raises StorageError where something is at ``target``, or it cannot be brought there.
     """
     try:
         _PLACINGS[action](source, target)
-    except FileExistsError:
-        raise
+    except FileExistsError as error:
+        raise StorageError(f"{target}: has just appeared there, and is not replaced; sort again") from error
     except OSError as error:
         if action == "link" and (error.errno == errno.EXDEV or error.errno in _NO_LINKS):
             raise StorageError(

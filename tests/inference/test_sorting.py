@@ -131,7 +131,7 @@ def test_nothing_is_replaced_where_a_file_system_knows_no_links(folder, monkeypa
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StorageError, match="is not replaced"):
         place("move", "in/a.jpg", "two/a.jpg")
     place("move", "in/a.jpg", "in/c.jpg")
     assert content("in") == {"in/b.jpg": "in/b.jpg", "in/c.jpg": "in/a.jpg"}

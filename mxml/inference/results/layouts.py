@@ -131,12 +131,16 @@ def unguarded(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
+class _AllQuoted(csv.excel):
+    quoting = csv.QUOTE_ALL
+
+
 def csv_line(cells: Sequence[str], numbers: Sequence[str] = ()) -> str:
     """Return a row of CSV: guarded cells, then numbers."""
     line = io.StringIO()
     # Before Python 3.13 the module writes a carriage return, which ends a row, without quotation marks.
-    quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
-    csv.writer(line, lineterminator="\n", quoting=quoting).writerow([*map(guarded, cells), *numbers])
+    dialect = _AllQuoted if any("\r" in cell for cell in cells) else csv.excel
+    csv.writer(line, dialect, lineterminator="\n").writerow([*map(guarded, cells), *numbers])
     return line.getvalue()
 
 

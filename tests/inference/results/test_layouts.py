@@ -17,7 +17,7 @@ from mxml.inference.prediction import Prediction
 from mxml.inference.results.layouts import guarded, layout, unguarded
 
 NAMES = ("red", "=1+1", "labels")
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=12)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 
 
 def prediction(path, scores=(0.75, 0.625, 0.125), error=None):
