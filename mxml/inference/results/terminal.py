@@ -38,8 +38,8 @@ class AlignedLines:
         return f"{_padded(printable(label.name), self._name_width)} {label.score:.2f}"
 
     def _best(self, prediction: Prediction) -> str:
-        # The line that an image without labels has elsewhere, without the path.
-        return str(prediction)[len(printable(prediction.path)) + 2 :]
+        # What an image without labels has elsewhere behind its path.
+        return f"no label{str(prediction).rpartition(': no label')[2]}"
 
 
 def line_with_scores(prediction: Prediction) -> str:
