@@ -66,6 +66,8 @@ setup(
         "gpu": [f"{package}; {X86_64_LINUX}" for package in ("mxnet-cu112==1.9.1", *CUDA_LIBRARIES)],
         "tensorboard": [TENSORBOARD],
         "test": [
+            # Of examples/predict_with_dask.py; 2024.8 is the last for Python 3.9.
+            "distributed>=2024.8,<2027",
             "hypothesis>=6.100,<7",
             "import-linter>=2.0,<3",
             "mypy>=1.10,<3",

@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
     "get-pipeline-config": ("get_pipeline_config", "Write the configuration file of a pipeline, as PaddleX has it."),
+    "sort": ("sort", "Sort photographs into folders by their labels."),
 }
 
 # What a full disk, a missing permission or too many open files raise, wherever it happens: no bug of ours.

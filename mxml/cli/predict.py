@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import sys
 from typing import Any
 
 import click
 
 from mxml.cli.interrupts import until_interrupted
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.output_options import OutputOptions, output_options
+from mxml.cli.picture_options import PictureOptions, picture_options
 from mxml.cli.pipeline_option import pipeline_option
+from mxml.cli.video_options import video_options
 from mxml.cli.wording import with_options
-from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
-from mxml.text import counted
+
+# What jetson-inference and PaddleX call these options.
+_OTHER_NAMES = {
+    "topK": "top-k",
+    "topk": "top-k",
+    "model": "prefix",
+    "network": "prefix",
+    "save_path": "save-path",
+}
 
 
-@click.command(name="predict")
-@click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN | LIST | VIDEO | URL | -]...")
+@click.command(name="predict", context_settings={"token_normalize_func": lambda name: _OTHER_NAMES.get(name, name)})
+@click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN | LIST | VIDEO | URL | -]... [NAME_%i.jpg]")
 @model_options
 @pipeline_option
 @click.option(
@@ -38,25 +47,17 @@ from mxml.text import counted
     help="Folder that the paths of lists and text files are under.  "
     "[default: of a list as lists.json says, else images or the list's folder; of a text file the working directory]",
 )
-@click.option("--camera", type=click.IntRange(min=0), help="Tag what the camera of this number sees, until Ctrl-C.")
+@video_options
+@picture_options
+@output_options
+@click.option("--part", metavar="K/N", help="Predict part K of N, such as 3/16; all parts together are all images.")
 @click.option(
-    "--every",
-    type=click.IntRange(min=1),
-    help="Of a video or camera take every so many frames.  [default: one per second of a video, all of a camera]",
+    "--stream", is_flag=True, help="Read paths from stdin, one per line, and answer each with one line of JSON."
 )
-@click.option("--frames", type=click.IntRange(min=1), help="Of each video or camera take at most so many frames.")
-@click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg.")
-@click.option(
-    "--contact-sheet", metavar="FILE", help="Also draw all images on pages of 36: FILE.jpg, then FILE_2.jpg, ..."
-)
-@click.option(
-    "--save-video", metavar="FILE", help="Also write the video that is tagged with its labels, such as FILE.mp4."
-)
-@click.option("--tagged-frames", is_flag=True, help="Leave frames that are not tagged out of --save-video.")
 @click.option("--input", "more_inputs", multiple=True, hidden=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image.")
 def command(
     inputs: tuple[str, ...],
+    more_inputs: tuple[str, ...],
     top_k: int,
     threshold: tuple[Any, ...],
     skip_bad: bool,
@@ -65,66 +66,92 @@ def command(
     every: int | None,
     frames: int | None,
     save_img: str | None,
+    save_path: str | None,
     contact_sheet: str | None,
     save_video: str | None,
     tagged_frames: bool,
-    more_inputs: tuple[str, ...],
-    as_json: bool,
+    part: str | None,
+    stream: bool,
     batch_size: int,
     decode_threads: int | None,
+    as_json: bool,
+    as_csv: bool,
+    scores: bool,
+    out: str | None,
+    resume: bool,
+    force: bool,
     **model: Any,
 ) -> None:
     """Tag images with a checkpoint: by default the images of the run's validation list.
 
     A LIST is a .lst or .rec file, or a .txt file with one path on each line; - reads an image from standard input.
-    Videos in a FOLDER are left out; name them, or a PATTERN such as 'clips/*.mp4'.
+    Videos in a FOLDER are left out; name them, or a PATTERN such as 'clips/*.mp4'. A last argument such as
+    tagged/%i.jpg names pictures to draw, with a number in place of %i. The names that jetson-inference and PaddleX
+    have for options are taken as well: --model, --topK, --input, --save_path.
     """
-    from mxml.inference.annotated_video import AnnotatedVideo
-    from mxml.inference.contact_sheet import ContactSheet
-    from mxml.inference.drawing_folder import DrawingFolder
     from mxml.inference.input_names import Camera, is_camera
+    from mxml.inference.numbered_files import split_numbered
+    from mxml.inference.part import Part
+    from mxml.inference.results.tally import Tally
 
-    cameras = [] if camera is None else [Camera(camera)]
-    with ConsoleProgress(wording=with_options) as progress, contextlib.ExitStack() as drawn:
-        sheet = drawn.enter_context(ContactSheet(contact_sheet)) if contact_sheet else None
-        video = drawn.enter_context(AnnotatedVideo(save_video, tagged_frames, progress)) if save_video else None
+    outputs = OutputOptions(as_json, as_csv, scores, out, resume, force)
+    names, numbered = split_numbered((*more_inputs, *inputs))
+    images: list[Any] = [*names, *([] if camera is None else [Camera(camera)])]
+    drawn = PictureOptions(save_img, save_path, numbered, contact_sheet, save_video, tagged_frames)
+    drawn.check_continued(resume, part)
+    own_part = Part.parse(part) if part else None
+    given: dict[str, Any] = {"threshold": merged_thresholds(threshold), "top_k": top_k}
+    reading: dict[str, Any] = {"batch_size": batch_size, "threads": decode_threads}
+    with ConsoleProgress(wording=with_options) as progress:
+        if stream:
+            if images or drawn or out or part or as_csv:
+                raise click.UsageError(
+                    "--stream reads paths from stdin and answers in JSON; leave out all else of these"
+                )
+            _answer(load_classifier(progress, **model), scores, **given, **reading)
+            return
         classifier = load_classifier(progress, **model)
-        predictions = classifier.predict(
-            [*more_inputs, *inputs, *cameras] or None,
-            threshold=merged_thresholds(threshold),
-            top_k=top_k,
-            batch_size=batch_size,
-            threads=decode_threads,
-            keep_pixels=bool(save_img or sheet or video),
-            root=root,
-            every=every,
-            frames=frames,
-            progress=progress,
-        )
-        drawings = None if save_img is None else DrawingFolder(save_img)
-        read = bad = 0
-        if any(map(is_camera, (*inputs, *cameras))):
-            predictions = until_interrupted(predictions)
-        for prediction in predictions:
-            if prediction.error is not None:
-                bad += 1
-                progress.note(f"left out, cannot be read: {prediction.path}: {prediction.error.reason}")
-            else:
-                read += 1
-            with progress.bar_hidden():
-                if as_json:
-                    click.echo(json.dumps(prediction.to_dict(), ensure_ascii=False))
-                elif prediction.error is None:
-                    click.echo(str(prediction))
-            if drawings is not None and prediction.error is None:
-                prediction.save_to_img(drawings.location(prediction.path, prediction.frame))
-            if sheet is not None:
-                sheet.add(prediction)
-            if video is not None:
-                video.add(prediction)
-    if not read:
-        raise MxmlError("no image could be read; the lines above say why")
-    if bad and not skip_bad:
-        raise MxmlError(
-            f"{counted(bad, 'image')} of {read + bad:,} cannot be read; give --skip-bad for exit code 0 all the same"
-        )
+        frames_of: dict[str, Any] = {"every": every, "frames": frames}
+        with (
+            drawn.open(progress) as pictures,
+            outputs.open(classifier, {**given, **frames_of}, part, batch_size, progress) as output,
+        ):
+            tally = Tally(*output.held)
+
+            def skip(path: str) -> bool:
+                if own_part is not None and not own_part.holds(path):
+                    return True
+                held = output.holds(path)
+                if held:
+                    pictures.leave_out(path)
+                return held
+
+            predictions = classifier.predict(
+                images or None,
+                **given,
+                **reading,
+                **frames_of,
+                root=root,
+                keep_pixels=pictures.need_pixels,
+                skip=skip if part or resume else None,
+                progress=progress,
+            )
+            if any(map(is_camera, images)):
+                predictions = until_interrupted(predictions)
+            for prediction in predictions:
+                tally.add(prediction.error is None)
+                if prediction.error is not None:
+                    progress.note(f"left out, cannot be read: {prediction.called}: {prediction.error.reason}")
+                # A picture first: what the file holds is not drawn again.
+                pictures.write(prediction)
+                output.write(prediction)
+    tally.check(skip_bad)
+
+
+def _answer(classifier: Any, scores: bool, **settings: Any) -> None:
+    from mxml.inference.path_stream import answers
+    from mxml.inference.results.layouts import layout
+
+    rows = layout("jsonl", classifier.label_names, scores)
+    for prediction in answers(classifier, sys.stdin.fileno(), **settings):
+        click.echo(rows.row(prediction, first=False), nl=False)

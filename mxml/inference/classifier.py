@@ -32,6 +32,7 @@ from mxml.inference.list_scores import collect
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
+from mxml.inference.selected_inputs import SelectedInputs
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress
@@ -210,6 +211,7 @@ class Classifier:
         root: str | os.PathLike[str] | None = None,
         every: int | None = None,
         frames: int | None = None,
+        skip: Callable[[str], bool] | None = None,
         progress: Progress = SILENT,
     ) -> Iterator[Prediction]:
         """Tag images, one after the other, when their predictions are asked for.
@@ -258,6 +260,9 @@ class Classifier:
             tags seldom change faster, and all frames would take 30 times as long; and each frame of a camera.
         frames : int, optional
             Of each video or camera take at most so many frames.
+        skip : callable, optional
+            Gets the path of each image, in their order; one that it returns True for is not read, and gives no
+            prediction. ``Part.holds`` tells which images are another machine's.
         progress : Progress, optional
             Receives the number of finished images.
 
@@ -294,7 +299,10 @@ class Classifier:
             whole if keep_pixels else Transform(self.preprocess).reduction,
             progress,
         )
+        stream: InputStream | SelectedInputs
         stream = InputStream(self._validation_images(progress) if inputs is None else inputs, reading)
+        if skip is not None:
+            stream = SelectedInputs(stream, skip, progress)
         # What a camera sees is wanted now, and not when a batch is full.
         batch_size, ahead = (1, 0) if stream.live else (batch_size, AHEAD)
         batches = stream_batches(
@@ -482,7 +490,7 @@ class Classifier:
 
     def _predictions(
         self,
-        stream: InputStream,
+        stream: InputStream | SelectedInputs,
         batches: Iterator[StreamBatch],
         thresholds: np.ndarray,
         top_k: int,

@@ -56,9 +56,7 @@ class ContactSheet:
 
     def add(self, prediction: Prediction) -> None:
         """Add a prediction, which has to have its ``pixels`` unless it has an error."""
-        name = os.path.basename(prediction.path.rstrip("/")) or prediction.path
-        if prediction.frame is not None:
-            name += f"#{prediction.frame}"
+        name = os.path.basename(prediction.called.rstrip("/")) or prediction.called
         if prediction.error is not None:
             cell = SheetCell(None, name, [Row("cannot be read:"), Row(prediction.error.reason)])
         elif prediction.pixels is None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 OneInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, "Image", Camera]
 """A name, see ``named``; an image file's bytes; pixels, see ``rgb_pixels``; an image of Pillow; a camera."""
-Inputs = Union[OneInput, ImageList, Mapping[str, Any], Iterable["Inputs"]]
-"""One input, ``{"img": input}``, a list, or any iterable of these, nested up to 100 deep."""
+Inputs = Union[OneInput, ImageList, StreamItem, Mapping[str, Any], Iterable["Inputs"]]
+"""One input, ``{"img": input}``, a file or content with a name, a list, or any iterable of these, up to 100 deep."""
 
 _DEEPEST = 100
 _IMAGE_KEY = "img"
@@ -120,7 +120,7 @@ def _flat(inputs: object, reading: Reading, depth: int = 0, alone: bool = True) 
         yield from _flat(inputs[_IMAGE_KEY], reading, depth + 1, alone)
     elif is_array(inputs) and inputs.ndim == 4:  # type: ignore[attr-defined]
         yield from as_images(inputs)
-    elif _is_one(inputs):
+    elif isinstance(inputs, StreamItem) or _is_one(inputs):
         yield inputs  # type: ignore[misc]
     elif isinstance(inputs, Iterable):
         alone = alone and isinstance(inputs, (list, tuple)) and len(inputs) == 1

@@ -140,12 +140,17 @@ class Prediction(Mapping[str, Any]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
+    @property
+    def called(self) -> str:
+        """What messages call the image: its path, and of a frame its number, such as ``clip.mp4#50``."""
+        return self.path if self.frame is None else f"{self.path}#{self.frame}"
+
     def __str__(self) -> str:
         """Return one line: the path, then names and scores, best first. Names with a comma or a quote are quoted.
 
         Frame 50 of a video is called ``clip.mp4#50``.
         """
-        name = printable(self.path if self.frame is None else f"{self.path}#{self.frame}")
+        name = printable(self.called)
         if self.error is not None:
             return printable(f"{name}: cannot be read: {self.error.reason}")
         return f"{name}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"

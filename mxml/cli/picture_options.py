@@ -1,0 +1,79 @@
+"""The options that have predictions drawn, and where to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mxml.progress import Progress
+
+if TYPE_CHECKING:
+    from mxml.inference.results.pictures import Pictures
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def picture_options(command: Command) -> Command:
+    """Add the options whose values ``PictureOptions`` takes."""
+    options = (
+        click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg."),
+        click.option(
+            "--save-path", metavar="DIR", help="Also write DIR/NAME_res.jpg and DIR/NAME_res.json for each image."
+        ),
+        click.option(
+            "--contact-sheet",
+            metavar="FILE",
+            help="Also draw all images on pages of 36: FILE.jpg, then FILE_2.jpg, ...",
+        ),
+        click.option(
+            "--save-video",
+            metavar="FILE",
+            help="Also write the video that is tagged with its labels, such as FILE.mp4.",
+        ),
+        click.option("--tagged-frames", is_flag=True, help="Leave frames that are not tagged out of --save-video."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """The values of ``picture_options``, and of the argument NAME_%i.jpg."""
+
+    save_img: str | None
+    save_path: str | None
+    numbered: str | None
+    contact_sheet: str | None
+    save_video: str | None
+    tagged_frames: bool
+
+    def __bool__(self) -> bool:
+        return any((self.save_img, self.save_path, self.numbered, self.contact_sheet, self.save_video))
+
+    def check_continued(self, resume: bool, part: str | None) -> None:
+        """Raise UsageError for pictures of all images at once where a process sees only some of them."""
+        if self.numbered and (resume or part):
+            raise click.UsageError(
+                f"{self.numbered}: is numbered from 0 by each process; give --save-img with --resume and --part"
+            )
+        for option, value in (("--contact-sheet", self.contact_sheet), ("--save-video", self.save_video)):
+            if value and (resume or part):
+                raise click.UsageError(f"{option} shows all images, of which --resume and --part leave some out")
+
+    def open(self, progress: Progress) -> Pictures:
+        """Return what the pictures are written to."""
+        from mxml.inference.results.pictures import Pictures
+
+        return Pictures(
+            self.save_img,
+            self.save_path,
+            self.numbered,
+            self.contact_sheet,
+            self.save_video,
+            self.tagged_frames,
+            progress,
+        )

@@ -1,0 +1,82 @@
+"""Where the pictures of predictions are written, and their JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from types import TracebackType
+from typing import Protocol
+
+from mxml.inference.annotated_video import AnnotatedVideo
+from mxml.inference.contact_sheet import ContactSheet
+from mxml.inference.drawing_folder import DrawingFolder
+from mxml.inference.numbered_files import NumberedFiles
+from mxml.inference.prediction import Prediction
+from mxml.progress import SILENT, Progress
+
+
+class _Places(Protocol):
+    def location(self, path: str, frame: int | None = None) -> str:
+        """Return the file of the next picture."""
+
+
+class Pictures:
+    """Writes each image with its labels to ``save_img``/NAME_res.jpg and to ``numbered``, NAME_%i.jpg.
+
+    Into the folder ``save_path`` go both, NAME_res.jpg and NAME_res.json, as PaddleX writes them. All images are drawn
+    on the pages of ``contact_sheet``, and frames into the video ``save_video``. Each may be None. A context manager,
+    whose end writes the last page and the video. Raises StorageError where a folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        save_img: str | None = None,
+        save_path: str | None = None,
+        numbered: str | None = None,
+        contact_sheet: str | None = None,
+        save_video: str | None = None,
+        tagged_frames: bool = False,
+        progress: Progress = SILENT,
+    ):
+        self._sheet = ContactSheet(contact_sheet) if contact_sheet else None
+        self._video = AnnotatedVideo(save_video, tagged_frames, progress) if save_video else None
+        self._results = None if save_path is None else DrawingFolder(save_path)
+        self._drawings: list[_Places] = [] if save_img is None else [DrawingFolder(save_img)]
+        if numbered is not None:
+            self._drawings.append(NumberedFiles(numbered))
+        self._opened = contextlib.ExitStack()
+
+    @property
+    def need_pixels(self) -> bool:
+        """Say whether predictions have to keep their pixels."""
+        return any((self._sheet, self._video, self._results, self._drawings))
+
+    def __enter__(self) -> Pictures:
+        for whole in (self._sheet, self._video):
+            if whole is not None:
+                self._opened.enter_context(whole)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._opened.__exit__(kind, error, at)
+
+    def leave_out(self, path: str) -> None:
+        """Keep the names of the files that an image's pictures have since an earlier run."""
+        for places in (*self._drawings, self._results):
+            if places is not None:
+                places.location(path)
+
+    def write(self, prediction: Prediction) -> None:
+        """Write the pictures of one image, if it could be read. Raises StorageError where they cannot be written."""
+        if self._sheet is not None:
+            self._sheet.add(prediction)
+        if self._video is not None:
+            self._video.add(prediction)
+        if prediction.error is not None:
+            return
+        for places in self._drawings:
+            prediction.save_to_img(places.location(prediction.path, prediction.frame))
+        if self._results is not None:
+            drawing = self._results.location(prediction.path, prediction.frame)
+            prediction.save_to_img(drawing)
+            prediction.save_to_json(os.path.splitext(drawing)[0] + ".json")

@@ -1,0 +1,69 @@
+"""Predictions for a person: one line per image."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from mxml.inference.prediction import Label, Prediction
+from mxml.text import printable
+
+_WIDEST_NAME = 24
+_WIDEST_PATH = 60
+_GAP = "   "
+
+
+class AlignedLines:
+    """Lines of a table on a terminal: paths one below the other, names and scores in columns, best first.
+
+    The first column is as wide as the longest path so far: nobody knows the paths to come.
+    """
+
+    def __init__(self, label_names: Sequence[str]):
+        self._name_width = min(_WIDEST_NAME, max(map(_width, map(printable, label_names)), default=0))
+        self._path_width = 0
+
+    def lines(self, predictions: Sequence[Prediction]) -> Iterator[str]:
+        """Yield the lines of some predictions in a row; those whose image could not be read have none."""
+        readable = [prediction for prediction in predictions if prediction.error is None]
+        widths = [_width(printable(prediction.called)) for prediction in readable]
+        self._path_width = max([self._path_width, *(width for width in widths if width <= _WIDEST_PATH)])
+        for prediction in readable:
+            cells = map(self._cell, prediction.labels)
+            path = _padded(printable(prediction.called), self._path_width)
+            yield _GAP.join([path, *cells]).rstrip() if prediction.labels else f"{path}{_GAP}{self._best(prediction)}"
+
+    def _cell(self, label: Label) -> str:
+        return f"{_padded(printable(label.name), self._name_width)} {label.score:.2f}"
+
+    def _best(self, prediction: Prediction) -> str:
+        # What an image without labels has elsewhere behind its path.
+        return f"no label{str(prediction).rpartition(': no label')[2]}"
+
+
+def line_with_scores(prediction: Prediction) -> str:
+    """Return the path and all labels with their scores, best first; those that the image does not get in brackets."""
+    given = {label.class_id for label in prediction.labels}
+    ranked = sorted(range(len(prediction.label_names)), key=lambda column: (-prediction.scores[column], column))
+    shown = (_name_and_score(prediction, column, column in given) for column in ranked)
+    return f"{printable(prediction.called)}: {', '.join(shown)}"
+
+
+def _name_and_score(prediction: Prediction, column: int, given: bool) -> str:
+    name = prediction.label_names[column]
+    quoted = json.dumps(name, ensure_ascii=False) if set(name) & set(',"()') else name
+    text = f"{printable(quoted)} {prediction.scores[column]:.2f}"
+    return text if given else f"({text})"
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: East Asian letters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
