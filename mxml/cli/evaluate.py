@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
 from mxml.cli.tables import table
+from mxml.cli.types import Text
 from mxml.cli.wording import with_options
 from mxml.errors import SHOWN_FAULTS
 from mxml.progress import ConsoleProgress
+from mxml.text import counted, printable
 
 if TYPE_CHECKING:
     from mxml.evaluation.evaluation import Evaluation
+    from mxml.evaluation.label_errors import LabelError
 
 
 @click.command(name="evaluate")
@@ -41,6 +45,11 @@ if TYPE_CHECKING:
     "allowed is left out without it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--html",
+    type=Text("FILE"),
+    help="Write a page with curves, confusions, pictures of mistakes and labels that are likely wrong in the list.",
+)
 def command(
     data: str | None,
     root: str | None,
@@ -48,6 +57,7 @@ def command(
     allow_absolute: bool,
     skip_bad: bool,
     as_json: bool,
+    html: str | None,
     batch_size: int,
     decode_threads: int | None,
     **model: Any,
@@ -56,6 +66,10 @@ def command(
 
     Of a checkpoint of single labels the accuracy is shown.
     """
+    if html:
+        from mxml.pages.page import require_page
+
+        require_page(html)
     with ConsoleProgress(wording=with_options) as progress:
         evaluation = load_classifier(progress, **model).evaluate(
             data,
@@ -71,10 +85,15 @@ def command(
             progress.note(f"left out, cannot be read: {image.path}: {image.reason}")
         if len(evaluation.bad) > SHOWN_FAULTS:
             progress.note(f"images left out because they cannot be read: {len(evaluation.bad):,}")
+        if html:
+            from mxml.evaluation.evaluation_page import write_page
+
+            write_page(evaluation, html, progress)
     if as_json:
-        click.echo(json.dumps(evaluation.to_dict()))
+        click.echo(json.dumps({**evaluation.to_dict(), "html": html}))
     else:
         _print(evaluation)
+        click.echo("\n".join(["", *_closing_lines(evaluation.label_errors(), html)]))
 
 
 _SHOWN = (
@@ -107,6 +126,18 @@ def _print(evaluation: Evaluation) -> None:
         shares = (_number(entry[name]) for name in ("AP", "precision", "recall", "F1"))
         rows.append((entry["name"], f"{entry['positives']:,}", f"{entry['predicted']:,}", *shares))
     click.echo("\n".join([*table(overall), "", *table(rows)]))
+
+
+def _closing_lines(errors: Sequence[LabelError], html: str | None) -> list[str]:
+    """Say how many labels look wrong and where they are to be seen."""
+    if not errors:
+        lines = ["no label looks wrong in the list"]
+    else:
+        images = counted(len({error.position for error in errors}), "image")
+        looks = "label looks" if len(errors) == 1 else "labels look"
+        where = "" if html else "; --html FILE shows them, --json lists them"
+        lines = [f"{len(errors):,} {looks} wrong in the list, of {images}{where}"]
+    return [*lines, f"{printable(html)}: written"] if html else lines
 
 
 def _number(value: float | None) -> str:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from mxml import atomic
+from mxml.errors import SettingError
 
 _SHARED = Path(__file__).parent
+_SUFFIXES = (".html", ".htm")
 _TEXT_LENGTH = 200
 _LABEL_LENGTH = 80
 # What HTML or UTF-8 cannot hold, and what would turn the text around it: file names and labels can have all of these.
@@ -27,7 +29,7 @@ _UNSHOWABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\
 def render(template: Path, **values: Any) -> str:
     """Return the page of a template that extends ``page.html``.
 
-    Its style sheet and its script lie beside the template under the same name; they come after those of all pages.
+    A style sheet and a script of its own lie beside the template under the same name; they follow those of all pages.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -45,6 +47,17 @@ def render(template: Path, **values: Any) -> str:
         style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script), **values
     )
     return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), page)
+
+
+def require_page(path: str) -> None:
+    """Refuse a page's file before the page is made.
+
+    Raises SettingError for a name that is no page's, which could be that of a list or a model, and StorageError for
+    what cannot be written.
+    """
+    if not path.lower().endswith(_SUFFIXES):
+        raise SettingError("html", path, f"a name that ends in {_SUFFIXES[0]}")
+    atomic.require_place(path)
 
 
 def write(page: str, path: str) -> None:
@@ -65,7 +78,7 @@ def cut_label(name: str) -> str:
 
 def _with_shared(own: Path) -> str:
     parts = (_SHARED / f"page{own.suffix}", own)
-    return "".join(part.read_text(encoding="utf-8") for part in parts)
+    return "".join(part.read_text(encoding="utf-8") for part in parts if part.exists())
 
 
 def _hash(text: str) -> str:
