@@ -90,7 +90,7 @@ def command(
 
             write_page(evaluation, html, progress)
     if as_json:
-        click.echo(json.dumps({**evaluation.to_dict(), "html": html}))
+        click.echo(json.dumps(evaluation.to_dict()))
     else:
         _print(evaluation)
         click.echo("\n".join(["", *_closing_lines(evaluation.label_errors(), html)]))
@@ -129,14 +129,13 @@ def _print(evaluation: Evaluation) -> None:
 
 
 def _closing_lines(errors: Sequence[LabelError], html: str | None) -> list[str]:
-    """Say how many labels look wrong and where they are to be seen."""
-    if not errors:
-        lines = ["no label looks wrong in the list"]
-    else:
+    """Say how many labels of the list may be wrong, and where they are to be seen."""
+    if errors:
         images = counted(len({error.position for error in errors}), "image")
-        looks = "label looks" if len(errors) == 1 else "labels look"
         where = "" if html else "; --html FILE shows them, --json lists them"
-        lines = [f"{len(errors):,} {looks} wrong in the list, of {images}{where}"]
+        lines = [f"{counted(len(errors), 'label')} of the list may be wrong, in {images}{where}"]
+    else:
+        lines = ["no label of the list looks wrong"]
     return [*lines, f"{printable(html)}: written"] if html else lines
 
 

@@ -1,4 +1,4 @@
-"""Likely wrong labels: worked out by hand, by the paper's definition in plain loops, and found where labels are flipped."""
+"""Likely wrong labels: by hand, by the paper's definition in plain loops, and found where labels are flipped."""
 
 from __future__ import annotations
 

@@ -12,7 +12,17 @@ import cv2
 import numpy as np
 import pytest
 from browser import BrowserError
-from html_pages import HOSTILE, SHOWN, Parsed, assert_asks_for_nothing, assert_sound, pictures, text_of, words, write_photo
+from html_pages import (
+    HOSTILE,
+    SHOWN,
+    Parsed,
+    assert_asks_for_nothing,
+    assert_sound,
+    pictures,
+    text_of,
+    words,
+    write_photo,
+)
 from PIL import Image
 
 from mxml.data.image_list import ImageList
