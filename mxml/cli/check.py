@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mxml.cli.options import decode_threads_option
-from mxml.cli.tables import table
+from mxml.cli.tables import cut_name, table
 from mxml.cli.types import Text
 from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _SHOWN_LABELS = 30
 _SHOWN_COUNTS = 12
 _SHOWN_EXAMPLES = 5
-_LONGEST_LABEL = 40
 GUESSED_WELL = "compare models by mAP"
 """What is said where guessing has a high element accuracy."""
 
@@ -142,7 +141,7 @@ def _label_table(statistics: LabelStatistics, heads: Sequence[str]) -> list[str]
     unknown = any(stats.unknown.any() for stats in statistics.lists)
     rows = [["label", *itertools.chain(*([head, "share"] for head in heads)), "pos_weight"]]
     for column in order:
-        row = [_cut(statistics.label_names[column])]
+        row = [cut_name(statistics.label_names[column])]
         for stats in statistics.lists:
             row += [f"{stats.present[column]:,}", _number(stats.shares[column], ".1%")]
         rows.append([*row, _number(statistics.pos_weight[column], ".2f")])
@@ -242,10 +241,6 @@ def _short_names(paths: Sequence[str]) -> list[str]:
     """Return the lists' file names, or their paths where two have the same."""
     names = [os.path.basename(path) for path in paths]
     return names if len(set(names)) == len(names) else list(paths)
-
-
-def _cut(label: str) -> str:
-    return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 3]}..."
 
 
 def _number(value: float | np.floating[Any], spec: str) -> str:

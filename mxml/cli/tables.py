@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 from mxml.text import printable
 
+_LONGEST_NAME = 40
+
+
+def cut_name(name: str) -> str:
+    """Return a label's name, cut where it would make a table wide."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
+
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, its head first: the first column aligned to the left, the others to the right."""

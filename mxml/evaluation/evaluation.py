@@ -1,4 +1,4 @@
-"""What an evaluation found: a list's metrics, with the names of the labels."""
+"""What an evaluation found: a list's metrics, how sure they are and what they are worth, and the names of labels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from mxml.data.batches import BadImage
+from mxml.evaluation.baseline import frequency_baseline
+from mxml.evaluation.decisions import Decisions
+from mxml.evaluation.intervals import Intervals, bootstrap_intervals
 from mxml.evaluation.label_errors import LabelError, multilabel_errors, single_label_errors
-from mxml.evaluation.metrics import ClassMetrics, Metrics, multilabel_metrics
+from mxml.evaluation.metrics import ClassMetrics, Metrics, metrics_of
 from mxml.evaluation.scored_list import ScoredList
+from mxml.progress import SILENT, Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,10 @@ class Evaluation:
         The C names, in the model's order.
     metrics : Metrics
         Every metric of ``mxml.evaluation.metrics``; NaN where a metric is undefined.
+    intervals : Intervals
+        95 % bootstrap intervals of the metrics and of each label's AP.
+    baseline : Metrics
+        The same metrics of a model that gives every image the labels' shares in this list.
     scored : ScoredList
         The list, its images and their scores.
     """
@@ -38,6 +46,8 @@ class Evaluation:
     epoch: int
     label_names: tuple[str, ...]
     metrics: Metrics
+    intervals: Intervals
+    baseline: Metrics
     scored: ScoredList = field(repr=False)
 
     @classmethod
@@ -50,12 +60,15 @@ class Evaluation:
         thresholds: np.ndarray,
         *,
         single_label: bool = False,
+        progress: Progress = SILENT,
     ) -> Evaluation:
         """Compute the metrics of a list's scores; ``thresholds`` is (C,). Raises as ``multilabel_metrics`` does."""
-        metrics = multilabel_metrics(
-            scored.probabilities, scored.labels, thresholds, logits=scored.logits, single_label=single_label
-        )
-        return cls(prefix, epoch, label_names, metrics, scored)
+        labels = scored.labels
+        decisions = Decisions.of(scored.probabilities, labels, thresholds, scored.logits, single_label)
+        metrics = metrics_of(decisions)
+        baseline = frequency_baseline(labels, thresholds, single_label=single_label)
+        intervals = bootstrap_intervals(decisions, progress)
+        return cls(prefix, epoch, label_names, metrics, intervals, baseline, scored)
 
     @property
     def data(self) -> str:
@@ -105,13 +118,20 @@ class Evaluation:
         Returns
         -------
         dict
-            ``prefix``, ``epoch``, ``data``, ``bad`` (a count), every metric by its name, ``per_class``, one dict
-            per label with its ``name``, and ``label_errors``, one dict per label that is likely wrong. None where a
-            metric is undefined.
+            ``prefix``, ``epoch``, ``data``, ``bad`` (a count), every metric by its name, and ``per_class``, one dict
+            per label with its ``name``. ``intervals`` has the ends of each metric's interval by its name beside
+            ``level``, ``resamples`` and ``seed``, ``baseline`` the metrics of the labels' shares; ``AP_interval`` and
+            ``AP_baseline`` are a label's. ``label_errors`` has one dict per label that is likely wrong in the list.
+            None where a metric is undefined.
         """
         metrics = self.metrics.to_dict()
-        for entry in metrics["per_class"]:
+        baseline = self.baseline.to_dict()
+        for entry, interval, shares in zip(metrics["per_class"], self.intervals.AP, baseline.pop("per_class")):
             entry["name"] = self.label_names[entry["index"]]
+            entry["AP_interval"] = None if interval is None else list(interval)
+            entry["AP_baseline"] = shares["AP"]
+        for name in ("samples", "known"):
+            del baseline[name]
         data = os.fsencode(self.data).decode("utf-8", "replace")
         return {
             "prefix": self.prefix,
@@ -119,6 +139,8 @@ class Evaluation:
             "data": data,
             "bad": len(self.bad),
             **metrics,
+            "intervals": self.intervals.to_dict(),
+            "baseline": baseline,
             "label_errors": [error.to_dict() for error in self.label_errors()],
         }
 

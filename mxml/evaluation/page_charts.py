@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mxml.evaluation.calibration_error import BINS
 from mxml.evaluation.label_curves import SWEEP, PrecisionRecall, Sweep
 from mxml.evaluation.metrics import ClassMetrics
-from mxml.evaluation.reliability import BINS, Reliability
+from mxml.evaluation.reliability import Reliability
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINS = 15
+from mxml.evaluation.calibration_error import BINS
 
 
 @dataclass(frozen=True, eq=False)

@@ -328,6 +328,7 @@ class Classifier:
             scored,
             thresholds,
             single_label=self.single_label,
+            progress=progress,
         )
 
     def score_list(

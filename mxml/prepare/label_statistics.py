@@ -117,8 +117,8 @@ def label_statistics(lists: Sequence[ImageList], names: Iterable[str], label_nam
     """
     counts = [_count(images.labels) for images in lists]
     train = counts[0]
+    train_shares = label_shares(train.present, train.absent)
     with np.errstate(invalid="ignore", divide="ignore"):
-        train_shares = train.present / (train.present + train.absent)
         pos_weight = np.where(train.present > 0, train.absent / train.present, math.nan)
     together = [np.triu(count.cooccurrence, 1) for count in counts]
     occurs = np.logical_or.reduce([count.present > 0 for count in counts])
@@ -130,6 +130,13 @@ def label_statistics(lists: Sequence[ImageList], names: Iterable[str], label_nam
         tuple(_most_frequent_first(np.where(together[0] == 0, pairs, 0)) for pairs in together),
         np.argwhere(np.triu(np.outer(occurs, occurs), 1) & ~anywhere),
     )
+
+
+def label_shares(present: np.ndarray, absent: np.ndarray) -> np.ndarray:
+    """Return present / (present + absent) of counts of images, (C,) float64; NaN where no label is known."""
+    with np.errstate(invalid="ignore"):
+        shares: np.ndarray = present / (present + absent)
+    return shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +168,7 @@ def _count(labels: np.ndarray) -> _Counts:
 
 def _list_statistics(name: str, counts: _Counts, train_shares: np.ndarray) -> ListStatistics:
     known = counts.present + counts.absent
-    with np.errstate(invalid="ignore"):
-        shares = counts.present / known
+    shares = label_shares(counts.present, counts.absent)
     return ListStatistics(
         name,
         counts.images,

@@ -6,11 +6,16 @@ import json
 import os
 import re
 
+import numpy as np
 import pytest
 import tiny
 from refusals import check_refusal
 
-from mxml import Classifier
+from mxml import Classifier, ImageList, read_lst
+from mxml.cli.evaluate import report
+from mxml.evaluation.evaluation import Evaluation
+from mxml.evaluation.scored_list import ScoredList
+from mxml.evaluation.scores import Scores, probabilities
 
 RUN = ("--prefix", "saved/multi")
 EVALUATE = ("evaluate", *RUN)
@@ -34,8 +39,51 @@ def test_evaluate_finds_the_metrics_of_the_training(folder, mxml):
     best = json.loads(mxml("evaluate", "--prefix", "saved/multi", "--json")[1])
     assert best["epoch"] == sidecar["best_epoch"]
     text = mxml("evaluate", "--prefix", "saved/multi")[1]
-    assert f"mAP                {best['mAP']:.4f}\n" in text
+    assert re.search(rf"^mAP +{best['mAP']:.4f} ", text, re.M)
     assert re.search(r"^green +\d", text, re.M)
+
+
+def test_beside_a_metric_stand_its_interval_and_its_baseline(folder, mxml):
+    text = mxml(*EVALUATE)[1]
+    found = json.loads(mxml(*EVALUATE, "--json")[1])
+    assert text.startswith("12 images; intervals from 1,000 resamples of them\n")
+    assert found["intervals"]["resamples"] == 1000
+    labels = read_lst(folder / "lists" / "val.lst", folder / "images").labels
+    assert found["baseline"]["mAP"] == pytest.approx(labels.mean(axis=0).mean())
+    assert [entry["AP_baseline"] for entry in found["per_class"]] == pytest.approx(labels.mean(axis=0).tolist())
+    for name, shown in (("mAP", "mAP"), ("hamming", "Hamming loss"), ("loss", "cross-entropy")):
+        (low, high), value = found["intervals"][name], found[name]
+        line = rf"^{shown} +{value:.4f}  \({low:.3f} to {high:.3f}\) +{found['baseline'][name]:.4f}$"
+        assert low <= value <= high and re.search(line, text, re.M), (line, text)
+    entry = found["per_class"][1]
+    low, high = entry["AP_interval"]
+    assert f"  {entry['AP']:.4f}  ({low:.3f} to {high:.3f})  " in text
+
+
+def scored(count, width):
+    random = np.random.default_rng(6)
+    labels = (random.random((count, width)) < 0.2).astype(np.int8)
+    logits = (random.normal(size=labels.shape) + labels).astype(np.float32)
+    images = ImageList.from_rows([f"{number}.jpg" for number in range(count)], labels)
+    return ScoredList("somewhere.lst", images, Scores(probabilities(logits), logits, ()))
+
+
+def test_of_very_many_labels_those_of_the_lowest_AP_are_shown():
+    names = tuple(f"label number {number} with a name of more than forty letters" for number in range(100))
+    evaluation = Evaluation.of("model", 3, names, scored(50, 100), np.full(100, 0.5))
+    lines = report(evaluation)
+    shown = lines[next(row for row, line in enumerate(lines) if re.match("label  +present", line)) + 1 :]
+    assert shown.pop() == "... and 70 labels of no lower AP; --json has all"
+    lowest = sorted(evaluation.per_class, key=lambda pair: pair[1].AP)[:30]
+    assert [line[:37] for line in shown] == [name[:37] for name, _ in lowest]
+    assert max(map(len, lines)) <= 132
+    assert len(evaluation.to_dict()["per_class"]) == 100
+
+
+def test_one_image_has_metrics_and_no_intervals():
+    lines = report(Evaluation.of("model", 3, ("red", "green"), scored(1, 2), np.full(2, 0.5)))
+    assert lines[0] == "1 image"
+    assert re.fullmatch(r"Hamming loss +\d\.\d{4} +- +\d\.\d{4}", next(line for line in lines if "Hamming" in line))
 
 
 def test_the_old_checkpoint_evaluates_as_the_original_preprocesses(shared, mxml):

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mxml.errors import ModelError, MxmlError
-from mxml.evaluation.metrics import average_precisions, multilabel_metrics
+from mxml.evaluation.average_precision import average_precisions
+from mxml.evaluation.metrics import multilabel_metrics
 
-MEANS = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "hamming", "element_accuracy", "subset_accuracy", "ranking_loss",
-         "coverage", "lrap", "loss")  # fmt: skip
+MEANS = ("mAP", "mAP_11point", "CP", "CR", "CF1", "OP", "OR", "OF1", "CF1_top3", "OF1_top3", "hamming",
+         "element_accuracy", "subset_accuracy", "ranking_loss", "coverage", "one_error", "lrap", "ECE",
+         "loss")  # fmt: skip
 
 
 def values(metrics):
@@ -45,6 +47,9 @@ def test_a_worked_example_with_unknown_labels():
     assert result.per_class[0].AP == pytest.approx(5 / 6)
     assert result.per_class[1].AP == 1
     assert math.isnan(result.per_class[2].AP)
+    # Up to a recall of 1/2 the best precision is 1 (recalls 0, 0.1, ..., 0.5), then 2/3 (0.6, ..., 1).
+    assert result.per_class[0].AP_11point == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
+    assert result.mAP_11point == pytest.approx(((6 + 10 / 3) / 11 + 1) / 2)
     assert result.mAP == pytest.approx((5 / 6 + 1) / 2)
     # At 0.5 class 0 calls samples 0 and 1: one of two is right, one of two is found. Class 1 calls 1 and 2: one, all.
     assert [(c.precision, c.recall) for c in result.per_class[:2]] == [(0.5, 0.5), (0.5, 1.0)]
@@ -60,6 +65,14 @@ def test_a_worked_example_with_unknown_labels():
     assert result.ranking_loss == pytest.approx((0 + 1 / 2 + 1) / 3)
     assert result.coverage == pytest.approx((1 + 2 + 3) / 3)
     assert result.lrap == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    # Only in sample 0 the present label is first.
+    assert result.one_error == pytest.approx(2 / 3)
+    # Every known label has a bin of its own.
+    distances = [0.1, 0.2, 0.8, 0.3, 0.1, 0.7, 0.5, 0.4]
+    assert result.ECE == pytest.approx(sum(distances) / 8)
+    assert [entry.ECE for entry in result.per_class] == pytest.approx(
+        [(0.1 + 0.8 + 0.7) / 3, (0.2 + 0.3 + 0.5) / 3, (0.1 + 0.4) / 2]
+    )
     chosen = np.array([0.9, 1 - 0.2, 1 - 0.8, 0.7, 1 - 0.1, 0.3, 1 - 0.5, 1 - 0.4])
     assert result.loss == pytest.approx(-np.log(chosen).mean())
 
@@ -78,6 +91,37 @@ def harmonic(first, second):
     return 2 * first * second / (first + second) if first + second else 0.0
 
 
+def eleven_points(cells):
+    positives = sum(label for _, label in cells)
+    best = []
+    for level in range(11):
+        precisions = []
+        for score, _ in cells:
+            above = [label for other, label in cells if other >= score]
+            if 10 * sum(above) >= level * positives:
+                precisions.append(sum(above) / len(above))
+        best.append(max(precisions))
+    return mean(best)
+
+
+def calibration_error(cells):
+    error = 0.0
+    for bin in range(15):
+        inside = [(score, label) for score, label in cells if min(int(15 * score), 14) == bin]
+        error += abs(sum(score for score, _ in inside) - sum(label for _, label in inside))
+    return error / len(cells) if cells else math.nan
+
+
+def averages(classes, calls, hits):
+    """Return CP, CR, CF1, OP, OR, OF1 from each class's names of counts."""
+    defined = [one for one in classes if one["positives"]]
+    CP = mean([one[hits] / one[calls] if one[calls] else 0.0 for one in defined])
+    CR = mean([one[hits] / one["positives"] for one in defined])
+    right, called, positives = (sum(one[name] for one in classes) for name in (hits, calls, "positives"))
+    OP, OR = ((right / called if called else 0.0), right / positives) if positives else (math.nan, math.nan)
+    return CP, CR, harmonic(CP, CR), OP, OR, harmonic(OP, OR)
+
+
 def by_definition(scores, labels, thresholds):
     """Work out every metric cell by cell, as the docstring of mxml.evaluation.metrics defines it."""
     num_samples, num_classes = labels.shape
@@ -92,10 +136,14 @@ def by_definition(scores, labels, thresholds):
             "positives": len(positives),
             "predicted": len(called),
             "hits": sum(called),
+            "top3": 0,
+            "top3_hits": 0,
+            "ECE": calibration_error(cells),
         }
-        one.update(dict.fromkeys(("AP", "precision", "recall", "F1"), math.nan))
+        one.update(dict.fromkeys(("AP", "AP_11point", "precision", "recall", "F1"), math.nan))
         if positives:
             one["AP"] = mean([share_present_from(score, cells) for score in positives])
+            one["AP_11point"] = eleven_points(cells)
             one["precision"] = sum(called) / len(called) if called else 0.0
             one["recall"] = sum(called) / len(positives)
             one["F1"] = harmonic(one["precision"], one["recall"])
@@ -110,6 +158,11 @@ def by_definition(scores, labels, thresholds):
         one = {"wrong": sum(wrong), "ranking_loss": 0.0, "lrap": 1.0, "coverage": 0}
         if present:
             one["coverage"] = sum(score >= min(present) for score, _ in cells)
+            one["one_error"] = bool(absent) and max(absent) >= max(present)
+        for c in sorted((c for c in range(num_classes) if labels[n, c] != -1), key=lambda c: -scores[n, c])[:3]:
+            if scores[n, c] >= thresholds[c]:
+                classes[c]["top3"] += 1
+                classes[c]["top3_hits"] += int(labels[n, c])
         if present and absent:
             one["ranking_loss"] = mean([low <= high for low in present for high in absent])
             one["lrap"] = mean([share_present_from(score, cells) for score in present])
@@ -117,21 +170,26 @@ def by_definition(scores, labels, thresholds):
         samples.append(one)
 
     defined = [one for one in classes if one["positives"]]
-    hits, calls, positives = (sum(one[name] for one in classes) for name in ("hits", "predicted", "positives"))
-    CP, CR = mean([one["precision"] for one in defined]), mean([one["recall"] for one in defined])
-    OP, OR = ((hits / calls if calls else 0.0), hits / positives) if positives else (math.nan, math.nan)
+    CP, CR, CF1, OP, OR, OF1 = averages(classes, "predicted", "hits")
     losses = [loss for one in samples for loss in one["loss"]]
     wrong = sum(one["wrong"] for one in samples)
     hamming = wrong / len(losses) if losses else math.nan
     values = {
         "samples": len(samples), "known": len(losses), "mAP": mean([one["AP"] for one in defined]),
-        "CP": CP, "CR": CR, "CF1": harmonic(CP, CR), "OP": OP, "OR": OR, "OF1": harmonic(OP, OR),
+        "mAP_11point": mean([one["AP_11point"] for one in defined]),
+        "CP": CP, "CR": CR, "CF1": CF1, "OP": OP, "OR": OR, "OF1": OF1,
         "hamming": hamming, "element_accuracy": 1 - hamming,
         "subset_accuracy": mean([one["wrong"] == 0 for one in samples]), "accuracy": math.nan, "loss": mean(losses),
     }  # fmt: skip
     values |= {name: mean([one[name] for one in samples]) for name in ("ranking_loss", "coverage", "lrap")}
+    values["one_error"] = mean([one["one_error"] for one in samples if "one_error" in one])
+    names = ("CP_top3", "CR_top3", "CF1_top3", "OP_top3", "OR_top3", "OF1_top3")
+    values |= dict(zip(names, averages(classes, "top3", "top3_hits")))
+    known = labels != -1
+    values["ECE"] = calibration_error(list(zip(scores[known].tolist(), labels[known].tolist())))
     for index, one in enumerate(classes):
-        del one["hits"]
+        for name in ("hits", "top3", "top3_hits"):
+            del one[name]
         one |= {"index": index, "threshold": thresholds[index]}
     return values, classes
 
@@ -230,10 +288,10 @@ def test_perfect_scores_are_perfect_by_every_metric(case):
         assert np.isnan(values(result)).all()
         return
     assert (result.hamming, result.element_accuracy, result.subset_accuracy) == (0, 1, 1)
-    assert (result.ranking_loss, result.lrap) == (0, 1)
+    assert (result.ranking_loss, result.lrap, result.ECE) == (0, 1, 0)
     assert result.loss == pytest.approx(0, abs=1e-6)
     if (labels == 1).any():
-        assert (result.mAP, result.CF1, result.OF1) == (1, 1, 1)
+        assert (result.mAP, result.mAP_11point, result.CF1, result.OF1, result.one_error) == (1, 1, 1, 1, 0)
 
 
 def test_the_loss_from_logits_is_exact_where_probabilities_have_saturated():
@@ -271,7 +329,7 @@ def test_what_is_undefined_is_null_in_json():
     assert plain["mAP"] == 1
     assert plain["per_class"][1] == {
         "index": 1, "known": 1, "positives": 0, "predicted": 0, "threshold": 0.5,
-        "AP": None, "precision": None, "recall": None, "F1": None,
+        "AP": None, "AP_11point": None, "precision": None, "recall": None, "F1": None, "ECE": pytest.approx(0.2),
     }  # fmt: skip
     nothing = multilabel_metrics(np.empty((0, 2)), np.empty((0, 2), dtype=np.int8)).to_dict()
     assert (nothing["samples"], nothing["mAP"], nothing["loss"]) == (0, None, None)
@@ -303,6 +361,8 @@ def test_of_single_labels_the_highest_score_is_predicted_and_the_loss_is_the_sam
     found = multilabel_metrics(scores, labels, 0.99, single_label=True)
     assert found.accuracy == found.subset_accuracy == pytest.approx(2 / 3)
     assert [entry.predicted for entry in found.per_class] == [2, 0, 1]
+    # The predicted labels score 0.4, 0.6 and 0.5; two are right, each score has a bin of its own.
+    assert found.ECE == pytest.approx((0.6 + 0.6 + 0.5) / 3)
     # The second class's only sample shares its place with another, below a third.
     assert found.mAP == pytest.approx((1 / 2 + 1 / 3 + 1) / 3)
     assert found.loss == pytest.approx(-np.log([0.4, 0.3, 0.5]).mean())

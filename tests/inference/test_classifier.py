@@ -206,7 +206,7 @@ def test_progress_counts_the_images(made, classifier):
     assert progress.told == [("predicting", 52), 20, 20, 12]
     progress = Progress()
     classifier.evaluate(batch_size=5, progress=progress)
-    assert progress.told == [("evaluating", 12), 5, 5, 2]
+    assert progress.told == [("evaluating", 12), 5, 5, 2, ("intervals of the metrics", 12), 12]
 
 
 # ---- evaluation

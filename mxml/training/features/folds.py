@@ -11,7 +11,7 @@ import numpy as np
 
 from mxml.data.batches import BadImage
 from mxml.errors import SettingError
-from mxml.evaluation.metrics import average_precisions
+from mxml.evaluation.average_precision import average_precisions
 from mxml.evaluation.scores import probabilities
 from mxml.model import checkpoint
 from mxml.model.run_files import RunFiles

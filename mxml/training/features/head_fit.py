@@ -13,7 +13,7 @@ from mxml.data.batches import BadImage, too_many_bad
 from mxml.data.image_list import ImageList
 from mxml.data.record_list import RecordList, image_source
 from mxml.errors import TrainingError
-from mxml.evaluation.metrics import average_precisions
+from mxml.evaluation.average_precision import average_precisions
 from mxml.evaluation.scores import Scores, probabilities
 from mxml.images.transforms import Preprocess
 from mxml.model import symbols
