@@ -40,7 +40,7 @@ setup(
     # folder mxml of a clone, where Python is started in the folder that holds it.
     package_dir={"": "."},
     packages=find_packages(include=["mxml", "mxml.*"]),
-    package_data={"mxml.prepare": ["check_page.html", "check_page.css", "check_page.js"]},
+    package_data={f"mxml.{package}": ["*.html", "*.css", "*.js"] for package in ("pages", "prepare", "evaluation")},
     install_requires=[
         "click>=8.1,<9",
         "defusedxml>=0.7,<1",

@@ -1,9 +1,9 @@
-"""Make the documents' pictures from a finished run: docs/curves.png, predictions.jpg, augmentation.png and check.png.
+"""Make the documents' pictures from a finished run: docs/curves.png, predictions.jpg, augmentation.png and the pages'.
 
 sh run_train.sh
 .venv/bin/python docs/make_pictures.py            of the run called model; another prefix may follow
 
-The last needs Chromium, as tests/browser.py finds it.
+Those of the pages, check.png and evaluation.png, need Chromium, as tests/browser.py finds it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pathlib import Path
 from PIL import Image
 
 from mxml import Classifier, Prediction
+from mxml.evaluation import evaluation_page
 from mxml.model.run_files import RunFiles
+from mxml.prepare import check_page
 from mxml.prepare.check import check_lists
-from mxml.prepare.check_page import format_page
 from mxml.training.augment_preview import augment_preview
 from mxml.training.curves import plot_history
 
@@ -65,18 +66,25 @@ def tile(prediction: Prediction) -> Image.Image:
     return drawing.resize((TILE_WIDTH, round(drawing.height * TILE_WIDTH / drawing.width)), Image.Resampling.LANCZOS)
 
 
-def draw_check_page() -> None:
-    """Draw the upper part of the page that mxml check writes of the sample."""
+def draw_pages(classifier: Classifier) -> None:
+    """Draw the upper parts of the pages that mxml check and mxml evaluate write of the sample."""
+    lists = ("lists/train.lst", "lists/val.lst")
+    evaluation = classifier.evaluate(lists[1], "images")
+    draw_page(check_page.format_page(check_lists(lists, "images")), "check.png")
+    draw_page(evaluation_page.format_page(evaluation), "evaluation.png")
+
+
+def draw_page(text: str, name: str) -> None:
+    """Draw the upper part of a page."""
     program = find_chromium()
     if program is None:
-        sys.exit("docs/check.png: needs Chromium; install it with apt-get install chromium")
-    lists = ("lists/train.lst", "lists/val.lst")
+        sys.exit(f"docs/{name}: needs Chromium; install it with apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder, Browser(program) as browser:
-        page, picture = Path(folder) / "check.html", Path(folder) / "check.png"
-        page.write_text(format_page(check_lists(lists, "images")), encoding="utf-8")
+        page, picture = Path(folder) / "page.html", Path(folder) / "page.png"
+        page.write_text(text, encoding="utf-8")
         browser.open(page, PAGE_WIDTH).screenshot(picture)
         shown = Image.open(picture).convert("RGB").crop((0, 0, PAGE_WIDTH, PAGE_HEIGHT))
-    shown.quantize(64).save(DOCS / "check.png", optimize=True)
+    shown.quantize(64).save(DOCS / name, optimize=True)
 
 
 def draw_augmentation() -> None:
@@ -92,7 +100,7 @@ def main() -> None:
     draw_curves(classifier.checkpoint.prefix, classifier.checkpoint.epoch)
     draw_predictions(classifier)
     draw_augmentation()
-    draw_check_page()
+    draw_pages(classifier)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,15 @@ def make_folder(folder: str | os.PathLike[str], other: str = "folder") -> None:
         raise StorageError(f"{folder}: cannot be made ({error.strerror or error}); choose another {other}") from error
 
 
+def require_place(path: str | os.PathLike[str]) -> None:
+    """Raise StorageError, before any work is done, for a path at which no file can be made."""
+    if os.path.isdir(path):
+        raise StorageError(f"{path}: cannot be written: is a folder, should be a file")
+    nearest = next(folder for folder in Path(path).absolute().parents if os.path.exists(folder))
+    if not nearest.is_dir():
+        raise StorageError(f"{path}: cannot be written: {nearest} is a file, should be a folder")
+
+
 def _sync_folder(folder: Path) -> None:
     # A rename is only durable once its folder is on disk; some file systems refuse to open a folder for that.
     with contextlib.suppress(OSError):

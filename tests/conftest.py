@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from browser import Browser, Page, find_chromium
 from needs import lacking
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -32,3 +33,28 @@ def shared(checkout: Path) -> Path:
     if not (folder / "data").is_dir():
         lacking(f"needs the real data in {folder}, which does not exist")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    program = find_chromium()
+    if program is None:
+        lacking("needs Chromium: apt-get install chromium")
+    with Browser(program) as running:
+        yield running
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Return a function that loads a page's text; what it opens is closed after the test."""
+    pages: list[Page] = []
+
+    def open_text(text, width=1280, **how):
+        path = tmp_path / f"page {len(pages)}.html"
+        path.write_text(text, encoding="utf-8")
+        pages.append(browser.open(path, width, **how))
+        return pages[-1]
+
+    yield open_text
+    for page in pages:
+        page.close()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
 from mxml.cli.tables import cut_name, table
+from mxml.cli.types import Text
 from mxml.cli.wording import with_options
 from mxml.errors import SHOWN_FAULTS
 from mxml.progress import ConsoleProgress
-from mxml.text import counted
+from mxml.text import counted, printable
 
 if TYPE_CHECKING:
     from mxml.evaluation.evaluation import Evaluation
+    from mxml.evaluation.label_errors import LabelError
 
 
 @click.command(name="evaluate")
@@ -43,6 +46,11 @@ if TYPE_CHECKING:
     "allowed is left out without it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--html",
+    type=Text("FILE"),
+    help="Write a page with curves, confusions, pictures of mistakes and labels that are likely wrong in the list.",
+)
 def command(
     data: str | None,
     root: str | None,
@@ -50,6 +58,7 @@ def command(
     allow_absolute: bool,
     skip_bad: bool,
     as_json: bool,
+    html: str | None,
     batch_size: int,
     decode_threads: int | None,
     **model: Any,
@@ -60,6 +69,10 @@ def command(
     and the baseline: what giving every image the labels' frequencies would reach. Of a checkpoint of single labels the
     accuracy is shown. --json has more metrics.
     """
+    if html:
+        from mxml.pages.page import require_page
+
+        require_page(html)
     with ConsoleProgress(wording=with_options) as progress:
         evaluation = load_classifier(progress, **model).evaluate(
             data,
@@ -75,10 +88,14 @@ def command(
             progress.note(f"left out, cannot be read: {image.path}: {image.reason}")
         if len(evaluation.bad) > SHOWN_FAULTS:
             progress.note(f"images left out because they cannot be read: {len(evaluation.bad):,}")
+        if html:
+            from mxml.evaluation.evaluation_page import write_page
+
+            write_page(evaluation, html, progress)
     if as_json:
         click.echo(json.dumps(evaluation.to_dict()))
     else:
-        click.echo("\n".join(report(evaluation)))
+        click.echo("\n".join([*report(evaluation), "", *_closing_lines(evaluation.label_errors(), html)]))
 
 
 _SHOWN = (
@@ -148,6 +165,17 @@ def _label_table(per_class: list[dict[str, Any]]) -> list[str]:
     if hidden > 0:
         lines.append(f"... and {counted(hidden, 'label')} of no lower AP; --json has all")
     return lines
+
+
+def _closing_lines(errors: Sequence[LabelError], html: str | None) -> list[str]:
+    """Say how many labels of the list may be wrong, and where they are to be seen."""
+    if errors:
+        images = counted(len({error.position for error in errors}), "image")
+        where = "" if html else "; --html FILE shows them, --json lists them"
+        lines = [f"{counted(len(errors), 'label')} of the list may be wrong, in {images}{where}"]
+    else:
+        lines = ["no label of the list looks wrong"]
+    return [*lines, f"{printable(html)}: written"] if html else lines
 
 
 def _number(value: float | None) -> str:

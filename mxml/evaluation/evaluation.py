@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +15,7 @@ from mxml.evaluation.baseline import frequency_baseline
 from mxml.evaluation.decisions import Decisions
 from mxml.evaluation.evaluation_html import evaluation_html
 from mxml.evaluation.intervals import Intervals, bootstrap_intervals
+from mxml.evaluation.label_errors import LabelError, multilabel_errors, single_label_errors
 from mxml.evaluation.metrics import ClassMetrics, Metrics, metrics_of
 from mxml.evaluation.scored_list import ScoredList
 from mxml.progress import SILENT, Progress
@@ -84,9 +87,31 @@ class Evaluation:
         return self.metrics.samples
 
     @property
+    def single_label(self) -> bool:
+        """Whether each image has exactly one label, and the one that scores highest is predicted."""
+        return not math.isnan(self.metrics.accuracy)
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """The lowest score at which an image gets each label, (C,) float64."""
+        return np.array([entry.threshold for entry in self.metrics.per_class])
+
+    @property
     def per_class(self) -> tuple[tuple[str, ClassMetrics], ...]:
         """Each label's name and its metrics, in the model's order."""
         return tuple(zip(self.label_names, self.metrics.per_class))
+
+    def label_errors(self) -> tuple[LabelError, ...]:
+        """Find labels that are likely wrong in the list, by confident learning: ``mxml.evaluation.label_errors``.
+
+        Few are found with scores of images that the model was trained on, since it has learnt their labels.
+
+        Returns
+        -------
+        tuple of LabelError
+            Those first that the model contradicts most.
+        """
+        return self._label_errors
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON holds it, as ``mxml evaluate --json`` prints it.
@@ -97,7 +122,8 @@ class Evaluation:
             ``prefix``, ``epoch``, ``data``, ``bad`` (a count), every metric by its name, and ``per_class``, one dict
             per label with its ``name``. ``intervals`` has the ends of each metric's interval by its name beside
             ``level``, ``resamples`` and ``seed``, ``baseline`` the metrics of the labels' shares; ``AP_interval`` and
-            ``AP_baseline`` are a label's. None where a metric is undefined.
+            ``AP_baseline`` are a label's. ``label_errors`` has one dict per label that is likely wrong in the list.
+            None where a metric is undefined.
         """
         metrics = self.metrics.to_dict()
         baseline = self.baseline.to_dict()
@@ -116,7 +142,30 @@ class Evaluation:
             **metrics,
             "intervals": self.intervals.to_dict(),
             "baseline": baseline,
+            "label_errors": [error.to_dict() for error in self.label_errors()],
         }
+
+    # The text, the JSON and the page all ask for them.
+    @functools.cached_property
+    def _label_errors(self) -> tuple[LabelError, ...]:
+        scored = self.scored
+        positions, scores, labels = scored.positions, scored.probabilities, scored.labels
+        if self.single_label:
+            found = single_label_errors(scores, labels)
+        else:
+            found = multilabel_errors(scores, labels, self.thresholds)
+        return tuple(
+            LabelError(
+                int(positions[row]),
+                scored.images.name(int(positions[row])),
+                column,
+                self.label_names[column],
+                bool(labels[row, column] == 1),
+                float(scores[row, column]),
+                self.label_names[likely[0]] if likely else None,
+            )
+            for row, column, *likely in found.tolist()
+        )
 
     def _repr_html_(self) -> str:
         """Return the metrics as tables, as notebooks show them."""

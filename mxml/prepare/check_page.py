@@ -1,25 +1,16 @@
-"""The result of a check, as one HTML page that needs no other files.
-
-The page fetches nothing: its style and its script are inside, images are data: URIs, and a content security policy
-forbids the rest. Label and file names are not trusted; the template escapes every value, and the policy allows only
-the style sheet and the script whose hashes it names. The script adds sorting and filtering; without it the page shows
-the same data.
-"""
+"""The result of a check, as one HTML page that needs no other files; see ``mxml.pages.page``."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
-import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mxml import atomic
+from mxml.pages import heat_map
+from mxml.pages.page import cut_label, render, write
 from mxml.prepare.check import CheckReport
 from mxml.prepare.findings import ERRORS, WARNINGS, Finding
 from mxml.prepare.page_pictures import duplicate_groups, label_samples, thumbnails
@@ -36,21 +27,12 @@ LABEL_COUNTS = 40
 CARD_LABELS = 12
 PAIRS_SHOWN = 200
 
-_TEXT_LENGTH = 200
-_LABEL_LENGTH = 80
-# What HTML or UTF-8 cannot hold, and what would turn the text around it: file names and labels can have all of these.
-_UNSHOWABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
 
 def format_page(report: CheckReport, progress: Progress = SILENT) -> str:
     """Return the report as one HTML page of a few megabytes at most, however many images and labels there are.
 
     Thumbnails are made from the image files; one that cannot be read any more is named instead of shown.
     """
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    style, script = (_source(f"check_page.{suffix}") for suffix in ("css", "js"))
     frequency = _label_frequency(report)
     by_frequency = np.argsort(-frequency, kind="stable")
     list_names = _list_names(report)
@@ -58,13 +40,8 @@ def format_page(report: CheckReport, progress: Progress = SILENT) -> str:
     groups = duplicate_groups(report, list_names)
     cards = [card for _, cards in (*samples, *groups) for card in cards]
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(count=_count, share=_share, number=_number, cut=_cut, label=_label)
-    page = environment.from_string(_source("check_page.html")).render(
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+    return render(
+        Path(__file__).with_suffix(".html"),
         report=report,
         statistics=report.statistics,
         names=report.label_names,
@@ -89,54 +66,17 @@ def format_page(report: CheckReport, progress: Progress = SILENT) -> str:
         thumbnails=thumbnails(report, cards, progress),
         sizes=size_chart(report.scan),
     )
-    return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), page)
 
 
 def write_page(report: CheckReport, path: str, progress: Progress = SILENT) -> None:
     """Write the page to a file, whose folder is made; raise StorageError where it cannot be written."""
-    atomic.make_folder(os.path.dirname(path))
-    atomic.write_text(path, format_page(report, progress))
-
-
-# ---- text
-
-
-def _source(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
-def _share(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}" if value < 10 else f"{value:,.1f}"
-
-
-def _cut(text: str, length: int = _TEXT_LENGTH) -> str:
-    """Shorten a text in its middle: a path's beginning and its end say most."""
-    return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 2 :]}"
-
-
-def _label(name: str) -> str:
-    return _cut(name, _LABEL_LENGTH)
+    write(format_page(report, progress), path)
 
 
 def _list_names(report: CheckReport) -> list[str]:
     """Name each list by its file, or by its path where two files have one name."""
     files = [Path(checked.path).name for checked in report.lists]
-    return [
-        _cut(file if files.count(file) == 1 else checked.path, _LABEL_LENGTH)
-        for file, checked in zip(files, report.lists)
-    ]
+    return [cut_label(file if files.count(file) == 1 else checked.path) for file, checked in zip(files, report.lists)]
 
 
 # ---- findings
@@ -183,20 +123,14 @@ def _heat_map(report: CheckReport, shown: np.ndarray) -> dict[str, Any]:
                 "label": second,
                 "count": int(counts[row, column]),
                 "share": float(shares[row, column]),
-                "step": math.ceil(10 * shares[row, column] / highest) if counts[row, column] else 0,
+                "step": heat_map.step(shares[row, column], highest) if counts[row, column] else 0,
                 "new": bool(new[row, column]),
                 "impossible": not totals[row] or not totals[column],
             }
             for column, second in enumerate(shown.tolist())
         ]
         rows.append((first, cells))
-    longest = max((len(report.label_names[label]) for label in shown), default=0)
-    if len(shown) > 16:
-        look = "dense upright"
-    elif longest > 10:
-        look = "upright"
-    else:
-        look = "few" if len(shown) <= 8 else ""
+    look = heat_map.look([report.label_names[label] for label in shown])
     return {"labels": shown.tolist(), "rows": rows, "look": look, "highest": highest, "new": bool(new.any())}
 
 

@@ -14,7 +14,7 @@ from mxml.data.label_names import label_names_file, read_label_names, write_labe
 from mxml.data.list_root import RECORD, format_record
 from mxml.data.lst_file import write_lst
 from mxml.data.record_list import is_record_file
-from mxml.errors import MxmlError, SettingError, StorageError
+from mxml.errors import MxmlError, SettingError
 from mxml.prepare.check import CheckReport
 from mxml.prepare.checked_lists import CheckedList
 
@@ -72,11 +72,7 @@ def require_outputs(
         if os.path.realpath(out) in taken:
             raise SettingError(setting, out, f"another file than {taken[os.path.realpath(out)]}")
         taken[os.path.realpath(out)] = out
-        if os.path.isdir(out):
-            raise StorageError(f"{out}: cannot be written: is a folder, should be a file")
-        nearest = next(path for path in Path(out).absolute().parents if os.path.exists(path))
-        if not nearest.is_dir():
-            raise StorageError(f"{out}: cannot be written: {nearest} is a file, should be a folder")
+        atomic.require_place(out)
 
 
 def write_fixed(report: CheckReport, fixed: Sequence[str]) -> tuple[FixedList, ...]:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from mxml.data.image_sources import ImageSource, to_pixels
-from mxml.errors import ImageError
-from mxml.images.decode import Limits, largest_reduction
+from mxml.pages.thumbnails import Thumbnail, make_thumbnails
 from mxml.prepare.check import CheckReport
 from mxml.prepare.checked_lists import DuplicateGroup, Entry
 from mxml.progress import SILENT, Progress
-from mxml.runtime.imports import load_cv2
-from mxml.runtime.threads import physical_cores
-
-cv2 = load_cv2()
 
 # What bounds the page; each limit that is reached is said on it.
 SAMPLES = 400
@@ -26,19 +18,6 @@ SAMPLES_PER_LABEL = 8
 GROUPS = 60
 GROUP_IMAGES = 6
 GROUP_COMPARED = 1_000
-
-THUMBNAIL_SIDE = 160
-THUMBNAIL_QUALITY = 80
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A small picture as a data: URI, or the reason why there is none."""
-
-    uri: str
-    width: int
-    height: int
-    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,31 +105,4 @@ def _card(report: CheckReport, entry: Entry, list_names: Sequence[str], differin
 def thumbnails(report: CheckReport, cards: Iterable[Card], progress: Progress = SILENT) -> dict[Entry, Thumbnail]:
     """Return a small picture for each entry that is shown."""
     entries = sorted({card.entry for card in cards})
-    images = [(report.lists[number].source, position) for number, position in entries]
-    made = {}
-    progress.start(len(entries), "making thumbnails")
-    with ThreadPoolExecutor(physical_cores()) as pool:
-        for entry, thumbnail in zip(entries, pool.map(_thumbnail, images)):
-            made[entry] = thumbnail
-            progress.advance()
-    return made
-
-
-def _thumbnail(image_of: tuple[ImageSource, int]) -> Thumbnail:
-    source, position = image_of
-    limits, path = Limits(), source.name(position)
-    try:
-        image = to_pixels(source.read(position, limits), _thumbnail_reduction, limits, path).bgr
-        factor = min(1.0, THUMBNAIL_SIDE / max(image.shape))
-        height, width = (max(1, round(side * factor)) for side in image.shape[:2])
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])
-        return Thumbnail("data:image/jpeg;base64," + base64.b64encode(encoded).decode(), width, height)
-    except ImageError as error:
-        return Thumbnail("", 0, 0, error.reason)
-    except Exception as error:  # one picture that fails, for whatever reason, must not cost the whole page
-        return Thumbnail("", 0, 0, f"{type(error).__name__}: {error}")
-
-
-def _thumbnail_reduction(width: int, height: int) -> int:
-    return largest_reduction(max(width, height) / THUMBNAIL_SIDE)
+    return make_thumbnails({entry: (report.lists[entry[0]].source, entry[1]) for entry in entries}, progress)

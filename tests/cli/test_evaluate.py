@@ -167,6 +167,21 @@ def test_the_library_gives_what_the_command_prints(folder, mxml):
     assert classifier.evaluate("lists/train.lst", "images").to_dict() == json.loads(named)
 
 
+def test_the_page_is_written_beside_text_and_json(folder, mxml):
+    code, out, err = mxml(*EVALUATE, "--json", "--html", "out/page.html")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    page = (folder / "out" / "page.html").read_text(encoding="utf-8")
+    assert found["label_errors"] and f">{found['mAP']:.3f}<" in page and "data:image/jpeg;base64," in page
+    code, text, _ = mxml(*EVALUATE, "--html", "out/page.html")
+    count = len(found["label_errors"])
+    assert code == 0
+    assert re.search(
+        rf"^{count} labels? of the list may be wrong, in \d+ images?\nout/page\.html: written\n\Z", text, re.M
+    )
+    assert "; --html FILE shows them, --json lists them\n" in mxml(*EVALUATE)[1]
+
+
 # ---- what wrong input gets
 
 USAGE = [
@@ -175,6 +190,7 @@ USAGE = [
     ((*EVALUATE, "--preset", "nonsense"), "--preset nonsense: should be one of original"),
     ((*EVALUATE, "--image-shape", "1,32,32"), "--image-shape 1,32,32: should be 3,HEIGHT,WIDTH"),
     ((*EVALUATE, "--threshold", "2"), "--threshold 2: should be a number from 0 to 1"),
+    ((*EVALUATE, "--html", "lists/val.lst"), "--html lists/val.lst: should be a name that ends in .html"),
 ]
 FAULTS = [
     (("evaluate", "--prefix", "hurt"), r"hurt\.json: is not JSON .*move it away"),
@@ -190,6 +206,7 @@ FAULTS = [
         r"labels\.csv: is a table, should be an image list; mxml make-lst or mxml conv",
     ),
     ((*EVALUATE, "--data", "images"), r"images: is a folder, should be an image list; mxml make-lst or mxml convert"),
+    ((*EVALUATE, "--html", "text.jpg/page.html"), r"text\.jpg is a file, should be a folder"),
     ((*EVALUATE, "--root", "lists"), r"lists/2-0\.png: no such file"),
     ((*EVALUATE, "--labels", "two.txt"), r"two\.txt: has 2 labels, should be 3"),
     ((*EVALUATE, "--image-shape", "3,1,1"), r"does not take images of shape \(3, 1, 1\)"),

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
-from browser import Browser, BrowserError, Page, find_chromium
-from needs import lacking
+from browser import BrowserError
+from html_pages import (
+    HOSTILE,
+    SHOWN,
+    Parsed,
+    assert_asks_for_nothing,
+    assert_sound,
+    pictures,
+    text_of,
+    words,
+    write_photo,
+)
 from PIL import Image
 
 from mxml.data.image_list import ImageList
 from mxml.data.lst_file import write_lst
 from mxml.prepare.check import check_lists
 from mxml.prepare.check_page import format_page
-
-HOSTILE = (
-    "sea",
-    "<script>document.title = 'owned'</script>",
-    "</style></title><b onclick='x'>",
-    "\"quoted\" 'label' & ${7*7} {{ 7*7 }}",
-    "\u202egnirts",
-    "bell\x07 قطة 日本",
-    "never",
-)
-
-
-def write_photo(path, seed, width=60, height=40):
-    """Write a JPEG of large random blotches, which no other seed resembles."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    blotches = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    cv2.imwrite(str(path), cv2.resize(blotches, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def write_list(path, rows):
@@ -83,45 +73,6 @@ def hostile(tmp_path_factory):
         file.write("99\tnonsense<br>\n")
     val = write_list(folder / "val.lst", [("original.jpg", [0, 0, 0, 1, 0, 0, 1]), rows[0]])
     return format_page(check_lists([train, val], images))
-
-
-class Parsed(HTMLParser):
-    """The tags and texts of a page, as a browser's parser would see them."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.inside: list[str] = []
-        self.texts: dict[str, list[str]] = {}
-        self.feed(page)
-        self.close()
-        assert not self.inside
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "input"):
-            self.inside.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.inside.pop() == tag
-
-    def handle_data(self, data):
-        if self.inside:
-            self.texts.setdefault(self.inside[-1], []).append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def text_of(page, section):
-    """Return the words of one section, tags taken out."""
-    inside = page.partition(f'<section id="{section}"')[2].partition("</section>")[0].partition(">")[2]
-    return words(inside)
-
-
-def words(markup):
-    text = " ".join(re.sub(r"<[^>]*>", " ", markup).split())
-    return re.sub(r" ([,:.])", r"\1", text)
 
 
 # ---- what the page says
@@ -259,16 +210,6 @@ def test_samples_are_spread_and_shown_once(tmp_path):
 # ---- images
 
 
-def pictures(page):
-    """Return the thumbnails on a page by file name, as arrays."""
-    found = {}
-    for image in Parsed(page).all("img"):
-        data = np.frombuffer(base64.b64decode(image["src"].partition(",")[2]), np.uint8)
-        found[image["alt"]] = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        assert found[image["alt"]].shape[:2] == (int(image["height"]), int(image["width"]))
-    return found
-
-
 def test_thumbnails_are_small_and_upright(tmp_path):
     (tmp_path / "images").mkdir()
     picture = Image.new("RGB", (1600, 800), "blue")
@@ -370,21 +311,7 @@ def test_what_would_turn_or_break_the_text_is_shown_as_its_code(hostile):
 
 
 def test_the_page_asks_for_nothing(hostile):
-    parsed = Parsed(hostile)
-    policy = next(meta["content"] for meta in parsed.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
-    style, script = (
-        base64.b64encode(hashlib.sha256("".join(parsed.texts[tag]).encode()).digest()).decode()
-        for tag in ("style", "script")
-    )
-    assert policy == (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    for tag, attributes in parsed.tags:
-        for name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
-            value = attributes.get(name)
-            assert value is None or value.startswith(("#", "data:image/jpeg;base64,")), (tag, value)
-    assert not re.search(r"@import|url\(", "".join(parsed.texts["style"]))
+    assert_asks_for_nothing(hostile)
 
 
 # ---- in a browser
@@ -421,31 +348,6 @@ def test_the_browser_is_installed_where_that_can_be_done(checkout, tmp_path):
     assert "install -y" in asked.read_text()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    program = find_chromium()
-    if program is None:
-        lacking("needs Chromium: apt-get install chromium")
-    with Browser(program) as running:
-        yield running
-
-
-@pytest.fixture
-def opened(browser, tmp_path):
-    """Return a function that loads a page's text; what it opens is closed after the test."""
-    pages: list[Page] = []
-
-    def open_text(text, width=1280, **how):
-        path = tmp_path / f"page {len(pages)}.html"
-        path.write_text(text, encoding="utf-8")
-        pages.append(browser.open(path, width, **how))
-        return pages[-1]
-
-    yield open_text
-    for page in pages:
-        page.close()
-
-
 POLICY = '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'">'
 
 
@@ -477,19 +379,6 @@ def test_the_browser_finds_no_fault_where_there_is_none(opened):
     assert page.evaluate("document.title") == "y"
     with pytest.raises(BrowserError, match="nosuch is not defined"):
         page.evaluate("nosuch")
-
-
-SHOWN = """[...document.images].every(image => image.complete && image.naturalWidth > 0)"""
-WIDER = """[...document.querySelectorAll("body *")].filter(element =>
-    element.getBoundingClientRect().right > innerWidth + 1 && !element.closest(".wide, .file, .choices, pre, svg")
-    && getComputedStyle(element).position !== "absolute").map(element => element.outerHTML.slice(0, 200))"""
-
-
-def assert_sound(page):
-    assert page.faults() == []
-    assert page.evaluate(SHOWN)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(WIDER) == []
 
 
 @pytest.mark.parametrize("width", [400, 700, 1600])
