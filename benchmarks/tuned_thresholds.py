@@ -21,8 +21,8 @@ from mxml.evaluation.tuning import tune_thresholds
 OBJECTIVES = ("f1", "f-beta=0.5", "f-beta=2", "precision=0.9", "recall=0.95")
 CALIBRATIONS = (None, "temperature", "platt")
 HEAD = (
-    "run", "objective", "calibration", "kind", "CF1 before", "on the list", "cross-fitted", "gain, 95 %", "OF1 gain, 95 %",
-    "F", "precision", "recall", "cross-entropy before", "cross-fitted",
+    "run", "objective", "calibration", "kind", "CF1 before", "on the list", "cross-fitted", "gain, 95 %",
+    "OF1 gain, 95 %", "F gain, 95 %", "precision", "recall", "cross-entropy before", "cross-fitted",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def rows_of(prefix: str) -> list[tuple[str, ...]]:
     scored = plain.score_list(skip_bad=True)
     sidecar = classifier.checkpoint.sidecar
     assert sidecar is not None
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for objective in OBJECTIVES:
         for calibrate in CALIBRATIONS:
             found = tune_thresholds(

@@ -29,7 +29,10 @@ def remarks(result: TuningResult) -> tuple[str, ...]:
         how = (
             f"by the temperature {1 / slope:.3g}" if tuning.calibration.method == "temperature" else "by Platt's method"
         )
-        found.append(f"Logits are calibrated {how} before they become scores.")
+        found.append(
+            f"Logits are calibrated {how} before they become scores: the cross-entropy of a label falls from "
+            f"{tuning.before.loss:.4f} to {tuning.cross_fitted.metrics['loss']:.4f} on images that it was not fitted to."
+        )
     if tuning.rejected is not None:
         found.append(
             f"Tuned thresholds were worse on images that they were not chosen on: F {_signed(tuning.rejected)}."
@@ -47,10 +50,11 @@ def remarks(result: TuningResult) -> tuple[str, ...]:
         found.append(f"{count} not reach {tuning.objective} at any threshold: {shown(result.unreached, _SHOWN)}.")
     if tuning.objective.is_target:
         found.append(_kept(result))
-    elif tuning.kind != PLAIN or tuning.calibration is not None:
-        gain = tuning.cross_fitted.gain["CF1"]
+    elif tuning.kind != PLAIN:
+        name, key = ("CF1", "CF1") if str(tuning.objective) == "f1" else (f"the mean {tuning.objective}", "F")
+        gain = tuning.cross_fitted.gain[key]
         found.append(
-            f"On images that nothing was chosen on, CF1 changes by {_signed(gain)}: "
+            f"On images that nothing was chosen on, {name} changes by {_signed(gain)}: "
             + ("other images might show none of it." if gain.is_noise else "more than noise.")
         )
     return tuple(found)
