@@ -84,6 +84,7 @@ def command(
         return
     from mxml.inference.classifier import Classifier
     from mxml.inference.tuning_remarks import described, remarks
+    from mxml.model.run_files import RunFiles
     from mxml.model.saved_tuning import require_sidecar
 
     with ConsoleProgress(wording=with_options) as progress:
@@ -111,7 +112,9 @@ def command(
         click.echo(json.dumps({**result.to_dict(), "saved": not dry_run, "replaced": _as_dict(replaced)}))
         return
     lines = [*_tables(result), "", *map(with_options, remarks(result)), ""]
-    done = "Nothing was written (--dry-run)" if dry_run else f"Written to {classifier.checkpoint.prefix}.json"
+    done = (
+        "Nothing was written (--dry-run)" if dry_run else f"Written to {RunFiles(classifier.checkpoint.prefix).sidecar}"
+    )
     if replaced is not None:
         done += f", {'where there are' if dry_run else 'in place of'} {described(replaced)}"
     click.echo("\n".join([*map(printable, lines), printable(f"{done}.")]))

@@ -29,9 +29,10 @@ def remarks(result: TuningResult) -> tuple[str, ...]:
         how = (
             f"by the temperature {1 / slope:.3g}" if tuning.calibration.method == "temperature" else "by Platt's method"
         )
+        loss = tuning.cross_fitted.metrics["loss"]
         found.append(
             f"Logits are calibrated {how} before they become scores: the cross-entropy of a label falls from "
-            f"{tuning.before.loss:.4f} to {tuning.cross_fitted.metrics['loss']:.4f} on images that it was not fitted to."
+            f"{tuning.before.loss:.4f} to {loss:.4f} on images that it was not fitted to."
         )
     if tuning.rejected is not None:
         found.append(

@@ -11,9 +11,13 @@ from commands import snapshot
 from refusals import check_refusal
 
 from mxml import Classifier
+from mxml.cli.tune import command
 from mxml.data.lst_file import read_lst, write_lst
+from mxml.evaluation.calibration import METHODS
 from mxml.evaluation.scores import probabilities
+from mxml.evaluation.tuning import MIN_SUPPORT
 from mxml.inference.comparing import compare_checkpoints
+from mxml.inference.tuning import DEFAULT_OBJECTIVE
 from mxml.model.prefix_lock import locked
 from mxml.progress import SILENT
 
@@ -131,6 +135,13 @@ def test_wrong_input_gets_one_line(wrong, mxml, monkeypatch, code, arguments, me
         content = (wrong / f"saved/multi{name}").read_bytes()
         (wrong / f"other{name}").write_bytes(content.replace(b'"red"', b'"dog"') if name == ".json" else content)
     check_refusal(mxml, wrong, code, arguments, message)
+
+
+def test_the_command_has_the_defaults_and_choices_of_the_library():
+    options = {option.name: option for option in command.params}
+    assert options["min_support"].default == MIN_SUPPORT
+    assert options["objective"].default == DEFAULT_OBJECTIVE
+    assert tuple(options["calibrate"].type.choices) == METHODS  # type: ignore[attr-defined]
 
 
 def test_a_run_at_work_is_left_alone(folder, mxml):
