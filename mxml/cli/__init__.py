@@ -30,6 +30,8 @@ COMMANDS = {
     "augment-preview": ("augment_preview", "Draw images of a list as training varies them."),
     "runs": ("runs", "Compare training runs in a table: their settings, best metrics and state."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
+    "tune": ("tune", "Choose one threshold per label on held-out images, and calibrate scores."),
+    "compare": ("compare", "Compare two checkpoints on a list: is the difference more than noise?"),
     "predict": ("predict", "Tag images with a checkpoint."),
     "get-pipeline-config": ("get_pipeline_config", "Write the configuration file of a pipeline, as PaddleX has it."),
     "sort": ("sort", "Sort photographs into folders by their labels."),

@@ -76,13 +76,7 @@ def model_options(command: Command) -> Command:
             type=click.IntRange(min=0),
             help="The checkpoint's epoch.  [default: the best; without a sidecar the newest]",
         ),
-        click.option(
-            "--batch-size",
-            type=click.IntRange(1, MOST_BATCH_SIZE),
-            default=BATCH_SIZE,
-            show_default=True,
-            help="Images per batch.",
-        ),
+        _batch_size_option,
         decode_threads_option,
         click.option(
             "--labels", "label_names", metavar="FILE", help="Label names, one per line.  [default: the sidecar's]"
@@ -107,6 +101,49 @@ _PREPROCESSING = {
 
 def _of_training(name: str, default_help: str) -> Callable[[Command], Command]:
     return setting_option(dataclasses.replace(train_settings()[name], default_help=default_help))
+
+
+def list_options(default: str) -> Callable[[Command], Command]:
+    """Return what adds --data, of that default, --root, --allow-absolute and --skip-bad."""
+
+    def added(command: Command) -> Command:
+        options = (
+            click.option(
+                "--data", metavar="LST", help=f"The list, or .rec file, of held-out images.  [default: {default}]"
+            ),
+            click.option(
+                "--root",
+                metavar="DIR",
+                help="Image folder of the list.  "
+                "[default: the sidecar's, else as lists.json says, else images or the list's folder]",
+            ),
+            click.option(
+                "--allow-absolute",
+                is_flag=True,
+                help="Allow the list to name images by absolute paths or outside its image folder.",
+            ),
+            click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
+        )
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return added
+
+
+def computing_options(command: Command) -> Command:
+    """Add --batch-size, --decode-threads and what says the device."""
+    return _batch_size_option(decode_threads_option(device_options(command)))
+
+
+def _batch_size_option(command: Command) -> Command:
+    return click.option(
+        "--batch-size",
+        type=click.IntRange(1, MOST_BATCH_SIZE),
+        default=BATCH_SIZE,
+        show_default=True,
+        help="Images per batch.",
+    )(command)
 
 
 def decode_threads_option(command: Command) -> Command:

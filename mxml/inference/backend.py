@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mxml.evaluation.calibration import Calibration
 from mxml.runtime.types import NDArray
 
 
@@ -21,6 +22,23 @@ class Backend(Protocol):
 
         Batches come as MXNet holds them, so that it need not copy them; ``as_numpy`` is for other engines.
         """
+
+
+class CalibratedBackend:
+    """A backend whose logits are calibrated: whatever makes scores of logits then needs to know nothing of it."""
+
+    def __init__(self, backend: Backend, calibration: Calibration):
+        self._backend = backend
+        self._calibration = calibration
+
+    @property
+    def num_classes(self) -> int:
+        """Return how many logits an image has."""
+        return self._backend.num_classes
+
+    def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
+        """Return the calibrated logits (N, C) float32 of inputs (N, 3, H, W) float32."""
+        return self._calibration.apply(self._backend.logits(data))
 
 
 def as_numpy(data: np.ndarray | NDArray) -> np.ndarray:

@@ -20,9 +20,10 @@ from mxml.evaluation.evaluation import Evaluation
 from mxml.evaluation.scored_list import ScoredList
 from mxml.evaluation.scores import Scores, probabilities, require_finite
 from mxml.evaluation.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
+from mxml.evaluation.tuning import MIN_SUPPORT
 from mxml.images.network_input import Transform
 from mxml.images.transforms import Preprocess
-from mxml.inference.backend import Backend
+from mxml.inference.backend import Backend, CalibratedBackend
 from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
 from mxml.inference.evaluated_list import read_evaluated_list, require_tolerable
 from mxml.inference.input_names import Reading, whole
@@ -33,8 +34,11 @@ from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
 from mxml.inference.selected_inputs import SelectedInputs
+from mxml.inference.tuning import DEFAULT_OBJECTIVE, TuningResult, own_tuning, tune
 from mxml.model import checkpoint, symbols
 from mxml.model.run_files import RunFiles
+from mxml.model.saved_tuning import save_tuning
+from mxml.model.tuning_record import TuningRecord
 from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
@@ -73,7 +77,10 @@ class Classifier:
     preprocess : Preprocess
         What is done to an image before the network sees it.
     thresholds : ndarray of shape (C,)
-        The lowest score at which an image gets each label, float64.
+        The lowest score at which an image gets each label, float64: those that were tuned for the epoch, else the
+        checkpoint's.
+    calibration : Calibration or None
+        What is done to logits before they become scores, where the tuning of the epoch has one.
     notes : tuple of str
         Lines that the user should read, such as what was assumed where the sidecar is missing.
 
@@ -122,6 +129,11 @@ class Classifier:
             names_assumed=() if label_names else self.label_names,
             softmax_assumed=head.lacks_softmax,
         )
+        tuning, stale = own_tuning(model, self.single_label)
+        self.notes += stale
+        self.calibration = None if tuning is None else tuning.logit_calibration
+        if tuning is not None:
+            self.thresholds = np.array(tuning.thresholds, dtype=np.float64)
         self._devices = parse_devices(device or default_device())
         self._bind = bind or self._bind_mxnet
         self._bound: tuple[int, Backend] | None = None
@@ -429,6 +441,90 @@ class Classifier:
             raise MxmlError(f"{path}: none of its images can be read")
         return ScoredList(path, images, scores)
 
+    def tune(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        objective: str = DEFAULT_OBJECTIVE,
+        calibrate: str | None = None,
+        min_support: int = MIN_SUPPORT,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        skip_bad: bool = False,
+        allow_absolute: bool = False,
+        progress: Progress = SILENT,
+    ) -> TuningResult:
+        """Choose one threshold per label on a list of held-out images; nothing is written or changed.
+
+        Parameters
+        ----------
+        data, root, batch_size, threads, skip_bad, allow_absolute, progress
+            As for ``evaluate``. The network should not have been trained on the list.
+        objective : str, default "f1"
+            ``f1``, ``f-beta=2`` (or another beta), ``precision=0.9`` (the highest recall with at least that precision)
+            or ``recall=0.95`` (the highest precision with at least that recall).
+        calibrate : {"temperature", "platt"}, optional
+            Calibrate the logits first: see ``mxml.evaluation.calibration``.
+        min_support : int, default 10
+            A label with fewer known present or absent images takes the threshold that is best for all labels together.
+
+        Returns
+        -------
+        TuningResult
+            Thresholds and calibration, metrics before and after, and what they gain on images that they were not
+            chosen on. ``save_tuning`` keeps it.
+
+        Raises
+        ------
+        SettingError
+            If an argument is not valid, or the network is one of single labels, which has no thresholds.
+        MxmlError
+            If the list has too few images; else as ``evaluate``.
+        """
+        return tune(
+            self,
+            data,
+            root,
+            objective=objective,
+            calibrate=calibrate,
+            min_support=min_support,
+            progress=progress,
+            batch_size=batch_size,
+            threads=threads,
+            skip_bad=skip_bad,
+            allow_absolute=allow_absolute,
+        )
+
+    def save_tuning(self, result: TuningResult, progress: Progress = SILENT) -> TuningRecord | None:
+        """Write a tuning into the checkpoint's sidecar, and use it from now on.
+
+        Parameters
+        ----------
+        result : TuningResult
+            What ``tune`` has returned for this checkpoint and epoch.
+        progress : Progress, optional
+            Receives notes.
+
+        Returns
+        -------
+        TuningRecord or None
+            The tuning that was there before.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no sidecar, or the epoch's parameters are no longer those that were tuned.
+        TrainingError
+            If a run is at work on the prefix.
+        StorageError
+            If it cannot be written.
+        """
+        replaced = save_tuning(self.checkpoint.prefix, result.record(), progress)
+        self.thresholds = result.tuning.thresholds.copy()
+        self.calibration = result.tuning.calibration
+        return replaced
+
     def scores(
         self,
         images: ImageList | RecordList,
@@ -534,7 +630,8 @@ class Classifier:
             if self._bound is None or not count <= self._bound[0] <= 2 * count:
                 self._bound = None
                 self._bound = (count, self._bind(self.preprocess, count))
-            return self._bound[1]
+            backend = self._bound[1]
+        return backend if self.calibration is None else CalibratedBackend(backend, self.calibration)
 
     def _bind_mxnet(self, preprocess: Preprocess, batch_size: int) -> Backend:
         model = self.checkpoint

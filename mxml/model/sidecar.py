@@ -20,7 +20,9 @@ import msgspec
 from mxml.data.label_names import label_name_faults
 from mxml.errors import CheckpointError, MxmlError
 from mxml.images.transforms import Preprocess
+from mxml.model.field_bounds import Digest, EpochNumber, Number, Path, Share, Slot
 from mxml.model.run_files import RunFiles
+from mxml.model.tuning_record import TuningRecord
 from mxml.text import path_from
 
 FORMAT = "mxml-checkpoint"
@@ -29,18 +31,11 @@ MOST_BYTES = 64 << 20
 # How often a run that diverges goes on, at a lower rate.
 SURVIVED = 1
 
-# What a number may be. A file of a run is far smaller than the last, and no run has so many epochs or steps.
-Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
-EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=9_999_999)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Slot = Annotated[int, msgspec.Meta(ge=0, le=1)]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 # Aliases, since Python 3.9 knows no `int | None` when msgspec asks for the types.
 _Bytes = Optional[Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]]
 _DigestOrNone = Optional[Digest]
 _SumsOrNone = Optional[Annotated[str, msgspec.Meta(max_length=1 << 16, pattern="^([0-9a-f]{8})*$")]]
 _TimeOrNone = Optional[Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]]
-Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\\x00]+$")]
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ class Sidecar:
     """All that later commands need to know about a run besides its symbol and parameters.
 
     ``config`` is what ``TrainConfig.to_dict`` returned: its paths are relative to the prefix's folder. ``diverged`` has
-    one entry per time that the run diverged.
+    one entry per time that the run diverged. ``tuning`` counts in place of ``thresholds`` for one epoch.
     """
 
     label_names: tuple[str, ...]
@@ -145,6 +140,19 @@ class Sidecar:
     pause: Pause | None = None
     finished: bool = False
     diverged: tuple[Divergence, ...] = ()
+    tuning: TuningRecord | None = None
+
+    def params_sha256(self, epoch: int) -> str | None:
+        """Return the sum of an epoch's parameters; None where the run has not kept them."""
+        files = next((entry.files for entry in self.epochs if entry.epoch == epoch), {})
+        return files["params"].sha256 if "params" in files else None
+
+    def tuning_of(self, epoch: int) -> TuningRecord | None:
+        """Return the tuning if it is of this epoch, and the run has not trained the epoch again since."""
+        tuning = self.tuning
+        if tuning is None or tuning.epoch != epoch or tuning.params_sha256 != self.params_sha256(epoch):
+            return None
+        return tuning
 
     @property
     def has_ended_diverged(self) -> bool:
@@ -156,6 +164,9 @@ class Sidecar:
         value = {"format": FORMAT, "version": VERSION, **vars(self)}
         value["preprocess"] = self.preprocess.to_dict()
         value["data"] = {name: _parted(used, folder) for name, used in self.data.items()}
+        if self.tuning is not None:
+            path = os.path.relpath(self.tuning.list_path, folder or ".")
+            value["tuning"] = dataclasses.replace(self.tuning, list_path=path)
         del value["epochs"]
         head = json.dumps(value, indent=1, allow_nan=False, default=dataclasses.asdict).removesuffix("\n}")
         # A line each: they are rewritten at every epoch, and Python writes indented JSON many times slower.
@@ -189,6 +200,7 @@ class Sidecar:
                 "preprocess": Preprocess.from_dict(stored.preprocess),
                 "data": {name: _joined(used, folder) for name, used in stored.data.items()},
                 "diverged": _divergences(stored.diverged),
+                "tuning": _found_from(stored.tuning, folder),
             }
         )
 
@@ -197,6 +209,7 @@ class Sidecar:
 _StampOrNone = Optional[Stamp]
 _PauseOrNone = Optional[Pause]
 _EpochOrNone = Optional[EpochNumber]
+_TuningOrNone = Optional[TuningRecord]
 # A number is the epoch in the sidecar of an mxml that did not survive it.
 _Divergences = Union[tuple[Divergence, ...], EpochNumber, None]
 
@@ -217,6 +230,7 @@ class _Stored(msgspec.Struct):
     pause: _PauseOrNone
     finished: bool
     diverged: _Divergences = None
+    tuning: _TuningOrNone = None
 
     def check(self) -> None:
         """Raise CheckpointError where fields that are valid by themselves contradict each other."""
@@ -229,12 +243,18 @@ class _Stored(msgspec.Struct):
         numbers = [epoch.epoch for epoch in self.epochs]
         if numbers != sorted(set(numbers)):
             raise CheckpointError("has epochs that are out of order or repeated")
+        if self.tuning is not None:
+            self.tuning.check(len(self.label_names))
 
 
 def _divergences(stored: _Divergences) -> tuple[Divergence, ...]:
     if isinstance(stored, int):
         return (Divergence(stored, 0, "the loss is not finite", 0.1),)
     return stored or ()
+
+
+def _found_from(tuning: TuningRecord | None, folder: str) -> TuningRecord | None:
+    return tuning and dataclasses.replace(tuning, list_path=path_from(folder, tuning.list_path))
 
 
 def _parted(used: UsedList, folder: str) -> UsedList:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mxml import __version__
 from mxml.errors import SettingError
+from mxml.model.prefix_lock import locked
 from mxml.model.run_files import RunFiles
 from mxml.progress import ConsoleProgress, Progress
 from mxml.training import waiting_lists
 from mxml.training.config import MissingSettings, TrainConfig, train_settings
 from mxml.training.kv_store import with_kv_store
 from mxml.training.launching import environment
-from mxml.training.prefix_lock import locked
 from mxml.training.settings.data import check_one_source
 from mxml.training.signals import StopRequest
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mxml.errors import MxmlError
+from mxml.model.prefix_lock import is_at_work
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import SURVIVED, Epoch, Sidecar, read_sidecar
 from mxml.text import path_from
 from mxml.training.config import train_settings
-from mxml.training.prefix_lock import is_at_work
 from mxml.training.settings.run import BEST_BY, LOWER_IS_BETTER
 
 SORT_BY = (*BEST_BY, "seconds")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mxml.images.transforms import preset
+from mxml.model.prefix_lock import locked
 from mxml.model.sidecar import Divergence, Epoch, Sidecar, UsedList
 from mxml.progress import SILENT
 from mxml.training.config import TrainConfig
-from mxml.training.prefix_lock import locked
 from mxml.training.runs import find_runs, read_run
 
 

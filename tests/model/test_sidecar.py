@@ -17,6 +17,7 @@ from mxml.errors import CheckpointError, MxmlError
 from mxml.images.transforms import Preprocess, preset
 from mxml.model.sidecar import Epoch, Pause, Sidecar, Stamp, UsedList
 from mxml.model.trusted_paths import lies_inside, require_trusted, trusted_list
+from mxml.model.tuning_record import CalibrationRecord, TuningRecord
 from mxml.progress import SILENT
 
 DIGEST = "0123456789abcdef" * 4
@@ -32,6 +33,23 @@ SIDECAR = Sidecar(
     best_epoch=2,
     epochs=(Epoch(1, 5, {"val": {"mAP": None}}, {}), Epoch(2, 10, {"lr": 0.1}, {"params": STAMP, "states": STAMP})),
     pause=Pause(3, 4, 14, {"loss": 2.5}, {"params": STAMP}),
+    tuning=TuningRecord(
+        epoch=2,
+        params_sha256=DIGEST,
+        objective="f1",
+        kind="shrunk",
+        thresholds=(0.25, 0.75),
+        calibration=CalibrationRecord("platt", (0.5, 2.0), (0.0, -1.5)),
+        min_support=10,
+        list_path="runs/lists/val.lst",
+        list_sha256=DIGEST,
+        images=12,
+        before={"CF1": 0.5, "mAP": None},
+        after={"CF1": 0.75},
+        cross_fitted={"CF1": 0.625},
+        gain={"CF1": {"value": 0.125, "low": -0.25, "high": None}},
+        mxml="0.1.0",
+    ),
 )
 
 
@@ -42,6 +60,15 @@ def test_what_is_written_comes_back():
 def test_lists_are_found_wherever_the_folder_is_moved_to():
     moved = Sidecar.from_json(SIDECAR.to_json("runs"), "elsewhere/deep")
     assert moved.data["val"] == UsedList("elsewhere/deep/lists/val.lst", "elsewhere/photos", 12, DIGEST)
+    assert moved.tuning and moved.tuning.list_path == "elsewhere/deep/lists/val.lst"
+
+
+def test_a_tuning_is_of_the_parameters_that_were_tuned():
+    assert SIDECAR.tuning_of(2) is SIDECAR.tuning
+    assert SIDECAR.tuning_of(1) is None
+    trained_again = Epoch(2, 10, {}, {"params": Stamp(12, DIGEST[::-1])})
+    assert dataclasses.replace(SIDECAR, epochs=(trained_again,)).tuning_of(2) is None
+    assert dataclasses.replace(SIDECAR, epochs=(Epoch(2, 10, {}, {}),)).tuning_of(2) is None
 
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1).filter(
@@ -58,6 +85,7 @@ def test_names_thresholds_and_paths_of_any_kind_come_back(labels, name):
     sidecar = dataclasses.replace(
         SIDECAR, label_names=tuple(n for n, _ in labels), thresholds=tuple(t for _, t in labels), data=data
     )
+    sidecar = dataclasses.replace(sidecar, tuning=None)
     assert Sidecar.from_json(sidecar.to_json(""), "") == sidecar
 
 
@@ -90,6 +118,19 @@ def changed(**fields):
         ({"thresholds": [0.5, 1.5]}, r"<= 1\.0.*thresholds\[1\]"),
         ({"thresholds": [0.5, float("nan")]}, "is not JSON .*NaN"),
         ({"thresholds": [0.5, True]}, r"thresholds\[1\]"),
+        ({"tuning__thresholds": [0.5, 1.5]}, r"<= 1\.0.*tuning\.thresholds"),
+        ({"tuning__thresholds": [0.5]}, "has a tuning of other than its 2 labels"),
+        ({"tuning__calibration__slopes": [1.0]}, "has a tuning of other than its 2 labels"),
+        ({"tuning__calibration__slopes": [0.0, 1.0]}, r"tuning\.calibration\.slopes"),
+        ({"tuning__calibration__slopes": [1.0, 1e9]}, r"tuning\.calibration\.slopes"),
+        ({"tuning__calibration__intercepts": [1.0, -1e9]}, r"tuning\.calibration\.intercepts"),
+        ({"tuning__params_sha256": "x"}, r"tuning\.params_sha256"),
+        ({"tuning__objective": "f" * 41}, r"tuning\.objective"),
+        ({"tuning__kind": "a\x1b[2J"}, r"tuning\.kind"),
+        ({"tuning__list_path": ""}, r"tuning\.list_path"),
+        ({"tuning__images": -1}, r"tuning\.images"),
+        ({"tuning__gain__CF1": [1]}, r"tuning\.gain"),
+        ({"tuning": 3}, r"\$\.tuning"),
         ({"symbol__size": -1}, r">= 0.*\$\.symbol\.size"),
         ({"symbol__sha256": "../../x"}, r"\$\.symbol\.sha256"),
         ({"epochs__1__epoch": -2}, r"epochs\[1\]\.epoch"),

@@ -11,9 +11,9 @@ import pytest
 import tiny
 
 from mxml.errors import MxmlError, TrainingError
+from mxml.model.prefix_lock import is_at_work, locked
 from mxml.progress import SILENT
 from mxml.training import fit as train
-from mxml.training.prefix_lock import is_at_work, locked
 
 
 def test_a_second_run_on_a_prefix_is_refused_in_one_line_and_the_first_goes_on(folder):

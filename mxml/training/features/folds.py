@@ -14,6 +14,7 @@ from mxml.errors import SettingError
 from mxml.evaluation.average_precision import average_precisions
 from mxml.evaluation.scores import probabilities
 from mxml.model import checkpoint
+from mxml.model.prefix_lock import locked
 from mxml.model.run_files import RunFiles
 from mxml.progress import Progress
 from mxml.runtime.devices import default_device, parse_devices
@@ -26,7 +27,6 @@ from mxml.training.features.head_fit import fit_linear, vectors_of_lists
 from mxml.training.features.linear import folds_of, same_images
 from mxml.training.features.preset_guess import with_preset
 from mxml.training.method_settings import note_folds
-from mxml.training.prefix_lock import locked
 from mxml.training.recipe import with_recipe
 from mxml.training.run_data import open_data, preprocess_of
 from mxml.training.settings.data import check_one_source

@@ -1,0 +1,304 @@
+"""Thresholds from held-out images, and what they gain on images that they were not chosen on.
+
+A label's own best threshold follows the few images that have it, and is often worse on others than one threshold for
+all labels. So of the kinds of thresholds in ``candidates`` that between the two is taken, unless cross-validation shows
+another one to be better by more than its standard error; and the thresholds stay as they were where tuning gains
+nothing. Calibration and that choice are done again for each fold of a cross-fitting, without the fold: so the gain is
+that of images on which nothing was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mxml.errors import MxmlError
+from mxml.evaluation.bootstrap import Difference, resamples
+from mxml.evaluation.calibration import Calibration, fit_calibration
+from mxml.evaluation.candidates import PER_LABEL, PLAIN, SHRUNK, Candidates, find_candidates
+from mxml.evaluation.decided import Decided
+from mxml.evaluation.metrics import Metrics, multilabel_metrics
+from mxml.evaluation.objectives import Objective
+from mxml.evaluation.scores import probabilities
+from mxml.progress import SILENT, Progress
+
+FOLDS = 5
+MIN_SUPPORT = 10
+LEAST_IMAGES = 20
+# Which images meet in a fold decides much where they are few: then several divisions into folds are averaged.
+_DIVISIONS, _DIVIDED_NUMBERS = 4, 50_000
+_RESAMPLES_OF_KINDS = 200
+_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFitted:
+    """The metrics of images that thresholds and calibration were not chosen on.
+
+    Attributes
+    ----------
+    metrics : dict
+        CP, CR, CF1, OP, OR, OF1, ``F`` (the mean over the labels of the F-beta that was asked for, or else F1) and
+        ``loss``, the cross-entropy of a label in nats.
+    per_label : dict
+        ``precision``, ``recall`` and ``F1`` of each label, (C,) float64; NaN where no image has it.
+    gain : dict
+        The ``Difference`` of F, CF1 and OF1 to what they are without tuning, with 95 % intervals.
+    kinds : tuple of str
+        Which kind of thresholds each fold took.
+    """
+
+    metrics: dict[str, float]
+    per_label: dict[str, np.ndarray]
+    gain: dict[str, Difference]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """One threshold per label, and how good they are.
+
+    Attributes
+    ----------
+    objective : Objective
+        What they were chosen for.
+    kind : {"plain", "common", "shrunk", "per-label"}
+        See ``mxml.evaluation.candidates``.
+    thresholds : ndarray of shape (C,)
+        Float64, from 0 to 1.
+    calibration : Calibration or None
+        What is done to logits first. None where none was asked for, or where it made the cross-entropy no lower.
+    refused : bool
+        Whether it made it no lower.
+    rejected : Difference or None
+        The gain in F of thresholds that are worse than those before by cross-fitting, so that ``plain`` ones are taken.
+    pooled, reached : ndarray of shape (C,)
+        Bool: whether a label has too few images for a threshold of its own; whether it reaches the precision or recall
+        that was asked for, on the images that it was chosen on.
+    before, after : Metrics
+        On these images without tuning, and with it; what was fitted flatters the second.
+    F_before, F_after : float
+        The mean F of a label, as in ``cross_fitted``.
+    cross_fitted : CrossFitted
+        What to expect of other images.
+    """
+
+    objective: Objective
+    kind: str
+    thresholds: np.ndarray
+    calibration: Calibration | None
+    refused: bool
+    rejected: Difference | None
+    pooled: np.ndarray
+    reached: np.ndarray
+    before: Metrics
+    after: Metrics
+    F_before: float
+    F_after: float
+    cross_fitted: CrossFitted
+
+
+def tune_thresholds(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    plain: np.ndarray,
+    objective: Objective,
+    *,
+    calibrate: str | None = None,
+    min_support: int = MIN_SUPPORT,
+    progress: Progress = SILENT,
+) -> Tuning:
+    """Choose one threshold per label.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (N, C)
+        Float32, of images that the network was not trained on.
+    labels : ndarray of shape (N, C)
+        1, 0 and -1 (unknown).
+    plain : ndarray of shape (C,)
+        The thresholds without tuning.
+    objective : Objective
+        What is best.
+    calibrate : {"temperature", "platt"}, optional
+        How logits are calibrated first.
+    min_support : int, default 10
+        A label with fewer known present or absent images takes the common threshold.
+    progress : Progress, optional
+        Receives the number of images in finished folds.
+
+    Returns
+    -------
+    Tuning
+
+    Raises
+    ------
+    MxmlError
+        For fewer than 20 images with known labels, or where none has a label.
+    """
+    counted = (labels >= 0).any(axis=1)
+    if counted.sum() < LEAST_IMAGES or not (labels == 1).any():
+        raise MxmlError(
+            f"{int(counted.sum()):,} images with known labels, {int((labels == 1).sum()):,} labels present: thresholds "
+            f"are chosen on {LEAST_IMAGES} images or more, of which some have labels"
+        )
+    logits, labels = logits[counted], labels[counted]
+    refused = calibrate is not None and not _calibration_helps(calibrate, logits, labels, min_support)
+    fitting = _Fitting(objective, plain, None if refused else calibrate, min_support)
+    divisions = _DIVISIONS if labels.size <= _DIVIDED_NUMBERS else 1
+    progress.start(len(labels) * (divisions + 1), "tuning")
+    cross_fitted, rejected = _cross_fitted(fitting, logits, labels, divisions, progress), None
+    if not objective.is_target and cross_fitted.gain["F"].value <= 0:
+        rejected, fitting = cross_fitted.gain["F"], replace(fitting, only_plain=True)
+        cross_fitted = _cross_fitted(fitting, logits, labels, divisions, SILENT)
+    found = fitting.fit(logits, labels)
+    progress.advance(len(labels))
+    scores = probabilities(logits)
+    moved = found.calibrated(logits)
+    tuned = probabilities(moved)
+    return Tuning(
+        objective,
+        found.kind,
+        found.thresholds,
+        found.calibration,
+        refused,
+        rejected,
+        found.pooled,
+        found.reached,
+        before=multilabel_metrics(scores, labels, plain, logits=logits),
+        after=multilabel_metrics(tuned, labels, found.thresholds, logits=moved),
+        F_before=float(Decided.of(scores >= plain, labels).mean_f(objective)),
+        F_after=float(Decided.of(tuned >= found.thresholds, labels).mean_f(objective)),
+        cross_fitted=cross_fitted,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What has been chosen on some images, for others."""
+
+    kind: str
+    thresholds: np.ndarray
+    calibration: Calibration | None
+    pooled: np.ndarray
+    reached: np.ndarray
+
+    def calibrated(self, logits: np.ndarray) -> np.ndarray:
+        return logits if self.calibration is None else self.calibration.apply(logits)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitting:
+    """How thresholds and calibration are chosen."""
+
+    objective: Objective
+    plain: np.ndarray
+    calibrate: str | None
+    min_support: int
+    only_plain: bool = False
+
+    def fit(self, logits: np.ndarray, labels: np.ndarray) -> _Fit:
+        """Choose them on these images alone."""
+        calibration = (
+            None if self.calibrate is None else fit_calibration(self.calibrate, logits, labels, self.min_support)
+        )
+        scores = probabilities(logits if calibration is None else calibration.apply(logits))
+        found = self._candidates(scores, labels)
+        kind = self._kind(scores, labels)
+        return _Fit(kind, found.thresholds[kind], calibration, found.pooled, found.reached)
+
+    def _candidates(self, scores: np.ndarray, labels: np.ndarray) -> Candidates:
+        return find_candidates(scores, labels, self.objective, self.plain, self.min_support)
+
+    def _kind(self, scores: np.ndarray, labels: np.ndarray) -> str:
+        """Return ``shrunk``, unless another kind is better on images that it was not chosen on by a standard error."""
+        if self.objective.is_target:
+            return PER_LABEL
+        if self.only_plain:
+            return PLAIN
+        predicted: dict[str, np.ndarray] = {}
+        for rest, fold in _folds(len(labels), 0):
+            for kind, thresholds in self._candidates(scores[rest], labels[rest]).thresholds.items():
+                predicted.setdefault(kind, np.zeros(labels.shape, dtype=bool))[fold] = scores[fold] >= thresholds
+        judged = {kind: Decided.of(found, labels) for kind, found in predicted.items()}
+        found = {kind: decisions.mean_f(self.objective) for kind, decisions in judged.items()}
+        best = max(found, key=lambda kind: found[kind])
+        blocks = resamples(len(labels), labels.shape[1], _RESAMPLES_OF_KINDS)
+        differences = [
+            judged[best].mean_f(self.objective, weights) - judged[SHRUNK].mean_f(self.objective, weights)
+            for weights in blocks
+        ]
+        return best if found[best] - found[SHRUNK] > np.concatenate(differences).std() else SHRUNK
+
+
+def _cross_fitted(
+    fitting: _Fitting, logits: np.ndarray, labels: np.ndarray, divisions: int, progress: Progress
+) -> CrossFitted:
+    before = Decided.of(probabilities(logits) >= fitting.plain, labels)
+    kinds, judged, losses = [], [], []
+    for division in range(divisions):
+        predicted, moved = np.zeros(labels.shape, dtype=bool), np.empty_like(logits)
+        # Another division than the one that a kind of thresholds is chosen by.
+        for rest, fold in _folds(len(labels), 1 + division):
+            found = fitting.fit(logits[rest], labels[rest])
+            kinds.append(found.kind)
+            moved[fold] = found.calibrated(logits[fold])
+            predicted[fold] = probabilities(moved[fold]) >= found.thresholds
+            progress.advance(len(fold))
+        judged.append(Decided.of(predicted, labels))
+        losses.append(_loss(moved, labels))
+    averages = _mean([_averages(decisions, fitting.objective) for decisions in judged])
+    return CrossFitted(
+        {**{name: float(value) for name, value in averages.items()}, "loss": float(np.mean(losses))},
+        _mean([decisions.per_label() for decisions in judged]),
+        _gain(before, judged, fitting.objective),
+        tuple(kinds),
+    )
+
+
+def _averages(decisions: Decided, objective: Objective, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    return {**decisions.averages(weights), "F": decisions.mean_f(objective, weights)}
+
+
+def _gain(before: Decided, after: list[Decided], objective: Objective) -> dict[str, Difference]:
+    """Return how far F, CF1 and OF1 are above those before, with intervals over images."""
+
+    def gain(weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        old = _averages(before, objective, weights)
+        new = _mean([_averages(decisions, objective, weights) for decisions in after])
+        return {name: new[name] - old[name] for name in ("F", "CF1", "OF1")}
+
+    blocks = [gain(weights) for weights in resamples(len(before.present), before.present.shape[1])]
+    return {
+        name: Difference.of(float(value), np.concatenate([block[name] for block in blocks]))
+        for name, value in gain().items()
+    }
+
+
+def _calibration_helps(method: str, logits: np.ndarray, labels: np.ndarray, min_support: int) -> bool:
+    """Say whether a calibration lowers the cross-entropy of images that it was not fitted to."""
+    moved = np.empty_like(logits)
+    for rest, fold in _folds(len(labels), 0):
+        moved[fold] = fit_calibration(method, logits[rest], labels[rest], min_support).apply(logits[fold])
+    return _loss(moved, labels) < _loss(logits, labels)
+
+
+def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    known = labels >= 0
+    signed = np.where(labels == 1, -logits, logits)[known].astype(np.float64)
+    return float(np.logaddexp(0.0, signed).mean())
+
+
+def _folds(count: int, division: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the positions outside and inside of each fold, the same for the same ``division``."""
+    order = np.random.default_rng([_SEED, division]).permutation(count)
+    for fold in range(FOLDS):
+        inside = np.zeros(count, dtype=bool)
+        inside[order[fold::FOLDS]] = True
+        yield np.flatnonzero(~inside), np.flatnonzero(inside)
+
+
+def _mean(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
