@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mxml.data.batches import BadImage, Batches
 from mxml.errors import SHOWN_FAULTS, Interrupted, OutOfTime, StorageError, TrainingError
+from mxml.inference.feature_cache import FeatureCache
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import Progress
@@ -19,7 +20,6 @@ from mxml.training.bound_module import BoundModule, frozen_parameters
 from mxml.training.config import TrainConfig
 from mxml.training.divergence import Diverged, LossLimit
 from mxml.training.epoch_totals import EpochTotals
-from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import FittedHead, check_views, fit_head
 from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
