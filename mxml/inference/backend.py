@@ -1,4 +1,4 @@
-"""The interface to what runs a network: a batch of inputs to logits."""
+"""The interface to what runs a network: a batch of inputs to logits, and to the features that they are made of."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Backend(Protocol):
 
         Batches come as MXNet holds them, so that it need not copy them; ``as_numpy`` is for other engines.
         """
+
+    def outputs(self, data: np.ndarray | NDArray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits as ``logits`` does, and the features (N, D) float32 that the head makes them of."""
 
 
 def as_numpy(data: np.ndarray | NDArray) -> np.ndarray:
