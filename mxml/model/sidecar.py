@@ -125,6 +125,18 @@ class UsedList:
 
 
 @dataclass(frozen=True)
+class Described:
+    """A description of the training images: the epoch whose network it is for, and the stamp of its file.
+
+    ``params`` is the SHA-256 sum of that epoch's parameters: an epoch may be trained again.
+    """
+
+    epoch: EpochNumber
+    params: Digest
+    file: Stamp
+
+
+@dataclass(frozen=True)
 class Sidecar:
     """All that later commands need to know about a run besides its symbol and parameters.
 
@@ -145,6 +157,7 @@ class Sidecar:
     pause: Pause | None = None
     finished: bool = False
     diverged: tuple[Divergence, ...] = ()
+    described: Described | None = None
 
     @property
     def has_ended_diverged(self) -> bool:
@@ -197,6 +210,7 @@ class Sidecar:
 _StampOrNone = Optional[Stamp]
 _PauseOrNone = Optional[Pause]
 _EpochOrNone = Optional[EpochNumber]
+_DescribedOrNone = Optional[Described]
 # A number is the epoch in the sidecar of an mxml that did not survive it.
 _Divergences = Union[tuple[Divergence, ...], EpochNumber, None]
 
@@ -217,6 +231,7 @@ class _Stored(msgspec.Struct):
     pause: _PauseOrNone
     finished: bool
     diverged: _Divergences = None
+    described: _DescribedOrNone = None
 
     def check(self) -> None:
         """Raise CheckpointError where fields that are valid by themselves contradict each other."""
