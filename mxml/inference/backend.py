@@ -9,8 +9,8 @@ import numpy as np
 from mxml.runtime.types import NDArray
 
 
-class Backend(Protocol):
-    """A network bound to a device, ready to compute; used from one thread at a time."""
+class Scorer(Protocol):
+    """A network bound to a device, ready to compute logits; used from one thread at a time."""
 
     @property
     def num_classes(self) -> int:
@@ -21,6 +21,10 @@ class Backend(Protocol):
 
         Batches come as MXNet holds them, so that it need not copy them; ``as_numpy`` is for other engines.
         """
+
+
+class Backend(Scorer, Protocol):
+    """A ``Scorer`` that also gives the features."""
 
     def outputs(self, data: np.ndarray | NDArray) -> tuple[np.ndarray, np.ndarray]:
         """Return the logits as ``logits`` does, and the features (N, D) float32 that the head makes them of."""

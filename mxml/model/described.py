@@ -92,6 +92,4 @@ def _distribution(arrays: dict[str, NDArray]) -> FeatureDistribution:
     rest, threshold, marked, train_images, val_images = numbers.tolist()
     if min(rest, threshold, variances.min(initial=1)) <= 0 or not 0 <= marked <= 1:
         raise ValueError("holds numbers out of their bounds")
-    return FeatureDistribution(
-        mean, directions, variances, rest, threshold, marked, int(train_images), int(val_images)
-    )
+    return FeatureDistribution(mean, directions, variances, rest, threshold, marked, int(train_images), int(val_images))

@@ -142,7 +142,7 @@ def unit_length(features: np.ndarray) -> np.ndarray:
 
 
 def _principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variances (R,) along the principal directions (R, D), the widest first; R is the smaller of N and D."""
+    """Return the variances (R,) along R = min(N, D) principal directions (R, D), widest first."""
     count, size = centred.shape
     if size <= count:
         values, columns = np.linalg.eigh(centred.T @ centred / count)
