@@ -30,6 +30,8 @@ COMMANDS = {
     "runs": ("runs", "Compare training runs in a table: their settings, best metrics and state."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
+    "describe": ("describe", "Describe a checkpoint's training images, so that predict marks images unlike them."),
+    "similar": ("similar", "Find the images of a list that are most similar to others."),
 }
 
 # What a full disk, a missing permission or too many open files raise, wherever it happens: no bug of ours.

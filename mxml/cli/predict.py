@@ -10,6 +10,7 @@ import click
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
 from mxml.cli.wording import with_options
 from mxml.errors import MxmlError
+from mxml.inference.limits import UNLIKE
 from mxml.progress import ConsoleProgress
 from mxml.text import counted
 
@@ -28,6 +29,12 @@ from mxml.text import counted
 @click.option(
     "--skip-bad", is_flag=True, help="Exit with 0 even if images cannot be read; they are reported either way."
 )
+@click.option(
+    "--unlike",
+    type=click.Choice(UNLIKE),
+    help="Images unlike the training images: mark them, drop their labels, or do not look for them.  "
+    "[default: mark, where the checkpoint describes its training images]",
+)
 @click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image.")
 def command(
@@ -35,6 +42,7 @@ def command(
     top_k: int,
     threshold: tuple[Any, ...],
     skip_bad: bool,
+    unlike: str | None,
     save_img: str | None,
     as_json: bool,
     batch_size: int,
@@ -53,6 +61,7 @@ def command(
             batch_size=batch_size,
             threads=decode_threads,
             keep_pixels=save_img is not None,
+            unlike=unlike,
             progress=progress,
         )
         drawings = None if save_img is None else DrawingFolder(save_img)

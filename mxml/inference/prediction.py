@@ -20,6 +20,7 @@ from mxml.images.drawing import Row, draw_panel
 from mxml.text import printable
 
 MOST_ROWS = 20
+_UNLIKE = "unlike the training images"
 
 
 class Label(NamedTuple):
@@ -62,6 +63,10 @@ class Prediction:
         Why the image could not be read. It then has no labels.
     pixels : ndarray of shape (H, W, 3), optional
         The image as it was decoded, upright, uint8 in RGB order, where it was kept.
+    distance : float, optional
+        How far the image is from the training images; None where that is not known. Above 1 it is ``unlike`` them.
+    is_dropped : bool, default False
+        Give an image no labels where it is ``unlike`` the training images.
     """
 
     path: str
@@ -72,12 +77,25 @@ class Prediction:
     always_top_k: bool = False
     error: ImageError | None = None
     pixels: np.ndarray | None = field(default=None, repr=False)
+    distance: float | None = None
+    is_dropped: bool = False
 
     def __post_init__(self) -> None:
         if np.shape(self.scores) != (len(self.label_names),):
             raise ValueError(f"{np.shape(self.scores)} scores do not fit {len(self.label_names)} label names")
         if self.top_k < 0:
             raise ValueError(f"top_k is {self.top_k}; 0 means every label over its threshold")
+
+    @property
+    def unlike(self) -> bool | None:
+        """Whether the image is unlike the training images, so that its scores say little.
+
+        Returns
+        -------
+        bool or None
+            None where it is not known.
+        """
+        return None if self.distance is None else self.distance > 1
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -87,9 +105,9 @@ class Prediction:
         -------
         tuple of Label
             Each with ``class_id`` (its column), ``name`` and ``score``. Those whose score is at least its threshold, or
-            all with ``always_top_k``; of these the ``top_k`` best.
+            all with ``always_top_k``; of these the ``top_k`` best. None for an image that is dropped.
         """
-        if self.error is not None:
+        if self.error is not None or (self.is_dropped and self.unlike):
             return ()
         ranking = self._ranking()
         if not (self.top_k and self.always_top_k):
@@ -100,7 +118,10 @@ class Prediction:
         """Return one line: the path, then names and scores, best first. Names with a comma or a quote are quoted."""
         if self.error is not None:
             return printable(f"{self.path}: cannot be read: {self.error.reason}")
-        return f"{printable(self.path)}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"
+        if self.unlike and self.is_dropped:
+            return f"{printable(self.path)}: {_UNLIKE}"
+        found = ", ".join(map(_name_and_score, self.labels)) or self._nothing()
+        return f"{printable(self.path)}: {found}{f'; {_UNLIKE}' if self.unlike else ''}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return PaddleX's record as JSON holds it.
@@ -109,8 +130,9 @@ class Prediction:
         -------
         dict
             ``input_path``, ``page_index`` (None), ``class_ids``, ``scores`` (rounded to 5 decimals) and
-            ``label_names``, the last three in the same order, best first. For an image that could not be read only
-            ``input_path`` and ``error``, which says why.
+            ``label_names``, the last three in the same order, best first. Where it is known also ``unlike`` and
+            ``distance`` (rounded to 5 decimals). For an image that could not be read only ``input_path`` and
+            ``error``, which says why.
         """
         path = os.fsencode(self.path).decode("utf-8", "replace")
         if self.error is not None:
@@ -122,6 +144,7 @@ class Prediction:
             "class_ids": [label.class_id for label in labels],
             "scores": [round(label.score, 5) for label in labels],
             "label_names": [label.name for label in labels],
+            **({} if self.distance is None else {"unlike": self.unlike, "distance": round(self.distance, 5)}),
         }
 
     def save_to_json(self, path: str | os.PathLike[str]) -> Path:
@@ -205,7 +228,7 @@ class Prediction:
         if len(labels) > MOST_ROWS:
             rows.append(Row(f"… and {len(labels) - MOST_ROWS:,} more"))
         if not labels:
-            rows.append(Row("no label reaches its threshold"))
+            rows.append(Row(_UNLIKE if self.unlike and self.is_dropped else "no label reaches its threshold"))
             rows.extend(self._row(label) for label in self._ranking()[:1])
         return rows
 

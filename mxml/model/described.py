@@ -12,7 +12,7 @@ import os
 import numpy as np
 
 from mxml.errors import CheckpointError, MxmlError
-from mxml.model import checkpoint, params_file
+from mxml.model import checkpoint, params_file, symbols
 from mxml.model.checkpoint import Checkpoint
 from mxml.model.feature_distribution import FeatureDistribution
 from mxml.model.run_files import RunFiles
@@ -50,9 +50,12 @@ def load(model: Checkpoint) -> FeatureDistribution | None:
     try:
         if os.path.getsize(path) > MOST_BYTES or Stamp.of(path) != found.file:
             raise CheckpointError(f"{path}: {fault}")
-        return _distribution(params_file.read_params(path))
+        distribution = _distribution(params_file.read_params(path))
+        if distribution.size != model.arg_params[symbols.head_parameters(model.symbol)[0]].shape[1]:
+            raise CheckpointError(f"{path}: {fault}")
     except (MxmlError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: {fault}") from error
+    return distribution
 
 
 def save(prefix: str, epoch: int, distribution: FeatureDistribution) -> None:

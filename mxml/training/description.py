@@ -111,7 +111,7 @@ def describe_checkpoint(
         lists.append(read_images(used.path, used.root, len(model.sidecar.label_names))[0])
     means = _Means(parse_devices(device or default_device()), batch_size, threads, seed)
     with locked(model.prefix, progress), memory_checked(batch_size):
-        return _describe(model, lists[0], lists[1], means, None, progress)
+        return _describe(model, lists[0], lists[1], means, progress)
 
 
 def describe_run(
@@ -140,11 +140,9 @@ def describe_run(
         if sidecar is None or sidecar.best_epoch is None or is_described(prefix, sidecar.best_epoch):
             return
         model = checkpoint.load(prefix, sidecar.best_epoch)
-        # The head was fitted to vectors that are kept. Those of another network would be used by nobody.
-        is_kept = config.fits_head and model.epoch == config.epoch + 1
         means = _Means(devices, config.batch_size, config.decode_threads, config.seed)
         with memory_checked(config.batch_size):
-            _describe(model, data.train, data.val, means, RunFiles(prefix).features if is_kept else None, stoppable)
+            _describe(model, data.train, data.val, means, stoppable)
     except Interrupted:
         raise
     except (MxmlError, OSError, np.linalg.LinAlgError) as error:
@@ -163,12 +161,14 @@ def _describe(
     train: ImageList | RecordList,
     val: ImageList | RecordList,
     means: _Means,
-    cache_path: str | None,
     progress: Progress,
 ) -> FeatureDistribution:
     clock = time.perf_counter()
+    # A head was fitted to vectors that are kept. Those of a network that was trained since would be used by nobody.
+    epochs = model.sidecar.epochs if model.sidecar else ()
+    is_kept = any(entry.epoch == model.epoch and entry.num_update == 0 for entry in epochs)
     network = FeatureNetwork(symbols.features_output(model.symbol), model.arg_params, model.aux_params)
-    with FeatureCache(cache_path, progress) as cache:
+    with FeatureCache(RunFiles(model.prefix).features if is_kept else None, progress) as cache:
         extractor = FeatureExtractor(
             network,
             own_preprocess(model),
