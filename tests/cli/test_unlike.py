@@ -15,6 +15,12 @@ from mxml.model.checkpoint import load, read_sidecar
 PREDICT = ("predict", "--prefix", "saved/multi")
 
 
+def best_epoch():
+    sidecar = read_sidecar("saved/multi")
+    assert sidecar is not None and sidecar.best_epoch is not None
+    return sidecar.best_epoch
+
+
 @pytest.fixture
 def odd(folder):
     """An image as no training image is: white, without noise."""
@@ -53,7 +59,7 @@ def test_a_run_describes_its_training_images_and_predict_marks_what_is_unlike_th
 
 def test_one_epoch_is_described_and_a_command_describes_another(described_folder, odd, mxml):
     folder = described_folder
-    best = read_sidecar("saved/multi").best_epoch
+    best = best_epoch()
     other = 3 - best
     ask = (*PREDICT, odd, "--epoch", str(other), "--json")
     code, out, err = mxml(*ask)
@@ -72,7 +78,8 @@ def test_one_epoch_is_described_and_a_command_describes_another(described_folder
     shutil.move(folder / "images", folder / "moved")
     code, out, err = mxml("describe", "--prefix", "saved/multi", "--root", "moved")
     assert code == 0, err
-    assert described.load(load("saved/multi", best)).train_images == 40
+    found = described.load(load("saved/multi", best))
+    assert found is not None and found.train_images == 40
 
 
 def test_images_prepared_in_another_way_are_not_compared(described_folder, odd, mxml):
@@ -120,7 +127,7 @@ def test_a_description_that_cannot_be_written_ends_no_run(described_folder, mxml
 
 def test_a_description_counts_only_for_the_parameters_it_was_made_for(described_folder):
     sidecar = described_folder / "saved" / "multi.json"
-    best = read_sidecar("saved/multi").best_epoch
+    best = best_epoch()
     assert described.named(read_sidecar("saved/multi"), best) is not None
     fields = json.loads(sidecar.read_text())
     fields["described"]["params"] = "0" * 64
