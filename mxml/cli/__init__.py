@@ -35,6 +35,8 @@ COMMANDS = {
     "predict": ("predict", "Tag images with a checkpoint."),
     "get-pipeline-config": ("get_pipeline_config", "Write the configuration file of a pipeline, as PaddleX has it."),
     "sort": ("sort", "Sort photographs into folders by their labels."),
+    "describe": ("describe", "Describe a checkpoint's training images, so that predict marks images unlike them."),
+    "similar": ("similar", "Find the images of a list that are most similar to others."),
 }
 
 # What a full disk, a missing permission or too many open files raise, wherever it happens: no bug of ours.

@@ -14,6 +14,7 @@ from mxml.cli.picture_options import PictureOptions, picture_options
 from mxml.cli.pipeline_option import pipeline_option
 from mxml.cli.video_options import video_options
 from mxml.cli.wording import with_options
+from mxml.inference.limits import UNLIKE
 from mxml.progress import ConsoleProgress
 
 # What jetson-inference and PaddleX call these options.
@@ -42,6 +43,12 @@ _OTHER_NAMES = {
     "--skip-bad", is_flag=True, help="Exit with 0 even if images cannot be read; they are reported either way."
 )
 @click.option(
+    "--unlike",
+    type=click.Choice(UNLIKE),
+    help="Images unlike the training images: mark them, drop their labels, or do not look for them.  "
+    "[default: mark, where the checkpoint describes its training images]",
+)
+@click.option(
     "--root",
     metavar="DIR",
     help="Folder that the paths of lists and text files are under.  "
@@ -65,6 +72,7 @@ def command(
     camera: int | None,
     every: int | None,
     frames: int | None,
+    unlike: str | None,
     save_img: str | None,
     save_path: str | None,
     contact_sheet: str | None,
@@ -100,7 +108,7 @@ def command(
     drawn = PictureOptions(save_img, save_path, numbered, contact_sheet, save_video, tagged_frames)
     drawn.check_continued(resume, part)
     own_part = Part.parse(part) if part else None
-    given: dict[str, Any] = {"threshold": merged_thresholds(threshold), "top_k": top_k}
+    given: dict[str, Any] = {"threshold": merged_thresholds(threshold), "top_k": top_k, "unlike": unlike}
     reading: dict[str, Any] = {"batch_size": batch_size, "threads": decode_threads}
     with ConsoleProgress(wording=with_options) as progress:
         if stream:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from numbers import Integral
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -35,16 +35,37 @@ from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
 from mxml.inference.selected_inputs import SelectedInputs
 from mxml.inference.tuning import DEFAULT_OBJECTIVE, TuningResult, own_tuning, tune
+from mxml.inference.unlike import marked, wanted_distribution
 from mxml.model import checkpoint, symbols
+from mxml.model.feature_distribution import FeatureDistribution
 from mxml.model.run_files import RunFiles
 from mxml.model.saved_tuning import save_tuning
 from mxml.model.tuning_record import TuningRecord
 from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
+from mxml.runtime.types import Context
 
 Binder = Callable[[Preprocess, int], Backend]
 """Binds a network for inputs as the preprocessing makes them, for batches of so many images."""
+
+
+class ImageFeatures(NamedTuple):
+    """The features of one image.
+
+    Attributes
+    ----------
+    path : str
+        The image's file; ``image 3`` for the fourth input where that is in memory.
+    features : ndarray of shape (D,) or None
+        float32; None where the image could not be read.
+    error : ImageError or None
+        Why it could not be read.
+    """
+
+    path: str
+    features: np.ndarray | None
+    error: ImageError | None
 
 
 class Classifier:
@@ -211,6 +232,16 @@ class Classifier:
             )
         return cls(model, device=device, preprocess=preprocess, label_names=label_names)
 
+    @property
+    def devices(self) -> tuple[Context, ...]:
+        """The devices that the network runs on.
+
+        Returns
+        -------
+        tuple of Context
+        """
+        return tuple(self._devices)
+
     def predict(
         self,
         inputs: Inputs | None = None,
@@ -224,6 +255,7 @@ class Classifier:
         every: int | None = None,
         frames: int | None = None,
         skip: Callable[[str], bool] | None = None,
+        unlike: str | None = None,
         progress: Progress = SILENT,
     ) -> Iterator[Prediction]:
         """Tag images, one after the other, when their predictions are asked for.
@@ -275,6 +307,10 @@ class Classifier:
         skip : callable, optional
             Gets the path of each image, in their order; one that it returns True for is not read, and gives no
             prediction. ``Part.holds`` tells which images are another machine's.
+        unlike : {"mark", "drop", "off"}, optional
+            What to do with images unlike the training images: let their prediction say so, give them no label either,
+            or do not look for them. By default they are marked if the checkpoint has a description of its training
+            images, and images are prepared as in training.
         progress : Progress, optional
             Receives the number of finished images.
 
@@ -287,6 +323,8 @@ class Classifier:
         SettingError
             If a threshold is not from 0 to 1, or names a label that is not there; if a number is not whole or not
             within its bounds.
+        CheckpointError
+            If images unlike the training images are asked for, and the checkpoint cannot tell them.
         MxmlError
             If the only input is a name that gives no image, or a list that is wrong, or the validation list cannot be
             used.
@@ -320,9 +358,87 @@ class Classifier:
         batches = stream_batches(
             stream, self.preprocess, batch_size, threads=threads, prefetch=ahead, keep_pixels=keep_pixels
         )
-        return self._predictions(
-            stream, _memory_checked(batches, batch_size), thresholds, top_k, threshold is None, progress
+        distribution = wanted_distribution(self.checkpoint, self.preprocess, unlike, progress)
+        predictions = self._predictions(
+            stream, _memory_checked(batches, batch_size), thresholds, top_k, threshold is None, distribution, progress
         )
+        return predictions if distribution is None else marked(predictions, distribution, unlike, progress)
+
+    def features(
+        self,
+        inputs: Inputs,
+        *,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        progress: Progress = SILENT,
+    ) -> np.ndarray:
+        """Return what the network's head makes its scores of: a vector per image.
+
+        Parameters
+        ----------
+        inputs, batch_size, threads, progress
+            As for ``predict``; without a default for ``inputs``.
+
+        Returns
+        -------
+        ndarray of shape (N, D)
+            float32, in the order of ``inputs``; NaN for images that cannot be read.
+
+        Raises
+        ------
+        SettingError, MxmlError, DeviceError
+            As for ``predict``.
+        """
+        found = self.image_features(inputs, batch_size=batch_size, threads=threads, progress=progress)
+        rows = [image.features for image in found]
+        size = next((len(row) for row in rows if row is not None), 0)
+        vectors = np.full((len(rows), size), np.nan, np.float32)
+        for number, row in enumerate(rows):
+            if row is not None:
+                vectors[number] = row
+        return vectors
+
+    def image_features(
+        self,
+        inputs: Inputs,
+        *,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        progress: Progress = SILENT,
+    ) -> Iterator[ImageFeatures]:
+        """Compute what ``features`` returns, one image after the other, with the images' names.
+
+        Parameters
+        ----------
+        inputs, batch_size, threads, progress
+            As for ``features``.
+
+        Returns
+        -------
+        iterator of ImageFeatures
+            ``path``, ``features`` (D,) float32, None for an image that cannot be read, and ``error``.
+
+        Raises
+        ------
+        SettingError, MxmlError, DeviceError
+            As for ``predict``.
+        """
+        _check_counts(batch_size, 0, threads)
+        stream = InputStream(inputs, Reading(reduction=Transform(self.preprocess).reduction, progress=progress))
+        batches = stream_batches(stream, self.preprocess, batch_size, threads=threads)
+        return self._image_features(stream, _memory_checked(batches, batch_size), progress)
+
+    def _image_features(
+        self, stream: InputStream, batches: Iterator[StreamBatch], progress: Progress
+    ) -> Iterator[ImageFeatures]:
+        if stream.count is not None:
+            progress.start(stream.count, "features")
+        for batch in batches:
+            _, features = self._backend(len(batch.items)).outputs(batch.data)
+            require_finite(features)
+            progress.advance(len(batch.items))
+            for row, (item, error) in enumerate(zip(batch.items, batch.faults)):
+                yield ImageFeatures(item.name, None if error is not None else features[row], error)
 
     def evaluate(
         self,
@@ -591,6 +707,7 @@ class Classifier:
         thresholds: np.ndarray,
         top_k: int,
         always_top_k: bool,
+        distribution: FeatureDistribution | None,
         progress: Progress,
     ) -> Iterator[Prediction]:
         if stream.count is not None:
@@ -599,7 +716,12 @@ class Classifier:
         for batch in batches:
             # Where the first batch is not full, there is no other, and the network need not compute more than it.
             backend = backend or self._backend(len(batch.items))
-            logits = backend.logits(batch.data)
+            distances: Sequence[float | None] = [None] * len(batch.items)
+            if distribution is None:
+                logits = backend.logits(batch.data)
+            else:
+                logits, features = backend.outputs(batch.data)
+                distances = distribution.distances(features).tolist()
             require_finite(logits)
             scores = probabilities(logits, self.single_label)
             progress.advance(len(batch.items))
@@ -617,6 +739,7 @@ class Classifier:
                     pixels,
                     item.frame,
                     item.seconds,
+                    distances[row] if error is None else None,
                 )
 
     def _validation_images(self, progress: Progress) -> ImageList | RecordList:

@@ -8,11 +8,11 @@ import numpy as np
 
 from mxml.data.batches import Batches
 from mxml.evaluation.scores import Scores, probabilities, require_finite
-from mxml.inference.backend import Backend
+from mxml.inference.backend import Scorer
 
 
 def collect(
-    backend: Backend,
+    backend: Scorer,
     batches: Batches,
     size: int,
     num_classes: int,

@@ -22,7 +22,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class BoundNetwork:
-    """A network with one output (N, K), bound once for batches of one shape: MXNet's caches grow with every other.
+    """A network with outputs (N, K), bound once for batches of one shape: MXNet's caches grow with every other.
 
     ``data_shape`` is that of one input, (3, H, W). Raises ModelError where the symbol does not take such inputs, and
     DeviceError where the memory is not enough.
@@ -50,12 +50,16 @@ class BoundNetwork:
         self.size: int = self._module.output_shapes[0][1][1]
 
     def output(self, data: np.ndarray | NDArray) -> np.ndarray:
-        """Return the output (N, K) float32 for inputs (N, 3, H, W) float32, for any N up to the batch size."""
+        """Return the first output (N, K) float32 for inputs (N, 3, H, W) float32, for any N up to the batch size."""
+        return self.outputs(data, 1)[0]
+
+    def outputs(self, data: np.ndarray | NDArray, count: int) -> list[np.ndarray]:
+        """Return the first ``count`` outputs, each as ``output`` does; the others are not copied."""
         with _ONE_AT_A_TIME, errors_named(self.batch_size):
             batch = mx.io.DataBatch([fixed_batch(data, self.batch_size)])
             self._module.forward(batch, is_train=False)
-            output = as_float32(self._module.get_outputs()[0])
-        return output[: len(data)]
+            found = [as_float32(output) for output in self._module.get_outputs()[:count]]
+        return [output[: len(data)] for output in found]
 
 
 class MxnetBackend:
@@ -75,9 +79,9 @@ class MxnetBackend:
     ):
         symbols.check_params(Network(symbol, data_shape), arg_params, aux_params)
         self.num_classes = symbols.describe_head(symbol, arg_params).num_classes
-        self._bound = BoundNetwork(
-            symbols.logits_output(symbol), arg_params, aux_params, devices, data_shape, batch_size
-        )
+        # The features are computed anyway; who does not ask for them gets no copy.
+        both = mx.sym.Group([symbols.logits_output(symbol), mx.sym.Flatten(symbols.features_output(symbol))])
+        self._bound = BoundNetwork(both, arg_params, aux_params, devices, data_shape, batch_size)
         if self._bound.size != self.num_classes:
             raise ModelError(
                 f"of images of shape {data_shape} it gives {self._bound.size} scores for {self.num_classes} labels; "
@@ -92,6 +96,11 @@ class MxnetBackend:
     def logits(self, data: np.ndarray | NDArray) -> np.ndarray:
         """Return the logits (N, C) float32 of inputs (N, 3, H, W) float32, for any N up to the batch size."""
         return self._bound.output(data)
+
+    def outputs(self, data: np.ndarray | NDArray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits as ``logits`` does, and the features (N, D) float32 that the head makes them of."""
+        logits, features = self._bound.outputs(data, 2)
+        return logits, features
 
 
 def fixed_batch(data: np.ndarray | NDArray, batch_size: int) -> NDArray:

@@ -20,7 +20,7 @@ from mxml import atomic
 from mxml.errors import ImageError, StorageError
 from mxml.images.drawing import draw_panel
 from mxml.inference.prediction_html import prediction_html
-from mxml.inference.prediction_rows import prediction_rows
+from mxml.inference.prediction_rows import UNLIKE, prediction_rows
 from mxml.text import printable
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ class Prediction(Mapping[str, Any]):
         The number of the frame in its video, from 0; None for other images.
     seconds : float, optional
         The time of that frame in its video, or since a camera's first frame.
+    distance : float, optional
+        How far the image is from the training images; None where that is not known. Above 1 it is ``unlike`` them.
+    is_dropped : bool, default False
+        Give an image no labels where it is ``unlike`` the training images.
     """
 
     path: str
@@ -88,12 +92,25 @@ class Prediction(Mapping[str, Any]):
     pixels: np.ndarray | None = field(default=None, repr=False)
     frame: int | None = None
     seconds: float | None = None
+    distance: float | None = None
+    is_dropped: bool = False
 
     def __post_init__(self) -> None:
         if np.shape(self.scores) != (len(self.label_names),):
             raise ValueError(f"{np.shape(self.scores)} scores do not fit {len(self.label_names)} label names")
         if self.top_k < 0:
             raise ValueError(f"top_k is {self.top_k}; 0 means every label over its threshold")
+
+    @property
+    def unlike(self) -> bool | None:
+        """Whether the image is unlike the training images, so that its scores say little.
+
+        Returns
+        -------
+        bool or None
+            None where it is not known.
+        """
+        return None if self.distance is None else self.distance > 1
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -103,9 +120,9 @@ class Prediction(Mapping[str, Any]):
         -------
         tuple of Label
             Each with ``class_id`` (its column), ``name`` and ``score``. Those whose score is at least its threshold, or
-            all with ``always_top_k``; of these the ``top_k`` best.
+            all with ``always_top_k``; of these the ``top_k`` best. None for an image that is dropped.
         """
-        if self.error is not None:
+        if self.error is not None or (self.is_dropped and self.unlike):
             return ()
         ranking = self.ranking
         if not (self.top_k and self.always_top_k):
@@ -153,7 +170,10 @@ class Prediction(Mapping[str, Any]):
         name = printable(self.called)
         if self.error is not None:
             return printable(f"{name}: cannot be read: {self.error.reason}")
-        return f"{name}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"
+        if self.unlike and self.is_dropped:
+            return f"{name}: {UNLIKE}"
+        found = ", ".join(map(_name_and_score, self.labels)) or self._nothing()
+        return f"{name}: {found}{f'; {UNLIKE}' if self.unlike else ''}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return PaddleX's record as JSON holds it.
@@ -162,8 +182,9 @@ class Prediction(Mapping[str, Any]):
         -------
         dict
             ``input_path``, ``page_index`` (None), ``class_ids``, ``scores`` (rounded to 5 decimals) and
-            ``label_names``, the last three in the same order, best first. For an image that could not be read only
-            ``input_path`` and ``error``, which says why. A frame of a video also has ``frame`` and ``seconds``.
+            ``label_names``, the last three in the same order, best first. Where it is known also ``unlike`` and
+            ``distance`` (rounded to 5 decimals). For an image that could not be read only ``input_path`` and
+            ``error``, which says why. A frame of a video also has ``frame`` and ``seconds``.
         """
         source: dict[str, Any] = {"input_path": os.fsencode(self.path).decode("utf-8", "replace")}
         if self.frame is not None:
@@ -177,6 +198,7 @@ class Prediction(Mapping[str, Any]):
             "class_ids": [label.class_id for label in labels],
             "scores": [round(label.score, 5) for label in labels],
             "label_names": [label.name for label in labels],
+            **({} if self.distance is None else {"unlike": self.unlike, "distance": round(self.distance, 5)}),
         }
 
     @property

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mxml.inference.prediction import Label, Prediction
 
 MOST_ROWS = 20
+UNLIKE = "unlike the training images"
 
 
 def prediction_rows(prediction: Prediction, most: int = MOST_ROWS) -> list[Row]:
@@ -20,7 +21,7 @@ def prediction_rows(prediction: Prediction, most: int = MOST_ROWS) -> list[Row]:
     """
     labels = prediction.labels
     if not labels:
-        rows = [Row("no label reaches its threshold")]
+        rows = [Row(UNLIKE if prediction.unlike and prediction.is_dropped else "no label reaches its threshold")]
         return [*rows, *(_row(prediction, label) for label in prediction.ranking[:1])][:most]
     if len(labels) <= most:
         return [_row(prediction, label) for label in labels]

@@ -268,7 +268,7 @@ def discard_run(prefix: str) -> None:
         sidecar = read_sidecar(prefix)
     except CheckpointError:
         sidecar = None
-    for path in (RunFiles(prefix).history, RunFiles(prefix).curves):
+    for path in (RunFiles(prefix).history, RunFiles(prefix).curves, RunFiles(prefix).described):
         # By-products, which should end no run.
         with contextlib.suppress(OSError):
             os.unlink(path)

@@ -6,7 +6,13 @@ import os
 import re
 from dataclasses import dataclass
 
-_SINGLE = _SYMBOL, _SIDECAR, _HISTORY, _CURVES = "-symbol.json", ".json", "-history.csv", "-curves.png"
+_SINGLE = _SYMBOL, _SIDECAR, _HISTORY, _CURVES, _DESCRIBED = (
+    "-symbol.json",
+    ".json",
+    "-history.csv",
+    "-curves.png",
+    "-described.params",
+)
 _PER_EPOCH = _PARAMS, _STATES = ".params", ".states"
 
 _SINGLE_PATTERN, _PER_EPOCH_PATTERN = ("|".join(map(re.escape, endings)) for endings in (_SINGLE, _PER_EPOCH))
@@ -60,6 +66,11 @@ class RunFiles:
     def curves(self) -> str:
         """Return ``PREFIX-curves.png``."""
         return f"{self.prefix}{_CURVES}"
+
+    @property
+    def described(self) -> str:
+        """Return ``PREFIX-described.params``: what the features of the training images are like."""
+        return f"{self.prefix}{_DESCRIBED}"
 
     @property
     def lock(self) -> str:

@@ -120,6 +120,18 @@ class UsedList:
 
 
 @dataclass(frozen=True)
+class Described:
+    """A description of the training images: the epoch whose network it is for, and the stamp of its file.
+
+    ``params`` is the SHA-256 sum of that epoch's parameters: an epoch may be trained again.
+    """
+
+    epoch: EpochNumber
+    params: Digest
+    file: Stamp
+
+
+@dataclass(frozen=True)
 class Sidecar:
     """All that later commands need to know about a run besides its symbol and parameters.
 
@@ -141,6 +153,7 @@ class Sidecar:
     finished: bool = False
     diverged: tuple[Divergence, ...] = ()
     tuning: TuningRecord | None = None
+    described: Described | None = None
 
     def params_sha256(self, epoch: int) -> str | None:
         """Return the sum of an epoch's parameters; None where the run has not kept them."""
@@ -210,6 +223,7 @@ _StampOrNone = Optional[Stamp]
 _PauseOrNone = Optional[Pause]
 _EpochOrNone = Optional[EpochNumber]
 _TuningOrNone = Optional[TuningRecord]
+_DescribedOrNone = Optional[Described]
 # A number is the epoch in the sidecar of an mxml that did not survive it.
 _Divergences = Union[tuple[Divergence, ...], EpochNumber, None]
 
@@ -231,6 +245,7 @@ class _Stored(msgspec.Struct):
     finished: bool
     diverged: _Divergences = None
     tuning: _TuningOrNone = None
+    described: _DescribedOrNone = None
 
     def check(self) -> None:
         """Raise CheckpointError where fields that are valid by themselves contradict each other."""

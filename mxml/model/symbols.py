@@ -216,7 +216,7 @@ def head_parameters(symbol: Symbol) -> tuple[str, ...]:
 def features_output(symbol: Symbol) -> Symbol:
     """Return what a multi-label symbol's head works on, (N, D), as it is before the head scales it."""
     graph = Graph.of(symbol)
-    entry = graph.nodes[multi_label_end(graph).classifier].inputs[0]
+    entry = graph.nodes[classifier_end(graph).classifier].inputs[0]
     norm = _head_norm(graph)
     return graph.output(symbol, entry if norm is None else norm.inputs[0])
 
@@ -295,7 +295,7 @@ def _statistics_names(graph: Graph) -> tuple[str, ...]:
 
 def _head_norm(graph: Graph) -> Node | None:
     """Return the BatchNorm of fixed statistics that the classifier reads, if there is one."""
-    node = graph.nodes[graph.nodes[multi_label_end(graph).classifier].inputs[0][0]]
+    node = graph.nodes[graph.nodes[classifier_end(graph).classifier].inputs[0][0]]
     return node if node.op == "BatchNorm" and node.keeps_statistics else None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mxml.data.batches import BadImage, Batches
 from mxml.errors import SHOWN_FAULTS, Interrupted, OutOfTime, StorageError, TrainingError
+from mxml.inference.feature_cache import FeatureCache
 from mxml.model import symbols
 from mxml.model.sidecar import Divergence, Sidecar
 from mxml.progress import Progress
@@ -17,9 +18,9 @@ from mxml.training import chosen_loss, divergence, starting_point
 from mxml.training.averaging import WeightAverage
 from mxml.training.bound_module import BoundModule, frozen_parameters
 from mxml.training.config import TrainConfig
+from mxml.training.description import describe_run
 from mxml.training.divergence import Diverged, LossLimit
 from mxml.training.epoch_totals import EpochTotals
-from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import FittedHead, check_views, fit_head
 from mxml.training.history import history_rows
 from mxml.training.optimizers import OptimizerSettings, Schedule
@@ -68,6 +69,7 @@ class Run:
         self.report = RunReport(told, progress, callbacks)
         self.record = RunRecord(config, sidecar, progress, self.report, workers.is_first)
         self.workers = workers
+        self.stop = stop
         self.stopping = Stopping(workers.agreed(stop), config.save_every, config.time_limit, workers)
         self.bad: dict[str, BadImage] = {}
 
@@ -89,6 +91,8 @@ class Run:
                 self.record.show_history()
                 raise
             self.record.show_history()
+        if self.record.sidecar.finished:
+            self.workers.by_first(lambda: describe_run(config, self.data, self.devices, self.progress, self.stop))
         return self._result()
 
     def _reaches_its_end(self, batches: Batches, validation: Validation) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mxml.errors import SettingError
 from mxml.evaluation.thresholds import DEFAULT_THRESHOLD
+from mxml.inference.feature_cache import FeatureCache
 from mxml.model import checkpoint
 from mxml.model.graph import Graph
 from mxml.model.run_files import RunFiles
@@ -20,7 +21,6 @@ from mxml.runtime.types import Context
 from mxml.training import chosen_loss, resuming, source_lists, starting_point
 from mxml.training.config import TrainConfig
 from mxml.training.constant_labels import note_constant_labels
-from mxml.training.features.cache import FeatureCache
 from mxml.training.features.preset_guess import with_preset
 from mxml.training.kv_store import with_kv_store
 from mxml.training.list_overlap import note_overlap

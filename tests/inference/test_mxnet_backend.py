@@ -69,6 +69,17 @@ def test_few_images_get_the_logits_that_a_full_batch_gives_them(model, devices, 
     np.testing.assert_allclose(probabilities(few), own_outputs(model, kept)[:count], atol=1e-6)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_features_come_with_the_logits_and_the_head_makes_these_of_them(model, devices):
+    symbol, arg_params, _ = model
+    backend = backend_of(model, devices, 4)
+    logits, features = backend.outputs(images(3))
+    assert np.array_equal(logits, backend.logits(images(3)))
+    weight, bias = (arg_params[name].asnumpy() for name in symbols.head_parameters(symbol))
+    assert (features.shape, features.dtype) == ((3, 8), np.float32)
+    np.testing.assert_allclose(features @ weight.T + bias, logits, rtol=1e-4, atol=1e-4)
+
+
 def test_more_devices_than_images_are_no_error(model):
     backend = backend_of(model, 3, 1)
     single = backend_of(model, 1, 1)

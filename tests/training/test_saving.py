@@ -19,10 +19,10 @@ import tiny
 from told import StopAfter, Told
 
 from mxml.errors import CheckpointError, Interrupted
+from mxml.inference.feature_cache import FeatureCache
 from mxml.model import checkpoint
 from mxml.progress import SILENT
 from mxml.training import fit as train
-from mxml.training.features.cache import FeatureCache
 from mxml.training.signals import StopRequest
 
 

@@ -13,6 +13,7 @@ from mxml.data.batches import BadImage
 from mxml.errors import SettingError
 from mxml.evaluation.average_precision import average_precisions
 from mxml.evaluation.scores import probabilities
+from mxml.inference.feature_cache import FeatureCache
 from mxml.model import checkpoint
 from mxml.model.prefix_lock import locked
 from mxml.model.run_files import RunFiles
@@ -22,7 +23,6 @@ from mxml.runtime.mxnet_errors import memory_checked
 from mxml.text import counted, shown
 from mxml.training import source_lists, starting_point
 from mxml.training.config import TrainConfig
-from mxml.training.features.cache import FeatureCache
 from mxml.training.features.head_fit import fit_linear, vectors_of_lists
 from mxml.training.features.linear import folds_of, same_images
 from mxml.training.features.preset_guess import with_preset

@@ -16,15 +16,16 @@ from mxml.errors import TrainingError
 from mxml.evaluation.average_precision import average_precisions
 from mxml.evaluation.scores import Scores, probabilities
 from mxml.images.transforms import Preprocess
+from mxml.inference.feature_cache import FeatureCache
+from mxml.inference.feature_vectors import FeatureExtractor, FeatureNetwork, Vectors
 from mxml.model import symbols
 from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import Context, NDArray
 from mxml.training.config import TrainConfig
-from mxml.training.features.cache import FeatureCache
 from mxml.training.features.linear import CrossValidated, Linear, Standardiser, cross_validate, fit_logistic
 from mxml.training.features.preconditioner import Directions
-from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork, Vectors
+from mxml.training.features.shared_vectors import SharedExtractor
 from mxml.training.run_data import TrainData
 from mxml.training.starting_point import StartingPoint
 from mxml.training.workers import ALONE, Workers
@@ -136,18 +137,16 @@ def vectors_of_lists(
     fastest = _fastest(network, devices, progress, workers)
 
     def extractor(network: FeatureNetwork) -> FeatureExtractor:
-        return FeatureExtractor(
-            network,
-            preprocess,
-            devices,
-            cache,
-            batch_size=config.batch_size,
-            threads=config.decode_threads,
-            progress=progress,
-            views=_views(config),
-            after_batch=after_batch,
-            workers=workers,
-        )
+        settings: dict[str, Any] = {
+            "batch_size": config.batch_size,
+            "threads": config.decode_threads,
+            "progress": progress,
+            "views": _views(config),
+            "after_batch": after_batch,
+        }
+        if workers.count == 1:
+            return FeatureExtractor(network, preprocess, devices, cache, **settings)
+        return SharedExtractor(network, preprocess, devices, cache, **settings, workers=workers)
 
     of_train = extractor(fastest)
     of_val = extractor(network) if validates and fastest is not network else of_train

@@ -22,6 +22,8 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ChosenImages, ImageSource
 from mxml.data.record_list import RecordList, image_source
 from mxml.images.transforms import PRESETS, Preprocess, preset
+from mxml.inference.feature_cache import FeatureCache
+from mxml.inference.feature_vectors import FeatureExtractor, FeatureNetwork, Vectors, contents_digest
 from mxml.inference.mxnet_backend import BoundNetwork
 from mxml.model import checkpoint, symbols
 from mxml.model.graph import Graph
@@ -29,9 +31,7 @@ from mxml.progress import Progress
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.types import Context
 from mxml.training.config import TrainConfig
-from mxml.training.features.cache import FeatureCache
 from mxml.training.features.linear import Standardiser, cross_validate
-from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork, Vectors, contents_digest
 from mxml.training.starting_point import StartingPoint
 
 mx = load_mxnet()

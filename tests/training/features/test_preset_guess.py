@@ -17,12 +17,12 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
 from mxml.images.transforms import PRESETS, preset
+from mxml.inference.feature_cache import FeatureCache
 from mxml.model import params_file
 from mxml.progress import SILENT
 from mxml.runtime.imports import load_mxnet
 from mxml.training import fit, starting_point
 from mxml.training.config import TrainConfig
-from mxml.training.features.cache import FeatureCache
 from mxml.training.features.preset_guess import with_preset
 from mxml.training.recipe import with_recipe
 from mxml.training.run_data import preprocess_of

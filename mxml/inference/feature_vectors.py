@@ -15,6 +15,7 @@ from mxml.data.image_sources import ChosenImages, ImageSource
 from mxml.errors import ImageError, ModelError, SettingError
 from mxml.images.decode import Limits
 from mxml.images.transforms import Preprocess
+from mxml.inference.feature_cache import FeatureCache
 from mxml.inference.mxnet_backend import BoundNetwork
 from mxml.model.graph import to_document
 from mxml.model.layers import Network
@@ -25,9 +26,6 @@ from mxml.runtime.dtypes import BFLOAT16
 from mxml.runtime.imports import load_mxnet
 from mxml.runtime.threads import physical_cores
 from mxml.runtime.types import Context, NDArray, Symbol
-from mxml.training.features.cache import FeatureCache
-from mxml.training.shared_run import all_bad_images
-from mxml.training.workers import ALONE, Workers
 
 mx = load_mxnet()
 
@@ -36,8 +34,6 @@ LARGER = 1.25
 _REVISION = 1
 # Files that are waiting to be read: each takes some memory.
 _BLOCK = 10_000
-# After how many batches of each the workers put together what they have.
-_BATCHES_PER_ROUND = 16
 VIEWS = ("plain", "mirror", "larger")
 
 
@@ -127,8 +123,7 @@ class FeatureExtractor:
     """Gives the feature vectors of images, from the cache where it has them.
 
     It binds the network when the first image has to be computed. ``views`` begin with ``plain``; ``after_batch`` is
-    called whenever some vectors are on disk. ``workers`` share out the images, and all get the same vectors; only the
-    first one needs a cache.
+    called whenever some vectors are on disk.
     """
 
     def __init__(
@@ -143,7 +138,6 @@ class FeatureExtractor:
         progress: Progress,
         views: Sequence[str] = ("plain",),
         after_batch: Callable[[], None] = lambda: None,
-        workers: Workers = ALONE,
     ):
         self._network = network
         self._preprocess = preprocess
@@ -153,7 +147,6 @@ class FeatureExtractor:
         self._threads = threads
         self._progress = progress
         self._after_batch = after_batch
-        self._workers = workers
         self._views = tuple(views)
         self._bound: dict[tuple[int, ...], BoundNetwork] = {}
         self.size: int = network.size_of(self._views, preprocess)
@@ -166,18 +159,7 @@ class FeatureExtractor:
     def vectors(self, images: ImageSource, what: str) -> Vectors:
         """Return the vectors of the images of a list; ``what`` is what the progress calls them."""
         names, bad = self._names(images)
-        found = np.zeros((len(self._views), len(images), self.size), np.float32)
-        known = np.zeros((len(self._views), len(images)), bool)
-        for number, view in enumerate(self._views):
-            cached = self._cache.get(self._source(view), [name for name in names if name is not None], self.size)
-            for position, name in enumerate(names):
-                if name is not None and name in cached:
-                    found[number, position] = cached[name]
-                    known[number, position] = True
-        if self._workers.any(bool(known.any()))[0]:
-            # The others have no cache.
-            known = self._workers.sum(known) > 0
-            found = self._workers.sum(found)
+        found, known = self._kept(names)
         readable = np.array([name is not None for name in names])
         missing = readable & ~known.all(axis=0)
         for first, view in enumerate(self._views):
@@ -185,10 +167,7 @@ class FeatureExtractor:
                 continue  # it comes with the view that is decoded the same
             here = np.flatnonzero(readable & ~known[self._together(first)].all(axis=0))
             self._progress.start(len(images), what if first == 0 else f"{what}, {view}", len(images) - len(here))
-            if self._workers.count == 1:
-                self._compute(images, first, here, names, found, bad)
-            else:
-                self._compute_together(images, first, here, names, found, bad)
+            self._compute(images, first, here, names, found, bad)
         found[:, list(bad)] = 0
         return Vectors(found, tuple(bad[position] for position in sorted(bad)), int(missing.sum()))
 
@@ -197,49 +176,25 @@ class FeatureExtractor:
         return hashlib.sha256(b"".join(map(self._source, self._views))).digest()
 
     def _names(self, images: ImageSource) -> tuple[list[bytes | None], dict[int, BadImage]]:
-        """Return a digest of each file's content, None for those that cannot be read; each worker reads its share."""
-        own = self._workers.share(len(images))
-        positions = np.arange(own.start, own.stop)
-        names, faults = _digests(ChosenImages(images, positions), self._threads)
-        if self._workers.count == 1:
-            return names, faults
-        moved = [BadImage(int(positions[at]), image.path, image.reason) for at, image in faults.items()]
-        bad = {image.position: image for image in all_bad_images(self._workers, moved)}
-        size = hashlib.sha256().digest_size
-        rows = np.zeros((len(names), size), np.float32)
-        for row, name in zip(rows, names):
-            row[:] = 0 if name is None else np.frombuffer(name, np.uint8)
-        everyone = self._workers.gather_rows(rows, len(images)).astype(np.uint8)
-        return [None if at in bad else row.tobytes() for at, row in enumerate(everyone)], bad
+        """Return a digest of each file's content, None for those that cannot be read, which are named by position."""
+        return digests(images, self._threads)
+
+    def _kept(self, names: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vectors (V, N, D) that the cache has, and which (V, N) those are."""
+        found = np.zeros((len(self._views), len(names), self.size), np.float32)
+        known = np.zeros((len(self._views), len(names)), bool)
+        for number, view in enumerate(self._views):
+            cached = self._cache.get(self._source(view), [name for name in names if name is not None], self.size)
+            for position, name in enumerate(names):
+                if name is not None and name in cached:
+                    found[number, position] = cached[name]
+                    known[number, position] = True
+        return found, known
 
     def _together(self, first: int) -> list[int]:
         """Return the views that are computed from the same decoded images as the view number ``first``."""
         mirrored = [number for number, view in enumerate(self._views) if view == "mirror"]
         return [first, *mirrored] if self._views[first] == "plain" else [first]
-
-    def _compute_together(
-        self,
-        images: ImageSource,
-        first: int,
-        positions: np.ndarray,
-        names: Sequence[bytes | None],
-        found: np.ndarray,
-        bad: dict[int, BadImage],
-    ) -> None:
-        """Do what ``_compute`` does with all workers, in rounds: each computes its share, and the first keeps all."""
-        size = self._workers.count * self._batch_size * _BATCHES_PER_ROUND
-        for start in range(0, len(positions), size):
-            part = positions[start : start + size]
-            own = part[self._workers.share(len(part))]
-            here: dict[int, BadImage] = {}
-            self._compute(images, first, own, names, found, here)
-            bad.update((image.position, image) for image in all_bad_images(self._workers, tuple(here.values())))
-            good = [at for at in part.tolist() if at not in bad]
-            for number in self._together(first):
-                found[number, part] = self._workers.gather_rows(found[number, own], len(part))
-                self._cache.put(self._source(self._views[number]), {names[at]: found[number, at] for at in good})
-            self._progress.advance(len(part) - len(own))
-            self._after_batch()
 
     def _compute(
         self,
@@ -250,6 +205,7 @@ class FeatureExtractor:
         found: np.ndarray,
         bad: dict[int, BadImage],
     ) -> None:
+        """Fill in the vectors of the images at ``positions`` as a view shows them, and those that go with it."""
         if not len(positions):
             return
         preprocess = as_shown(self._preprocess, self._views[first])
@@ -272,8 +228,7 @@ class FeatureExtractor:
                         {names[at]: vector for at, vector in zip(here[good].tolist(), output[good])},
                     )
                 self._progress.advance(len(rows))
-                if self._workers.count == 1:
-                    self._after_batch()
+                self._after_batch()
             for image in batches.bad:
                 position = int(positions[image.position])
                 bad[position] = BadImage(position, image.path, image.reason)
@@ -308,12 +263,12 @@ def as_shown(preprocess: Preprocess, view: str) -> Preprocess:
 def contents_digest(images: ImageSource, threads: int | None) -> bytes:
     """Return a digest of the images' contents, in their order."""
     unread = bytes(hashlib.sha256().digest_size)
-    names, _ = _digests(images, threads)
+    names, _ = digests(images, threads)
     return hashlib.sha256(b"".join(unread if name is None else name for name in names)).digest()
 
 
-def _digests(images: ImageSource, threads: int | None) -> tuple[list[bytes | None], dict[int, BadImage]]:
-    """Return a digest of each file's content, None for those that cannot be read."""
+def digests(images: ImageSource, threads: int | None) -> tuple[list[bytes | None], dict[int, BadImage]]:
+    """Return a digest of each file's content, None for those that cannot be read, which are named by position."""
     limits = Limits()
     bad: dict[int, BadImage] = {}
 

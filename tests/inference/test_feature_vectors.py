@@ -15,13 +15,13 @@ from mxml.data.image_list import ImageList
 from mxml.data.image_sources import ImageFiles
 from mxml.data.lst_file import read_lst
 from mxml.images.transforms import preset
+from mxml.inference.feature_cache import FeatureCache
+from mxml.inference.feature_vectors import FeatureExtractor, FeatureNetwork
 from mxml.model import symbols
 from mxml.model.precision import lower_precision
 from mxml.progress import SILENT
 from mxml.runtime.amx import uses_amx
 from mxml.runtime.imports import load_mxnet
-from mxml.training.features.cache import FeatureCache
-from mxml.training.features.vectors import FeatureExtractor, FeatureNetwork
 
 mx = load_mxnet()
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from told import Told
 
+from mxml.inference import feature_cache as cache_module
+from mxml.inference.feature_cache import FeatureCache
 from mxml.progress import SILENT
-from mxml.training.features import cache as cache_module
-from mxml.training.features.cache import FeatureCache
 
 SIZE = 5
 
@@ -343,7 +343,7 @@ WRITER = """
 import os, sys
 import numpy as np
 from mxml.progress import SILENT
-from mxml.training.features.cache import FeatureCache
+from mxml.inference.feature_cache import FeatureCache
 
 path, name, count, kill = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "kill"
 with FeatureCache(path, SILENT) as cache:

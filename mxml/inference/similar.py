@@ -1,0 +1,322 @@
+"""The images of a list that are most similar to others, by what the network's head works on.
+
+Vectors are brought to length 1, standardised over the list, and compared by the cosine: measured, that finds copies
+(another size, cut, mirrored, darker) and images with the same labels better than without either step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mxml.data.image_list import ImageList
+from mxml.data.record_list import RecordList, image_source, read_images
+from mxml.errors import SHOWN_FAULTS, ImageError, MxmlError, SettingError
+from mxml.inference.classifier import Classifier
+from mxml.inference.feature_cache import FeatureCache
+from mxml.inference.feature_vectors import FeatureExtractor, FeatureNetwork
+from mxml.inference.inputs import Inputs
+from mxml.inference.limits import BATCH_SIZE
+from mxml.model import symbols
+from mxml.model.feature_distribution import unit_length
+from mxml.model.run_files import RunFiles
+from mxml.progress import SILENT, Progress, note_reading
+from mxml.text import printable
+
+_ROWS = 512
+# Of the largest spread: what varies less is the same for all images of the list.
+_LEAST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """An image of a list.
+
+    Attributes
+    ----------
+    position : int
+        Its place in the list, from 0.
+    path : str
+        Its file; of a ``.rec`` what messages call the record.
+    label_names : tuple of str
+        The labels that the list gives it.
+    distance : float
+        How far it is from the image that it was found for: 1 less the cosine, from 0 to 2.
+    """
+
+    position: int
+    path: str
+    label_names: tuple[str, ...]
+    distance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``path``, ``distance`` (rounded to 5 decimals) and ``label_names`` as JSON holds them."""
+        path = os.fsencode(self.path).decode("utf-8", "replace")
+        return {"path": path, "distance": round(self.distance, 5), "label_names": list(self.label_names)}
+
+    def __str__(self) -> str:
+        return f"{self.distance:.3f}  {self.described}"
+
+    @property
+    def described(self) -> str:
+        """The path and the labels.
+
+        Returns
+        -------
+        str
+        """
+        return f"{printable(self.path)}: {', '.join(map(printable, self.label_names)) or 'no label'}"
+
+
+@dataclass(frozen=True)
+class SimilarImages:
+    """What was found for one image.
+
+    Attributes
+    ----------
+    path : str
+        The image's file; ``image 3`` for the fourth input where that is in memory.
+    images : tuple of ListedImage
+        The most similar images of the list, the nearest first.
+    error : ImageError, optional
+        Why the image could not be read.
+    """
+
+    path: str
+    images: tuple[ListedImage, ...]
+    error: ImageError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``input_path`` and ``similar``, a list, or ``error`` in its place, as JSON holds them."""
+        path = os.fsencode(self.path).decode("utf-8", "replace")
+        if self.error is not None:
+            return {"input_path": path, "error": self.error.reason}
+        return {"input_path": path, "similar": [image.to_dict() for image in self.images]}
+
+    def __str__(self) -> str:
+        return "\n".join([f"{printable(self.path)}:", *(f"  {image}" for image in self.images)])
+
+
+@dataclass(frozen=True)
+class SimilarPair:
+    """Two similar images of a list.
+
+    Attributes
+    ----------
+    first, second : ListedImage
+        In the list's order, with the distance between them.
+    """
+
+    first: ListedImage
+    second: ListedImage
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``distance`` and ``images``, two objects with ``path`` and ``label_names``, as JSON holds them."""
+        first, second = self.first.to_dict(), self.second.to_dict()
+        distance = first.pop("distance")
+        del second["distance"]
+        return {"distance": distance, "images": [first, second]}
+
+    def __str__(self) -> str:
+        return f"{self.first}\n       {self.second.described}"
+
+
+class SimilarIndex:
+    """The images of a list with their feature vectors, to look for similar ones.
+
+    ``SimilarIndex.read`` makes one. The vectors are kept in ``features.sqlite`` beside the checkpoint, by the images'
+    content, so that the next one of these images is made without the network.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Whose network computes the vectors.
+    images : ImageList or RecordList
+        N images with labels.
+    batch_size, threads, progress
+        As for ``Classifier.predict``.
+
+    Raises
+    ------
+    MxmlError
+        If none of the images can be read.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        images: ImageList | RecordList,
+        *,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        progress: Progress = SILENT,
+    ):
+        self.classifier = classifier
+        self.images = images
+        model = classifier.checkpoint
+        network = FeatureNetwork(symbols.features_output(model.symbol), model.arg_params, model.aux_params)
+        with FeatureCache(RunFiles(model.prefix).features, progress) as cache:
+            extractor = FeatureExtractor(
+                network,
+                classifier.preprocess,
+                classifier.devices,
+                cache,
+                batch_size=batch_size,
+                threads=threads,
+                progress=progress,
+            )
+            vectors = extractor.vectors(image_source(images), "features of the list")
+        for image in vectors.bad[:SHOWN_FAULTS]:
+            progress.note(f"left out, cannot be read: {image.path}: {image.reason}")
+        if len(vectors.bad) > SHOWN_FAULTS:
+            progress.note(f"images left out because they cannot be read: {len(vectors.bad):,}")
+        # Where in the list each row of vectors is.
+        self._positions = np.flatnonzero(vectors.readable)
+        if not len(self._positions):
+            raise MxmlError("none of the list's images can be read")
+        lengths = unit_length(vectors.plain[self._positions])
+        self._mean, spread = lengths.mean(axis=0), lengths.std(axis=0)
+        self._spread = np.where(spread > _LEAST_SPREAD * spread.max(), spread, 1)
+        self._vectors = self._scaled(lengths)
+
+    @classmethod
+    def read(
+        cls,
+        classifier: Classifier,
+        data: str | os.PathLike[str],
+        root: str | os.PathLike[str] | None = None,
+        *,
+        allow_absolute: bool = False,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        progress: Progress = SILENT,
+    ) -> SimilarIndex:
+        """Read a list or ``.rec`` file and compute, or look up, the vectors of its images.
+
+        Parameters
+        ----------
+        classifier, data, root, allow_absolute, batch_size, threads, progress
+            As for ``Classifier.evaluate``.
+
+        Returns
+        -------
+        SimilarIndex
+
+        Raises
+        ------
+        ListError
+            If the list is wrong, or has another number of labels than the model.
+        MxmlError
+            If none of its images can be read.
+        """
+        note_reading(progress, data)
+        images, note = read_images(data, root, classifier.num_classes, allow_absolute=allow_absolute)
+        if note:
+            progress.note(note)
+        return cls(classifier, images, batch_size=batch_size, threads=threads, progress=progress)
+
+    def similar(
+        self,
+        inputs: Inputs,
+        count: int = 10,
+        *,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        progress: Progress = SILENT,
+    ) -> Iterator[SimilarImages]:
+        """Find the most similar images of the list for each input, in the order of the inputs.
+
+        Parameters
+        ----------
+        inputs
+            As for ``Classifier.predict``. A file that the list has, too, is not found for itself.
+        count : int, default 10
+            How many to find for each.
+        batch_size, threads, progress
+            As for ``Classifier.predict``.
+
+        Returns
+        -------
+        iterator of SimilarImages
+
+        Raises
+        ------
+        SettingError
+            If ``count`` is less than 1.
+        """
+        _check_count(count)
+        found = self.classifier.image_features(inputs, batch_size=batch_size, threads=threads, progress=progress)
+        for image in found:
+            if image.features is None:
+                yield SimilarImages(image.path, (), image.error)
+                continue
+            distances = 1 - (self._vectors @ self._scaled(unit_length(image.features[None]))[0]).astype(np.float64)
+            yield SimilarImages(image.path, tuple(self._nearest(image.path, distances, count)))
+
+    def pairs(self, count: int = 10) -> list[SimilarPair]:
+        """Find the pairs of most similar images with different labels: copies, and labels that are likely wrong.
+
+        Parameters
+        ----------
+        count : int, default 10
+            How many pairs at most. A label that is unknown of one of the images makes no difference.
+
+        Returns
+        -------
+        list of SimilarPair
+            The nearest pair first.
+
+        Raises
+        ------
+        SettingError
+            If ``count`` is less than 1.
+        """
+        _check_count(count)
+        labels = self.images.labels[self._positions]
+        present, absent = (labels == 1).astype(np.float32), (labels == 0).astype(np.float32)
+        best: list[tuple[float, int, int]] = []
+        for start in range(0, len(labels), _ROWS):
+            rows = slice(start, start + _ROWS)
+            distances = 1 - self._vectors[rows] @ self._vectors[start:].T
+            differ = present[rows] @ absent[start:].T + absent[rows] @ present[start:].T
+            distances[(differ == 0) | ~np.triu(np.ones(distances.shape, bool), 1)] = np.inf
+            flat = distances.ravel()
+            for at in np.argpartition(flat, min(count, flat.size) - 1)[:count].tolist():
+                row, column = divmod(at, distances.shape[1])
+                if np.isfinite(flat[at]):
+                    best.append((float(flat[at]), start + row, start + column))
+            best = sorted(best)[:count]
+        return [
+            SimilarPair(self._listed(first, distance), self._listed(second, distance))
+            for distance, first, second in best
+        ]
+
+    def _scaled(self, lengths: np.ndarray) -> np.ndarray:
+        return unit_length((lengths - self._mean) / self._spread).astype(np.float32)
+
+    def _nearest(self, path: str, distances: np.ndarray, count: int) -> Iterator[ListedImage]:
+        order = np.argsort(distances, kind="stable")
+        itself = os.path.realpath(path)
+        for row in order.tolist():
+            if count == 0:
+                return
+            listed = self._listed(row, float(distances[row]))
+            if os.path.realpath(listed.path) != itself:
+                count -= 1
+                yield listed
+
+    def _listed(self, row: int, distance: float) -> ListedImage:
+        position = int(self._positions[row])
+        present = np.flatnonzero(self.images.labels[position] == 1).tolist()
+        names = tuple(self.classifier.label_names[column] for column in present)
+        # Rounding can leave less than nothing.
+        return ListedImage(position, self.images.path(position), names, max(0.0, distance))
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise SettingError("count", count, "at least 1")
