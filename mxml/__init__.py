@@ -18,6 +18,7 @@ _HOMES = {
     "Batches": "data.batches",
     "Classifier": "inference.classifier",
     "Evaluation": "evaluation.evaluation",
+    "Explanation": "inference.explain.explanation",
     "ImageFiles": "data.image_sources",
     "ImageIter": "data.image_iter",
     "ImageList": "data.image_list",

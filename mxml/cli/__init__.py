@@ -30,6 +30,7 @@ COMMANDS = {
     "runs": ("runs", "Compare training runs in a table: their settings, best metrics and state."),
     "evaluate": ("evaluate", "Evaluate a checkpoint on a list: mAP, F1, Hamming loss and more."),
     "predict": ("predict", "Tag images with a checkpoint."),
+    "explain": ("explain", "Draw where in images their labels are seen: class activation maps and Grad-CAM."),
 }
 
 # What a full disk, a missing permission or too many open files raise, wherever it happens: no bug of ours.

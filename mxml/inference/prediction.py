@@ -100,7 +100,7 @@ class Prediction:
         """Return one line: the path, then names and scores, best first. Names with a comma or a quote are quoted."""
         if self.error is not None:
             return printable(f"{self.path}: cannot be read: {self.error.reason}")
-        return f"{printable(self.path)}: {', '.join(map(_name_and_score, self.labels)) or self._nothing()}"
+        return f"{printable(self.path)}: {', '.join(map(name_and_score, self.labels)) or self._nothing()}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return PaddleX's record as JSON holds it.
@@ -226,7 +226,7 @@ class Prediction:
 
     def _nothing(self) -> str:
         best = self._ranking()[:1]
-        return f"no label reaches its threshold (best: {_name_and_score(best[0])})" if best else "no label"
+        return f"no label reaches its threshold (best: {name_and_score(best[0])})" if best else "no label"
 
     def _target(self, path: Path, suffixes: tuple[str, ...]) -> Path:
         if path.suffix.lower() in suffixes and not path.is_dir():
@@ -236,13 +236,17 @@ class Prediction:
         return path / result_name(self.path, suffixes[0])
 
 
-def result_name(path: str, suffix: str, number: int = 1) -> str:
-    """Return what a file about the image at ``path`` is called: NAME_res.jpg, and from the second on NAME_2_res.jpg."""
+def result_name(path: str, suffix: str, number: int = 1, kind: str = "res") -> str:
+    """Return what a file about the image at ``path`` is called: NAME_res.jpg, and from the second on NAME_2_res.jpg.
+
+    ``kind`` says what it is.
+    """
     stem = Path(path).stem or "image"
-    return f"{stem}_res{suffix}" if number == 1 else f"{stem}_{number}_res{suffix}"
+    return f"{stem}_{kind}{suffix}" if number == 1 else f"{stem}_{number}_{kind}{suffix}"
 
 
-def _name_and_score(label: Label) -> str:
+def name_and_score(label: Label) -> str:
+    """Return a label as one word of a line, and its score."""
     # A comma in a name would look like the one between two labels.
     name = json.dumps(label.name, ensure_ascii=False) if "," in label.name or '"' in label.name else label.name
     return f"{printable(name)} {label.score:.2f}"
