@@ -115,7 +115,7 @@ def print_drops(falls: np.ndarray, images: int) -> None:
 
 
 def shapes_hit(classifier: Classifier, paths: list[str]) -> dict[str, list[tuple[bool, bool, float]]]:
-    """Return by label, for each image that has it and gets it: on a figure, near one, the figures' share of the area."""
+    """Return by label, for each image that has it and gets it: on a figure, near one, the share of the area."""
     from mxml.runtime.imports import load_cv2
 
     cv2 = load_cv2()
