@@ -4,6 +4,12 @@ Centres follow from the arithmetic of receptive fields (Araujo, Norris and Sim, 
 convolutional neural networks", Distill 2019). Stretching a layer over the input instead puts a cell at the edge of
 SqueezeNet's last layer 8 pixels of 227 too far out, since its convolutions have no padding.
 
+Where windows step over an even number of pixels, the arithmetic has the cells' middle up to half a cell to the left of
+the input's, and above. Of the last layer the middle is taken for the input's all the same: a network that knows
+mirrored images, as training shows them, prefers no side, and learns to look to the other one. The layers before need
+not, since those behind them can make up for it: the gradients of the sample's last layer lie 4 pixels of 96 beside the
+arithmetic's centres, those of the layers before it at most one, and its maps were 5 pixels beside what was drawn.
+
 A cell does not look at all of its receptive field alike. What a pixel adds to it falls off about as a Gaussian, whose
 variance is the sum of those of the windows on the way: (k^2 - 1) / 12 for a window of k values of equal weight (Luo et
 al., "Understanding the effective receptive field in deep convolutional neural networks", NIPS 2016, section 2). Where
@@ -13,7 +19,7 @@ ways join, as behind a residual block, it is the mean of theirs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,17 +44,17 @@ class CellGrid:
     variance: np.ndarray
 
 
-def cell_grid(network: Network, entry: tuple[int, int]) -> CellGrid:
-    """Return where the cells of a layer, (N, C, H, W), look.
+def cell_grid(network: Network, entry: tuple[int, int], *, is_last: bool = False) -> CellGrid:
+    """Return where the cells of a layer, (N, C, H, W), look; ``is_last`` says that no other layer follows.
 
     Where the way from the input to the layer is not only convolutions and poolings and what keeps places, they are
     spread evenly.
     """
+    size, area = np.array(network.data_shape[1:], float), np.array(network.shapes[entry][2:])
     found = _grid_of(network, entry)
-    if found is not None:
-        return found
-    step = np.array(network.data_shape[1:], float) / network.shapes[entry][2:]
-    return CellGrid(step / 2, step, np.zeros(2))
+    if found is None:
+        return CellGrid(size / area / 2, size / area, np.zeros(2))
+    return replace(found, start=(size - found.step * (area - 1)) / 2) if is_last else found
 
 
 def _grid_of(network: Network, entry: tuple[int, int]) -> CellGrid | None:

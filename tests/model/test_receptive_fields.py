@@ -80,6 +80,15 @@ def test_squeezenets_last_layer_begins_17_pixels_from_the_edge(shared):
     assert (grid.start + 12 * grid.step).tolist() == [227 - 17.5] * 2
 
 
+def test_the_last_layer_prefers_no_side():
+    symbol = NETWORKS["padded"](mx.sym.Variable("data"))
+    network = Network(symbol, (1, SIDE, SIDE))
+    entry = network.graph.heads[0]
+    assert cell_grid(network, entry).start.tolist() == [0.5, 0.5]
+    # 16 cells of 4 pixels.
+    assert cell_grid(network, entry, is_last=True).start.tolist() == [2, 2]
+
+
 def test_what_moves_places_is_spread_evenly():
     data = mx.sym.transpose(convolution(mx.sym.Variable("data"), 4, 4), axes=(0, 1, 3, 2))
     network = Network(data, (1, 64, 32))

@@ -59,7 +59,7 @@ class Explainer:
         self.exact = target.exact
         self.layers = tuple(map(network.name, target.entries))
         self._size = data_shape[1:]
-        self._grids = [cell_grid(network, entry) for entry in target.entries]
+        self._grids = [cell_grid(network, entry, is_last=entry == target.entries[-1]) for entry in target.entries]
         before, behind, self._names = cut_at(network, target.entries)
         self._device = device
         params = {**arg_params, **aux_params}

@@ -90,7 +90,7 @@ def test_a_maximum_counts_where_it_is_and_an_average_everywhere():
     params[0]["fc_weight"] = mx.nd.array([[1, 0], [0, 1]])
     maps = explainer(symbol, params).evidence(image(), [0, 1]).maps
     (cells,) = values(symbol, params, image(), "cells")
-    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "cells"))
+    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "cells"), is_last=True)
     largest = np.where(cells[0] == cells.max(), cells[0], 0)
     np.testing.assert_allclose(maps[0], spread(largest, grid, SHAPE[1:]), atol=1e-5)
     np.testing.assert_allclose(maps[1], spread(cells[0] / cells[0].size, grid, SHAPE[1:]), atol=1e-5)
@@ -110,7 +110,7 @@ def test_of_a_convolution_before_the_average_the_map_is_the_convolution_itself()
     assert found.exact
     evidence = found.evidence(image(), [3])
     (cells,) = values(symbol, params, image(), "relu_final")
-    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "relu_final"))
+    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "relu_final"), is_last=True)
     np.testing.assert_allclose(evidence.maps[0], spread(cells[3] / cells[3].size, grid, SHAPE[1:]), atol=1e-6)
     np.testing.assert_allclose(evidence.constants, 0, atol=1e-6)
 
@@ -149,7 +149,7 @@ def test_other_heads_get_grad_cam_whose_gradient_is_that_of_finite_differences()
     weights = gradient.mean(axis=(1, 2))
     wanted = np.maximum(np.tensordot(weights, layer, 1), 0)
     assert wanted.max() > 0
-    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "relu1"))
+    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "relu1"), is_last=True)
     np.testing.assert_allclose(evidence.maps[0], spread(wanted, grid, SHAPE[1:]), rtol=1e-3, atol=1e-6)
     assert np.isnan(evidence.constants).all()
 
@@ -163,7 +163,7 @@ def test_behind_an_average_grad_cam_is_the_positive_part_of_the_class_activation
     gradient = np.broadcast_to(params[0]["fc_weight"].asnumpy()[0][:, None, None] / layer[0].size, layer.shape)
     cam = class_activation_map(layer, gradient)
     assert cam.min() < 0 < cam.max()
-    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "relu1"))
+    grid = cell_grid(Network(symbol, SHAPE), find(symbol, "relu1"), is_last=True)
     exact, approximate = explainer(symbol, params), explainer(other, params)
     assert exact.exact and not approximate.exact
     np.testing.assert_allclose(exact.evidence(image(), [0]).maps[0], spread(cam, grid, SHAPE[1:]), atol=1e-6)
