@@ -40,7 +40,7 @@ def parameters(symbol, seed=0):
 
 
 def explainer(symbol, params):
-    return Explainer(symbol, *params, mx.cpu(), SHAPE)
+    return Explainer(symbol, params[0], params[1], mx.cpu(), SHAPE)
 
 
 def image(seed=1):
@@ -188,7 +188,7 @@ def test_networks_that_others_have_trained(shared):
         symbol = load_symbol(str(shared / "models" / f"{name}-symbol.json")).get_internals()[end]
         path = next((shared / "models").glob(f"{name}-000*.params"))
         params = split_params(read_params(str(path)), str(path))
-        found = Explainer(symbol, *params, mx.cpu(), (3, 224, 224))
+        found = Explainer(symbol, params[0], params[1], mx.cpu(), (3, 224, 224))
         assert found.exact and found.layers == ("relu_conv_final",)
         data = np.random.default_rng(0).normal(0, 40, (3, 224, 224)).astype(np.float32)
         evidence = found.evidence(data, [0, 1])

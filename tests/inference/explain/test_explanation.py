@@ -16,11 +16,11 @@ from mxml.inference.prediction import Prediction
 from mxml.runtime.imports import load_mxnet
 
 mx = load_mxnet()
-PLAIN = {"mean": (127.5,) * 3, "std": (127.5,) * 3}
+GREY = (127.5, 127.5, 127.5)
 FITS = {
-    "crop": Preprocess((64, 64), 80, **PLAIN),
-    "letterbox": Preprocess((64, 64), None, fit="letterbox", **PLAIN),
-    "stretch": Preprocess((64, 64), None, fit="stretch", **PLAIN),
+    "crop": Preprocess((64, 64), 80, GREY, GREY),
+    "letterbox": Preprocess((64, 64), None, GREY, GREY, fit="letterbox"),
+    "stretch": Preprocess((64, 64), None, GREY, GREY, fit="stretch"),
 }
 
 
@@ -117,7 +117,7 @@ def remarks_of(sheet):
 
 @pytest.mark.parametrize("size", [(96, 80), (4000, 1200), (300, 20), (1, 1)])
 def test_sheets_of_small_and_large_images_have_the_image_first_and_legible_panels(letterboxing, size, tmp_path):
-    picture = spotted(*size, size[0] // 2, size[1] // 2, max(size) // 4)
+    picture = spotted(size[0], size[1], size[0] // 2, size[1] // 2, max(size) // 4)
     (found,) = letterboxing.explain([picture], labels=NAMES)
     sheet = found.draw()
     assert sheet.dtype == np.uint8 and 360 <= sheet.shape[1] <= 2100
