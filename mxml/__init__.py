@@ -19,6 +19,7 @@ _HOMES = {
     "Camera": "inference.input_names",
     "Classifier": "inference.classifier",
     "Evaluation": "evaluation.evaluation",
+    "Explanation": "inference.explain.explanation",
     "ImageFiles": "data.image_sources",
     "ImageIter": "data.image_iter",
     "ImageList": "data.image_list",

@@ -37,6 +37,7 @@ COMMANDS = {
     "sort": ("sort", "Sort photographs into folders by their labels."),
     "describe": ("describe", "Describe a checkpoint's training images, so that predict marks images unlike them."),
     "similar": ("similar", "Find the images of a list that are most similar to others."),
+    "explain": ("explain", "Draw where in images their labels are seen: class activation maps and Grad-CAM."),
 }
 
 # What a full disk, a missing permission or too many open files raise, wherever it happens: no bug of ours.

@@ -45,6 +45,19 @@ def crop_region(
     return _placed(out_width * scale / width, out_height * scale / height, *place)
 
 
+def centre_crop(columns: int, rows: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height) of the crop for an input of ``size`` (height, width) at an image's centre.
+
+    A crop larger than the image shrinks to what fits, its shape kept, and is enlarged afterwards.
+    """
+    height, width = out_height, out_width = size
+    if columns * out_height < rows * out_width and columns < out_width:
+        width, height = columns, max(1, out_height * columns // out_width)
+    elif rows < out_height:
+        width, height = max(1, out_width * rows // out_height), rows
+    return (columns - width) // 2, (rows - height) // 2, width, height
+
+
 def resized_crop_region(width: int, height: int, least: float, draws: Any) -> Region:
     """Return a random part of at least a share of ``least`` of the area, with an aspect ratio of 3:4 to 4:3."""
     share = least + (1 - least) * draws[column.AREA]

@@ -60,6 +60,16 @@ class Plan(NamedTuple):
     operations: tuple[Operation, ...] = ()
 
 
+class Shown(NamedTuple):
+    """What an input shows of an image: ``region`` of it, and ``box``, where in the input that is.
+
+    ``box`` is (left, top, width, height) in pixels of the input.
+    """
+
+    region: Region
+    box: tuple[int, int, int, int]
+
+
 class Transform:
     """Carries out a ``Preprocess`` and an ``Augment``; holds nothing that changes, so threads can share it.
 
@@ -218,15 +228,8 @@ class Transform:
     def _centre(self, image: np.ndarray, resized: tuple[int, int] | None) -> np.ndarray:
         if resized is not None:
             image = self._resize(image, *resized)
-        rows, columns = image.shape[:2]
         out_height, out_width = self.preprocess.size
-        # A crop larger than the image shrinks to what fits, its shape kept, and is enlarged afterwards.
-        width, height = out_width, out_height
-        if columns * out_height < rows * out_width and columns < out_width:
-            width, height = columns, max(1, out_height * columns // out_width)
-        elif rows < out_height:
-            width, height = max(1, out_width * rows // out_height), rows
-        left, top = (columns - width) // 2, (rows - height) // 2
+        left, top, width, height = geometry.centre_crop(image.shape[1], image.shape[0], self.preprocess.size)
         return self._resize(image[top : top + height, left : left + width], out_width, out_height)
 
     def _write_coloured(self, crop: np.ndarray, draws: Any, out: np.ndarray) -> None:
@@ -256,3 +259,14 @@ def prepare(image: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     bgr = cv2.cvtColor(reduced(image, plan.reduction), cv2.COLOR_RGB2BGR)
     transform.write(bgr, plan, out)
     return out
+
+
+def shown_part(preprocess: Preprocess, width: int, height: int) -> Shown:
+    """Return what an input shows of an image of ``width`` x ``height`` where nothing is varied."""
+    plan = Transform(preprocess).plan(width, height)
+    out_height, out_width = preprocess.size
+    if plan.region is not None:
+        return Shown(plan.region, plan.box or (0, 0, out_width, out_height))
+    columns, rows = plan.resized or (width, height)
+    left, top, across, down = geometry.centre_crop(columns, rows, preprocess.size)
+    return Shown((left / columns, top / rows, across / columns, down / rows), (0, 0, out_width, out_height))

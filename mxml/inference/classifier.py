@@ -26,6 +26,9 @@ from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend, CalibratedBackend
 from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
 from mxml.inference.evaluated_list import read_evaluated_list, require_tolerable
+from mxml.inference.explain.explainer import Explainer
+from mxml.inference.explain.explaining import Explaining, check_names, explanations
+from mxml.inference.explain.explanation import Explanation
 from mxml.inference.input_names import Reading, whole
 from mxml.inference.inputs import Inputs, InputStream
 from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
@@ -440,6 +443,56 @@ class Classifier:
             for row, (item, error) in enumerate(zip(batch.items, batch.faults)):
                 yield ImageFeatures(item.name, None if error is not None else features[row], error)
 
+    def explain(
+        self,
+        inputs: Inputs,
+        *,
+        labels: Sequence[str] | str | None = None,
+        threshold: Threshold | None = None,
+        top_k: int = 0,
+        batch_size: int = BATCH_SIZE,
+        threads: int | None = None,
+        progress: Progress = SILENT,
+    ) -> Iterator[Explanation]:
+        """Show where in images their labels are seen, one after the other, when their explanations are asked for.
+
+        Every image gives an explanation, in the order of ``inputs``; of one that cannot be read it has an ``error``.
+
+        Parameters
+        ----------
+        inputs, threshold, top_k, batch_size, threads
+            As for ``predict``. The images of one batch are in memory at once.
+        labels : str or sequence of str, optional
+            The names of the labels to explain. By default those that each image gets, and of one that gets none the
+            best.
+        progress : Progress, optional
+            Receives the number of finished images.
+
+        Returns
+        -------
+        iterator of Explanation
+
+        Raises
+        ------
+        SettingError
+            If a name is no label; also as ``predict``.
+        CheckpointError
+            If no layer with an area leads to the network's scores alone.
+        MxmlError, ModelError, DeviceError
+            As for ``predict``.
+        """
+        names = check_names([labels] if isinstance(labels, str) else labels, self.label_names)
+        predictions = self.predict(
+            inputs,
+            threshold=threshold,
+            top_k=top_k,
+            batch_size=batch_size,
+            threads=threads,
+            keep_pixels=True,
+            progress=Explaining(progress),
+        )
+        return explanations(predictions, self._explainer(), self.preprocess, names, progress)
+
     def evaluate(
         self,
         data: str | os.PathLike[str] | None = None,
@@ -765,6 +818,19 @@ class Classifier:
         except ModelError as error:
             path = RunFiles(model.prefix).params(model.epoch)
             raise CheckpointError(f"{path}: does not fit its symbol: {error}") from error
+
+    def _explainer(self) -> Explainer:
+        model = self.checkpoint
+        try:
+            return Explainer(
+                symbols.logits_output(model.symbol),
+                model.arg_params,
+                model.aux_params,
+                self._devices[0],
+                self.preprocess.data_shape,
+            )
+        except ModelError as error:
+            raise CheckpointError(f"{RunFiles(model.prefix).symbol}: cannot be explained: {error}") from error
 
 
 def _check_counts(batch_size: int, top_k: int, threads: int | None) -> None:

@@ -172,7 +172,7 @@ class Prediction(Mapping[str, Any]):
             return printable(f"{name}: cannot be read: {self.error.reason}")
         if self.unlike and self.is_dropped:
             return f"{name}: {UNLIKE}"
-        found = ", ".join(map(_name_and_score, self.labels)) or self._nothing()
+        found = ", ".join(map(name_and_score, self.labels)) or self._nothing()
         return f"{name}: {found}{f'; {UNLIKE}' if self.unlike else ''}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -332,7 +332,7 @@ class Prediction(Mapping[str, Any]):
 
     def _nothing(self) -> str:
         best = self.ranking[:1]
-        return f"no label reaches its threshold (best: {_name_and_score(best[0])})" if best else "no label"
+        return f"no label reaches its threshold (best: {name_and_score(best[0])})" if best else "no label"
 
     def _target(self, path: Path, own: str, suffixes: tuple[str, ...]) -> Path:
         if path.suffix.lower() in suffixes and not path.is_dir():
@@ -342,18 +342,19 @@ class Prediction(Mapping[str, Any]):
         return path / result_name(self.path, own, frame=self.frame)
 
 
-def result_name(path: str, suffix: str, number: int = 1, frame: int | None = None) -> str:
+def result_name(path: str, suffix: str, number: int = 1, frame: int | None = None, kind: str = "res") -> str:
     """Return what a file about the image at ``path`` is called: NAME_res.jpg, and from the second on NAME_2_res.jpg.
 
-    For a frame of a video it is NAME_frame50_res.jpg.
+    For a frame of a video it is NAME_frame50_res.jpg. ``kind`` says what it is.
     """
     stem = Path(path).stem or "image"
     if frame is not None:
         stem += f"_frame{frame}"
-    return f"{stem}_res{suffix}" if number == 1 else f"{stem}_{number}_res{suffix}"
+    return f"{stem}_{kind}{suffix}" if number == 1 else f"{stem}_{number}_{kind}{suffix}"
 
 
-def _name_and_score(label: Label) -> str:
+def name_and_score(label: Label) -> str:
+    """Return a label as one word of a line, and its score."""
     # A comma in a name would look like the one between two labels.
     name = json.dumps(label.name, ensure_ascii=False) if "," in label.name or '"' in label.name else label.name
     return f"{printable(name)} {label.score:.2f}"
