@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option, tta_option
 from mxml.cli.tables import cut_name, table
 from mxml.cli.types import Text
 from mxml.cli.wording import with_options
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "[default: the sidecar's, else as lists.json says, else images or the list's folder]",
 )
 @threshold_option
+@tta_option
 @click.option(
     "--allow-absolute",
     is_flag=True,
@@ -55,6 +56,7 @@ def command(
     data: str | None,
     root: str | None,
     threshold: tuple[Any, ...],
+    tta: tuple[str, ...],
     allow_absolute: bool,
     skip_bad: bool,
     as_json: bool,
@@ -82,6 +84,7 @@ def command(
             threads=decode_threads,
             skip_bad=skip_bad,
             allow_absolute=allow_absolute,
+            tta=tta,
             progress=progress,
         )
         for image in evaluation.bad[:SHOWN_FAULTS]:

@@ -38,6 +38,19 @@ def merged_thresholds(given: Sequence[Any]) -> Any:
     return given[0]
 
 
+def tta_option(command: Command) -> Command:
+    """Add --tta."""
+    text = (
+        "Test-time augmentation: flip sees each image mirrored as well, multi-scale at 0.8 and 1.25 times the size, "
+        "flip,multi-scale both; twice, three and six times the work."
+    )
+    return click.option("--tta", default="", metavar="WAY[,WAY]", callback=_parted, help=text)(command)
+
+
+def _parted(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(way.strip() for way in text.split(",") if way.strip())
+
+
 def device_options(command: Command) -> Command:
     """Add --device and --gpus."""
     for option in (

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mxml.cli.interrupts import until_interrupted
-from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
+from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option, tta_option
 from mxml.cli.output_options import OutputOptions, output_options
 from mxml.cli.picture_options import PictureOptions, picture_options
 from mxml.cli.pipeline_option import pipeline_option
@@ -39,6 +39,7 @@ _OTHER_NAMES = {
     help="Best labels per image: of those over --threshold where it is given; 0 for all over the threshold.",
 )
 @threshold_option
+@tta_option
 @click.option(
     "--skip-bad", is_flag=True, help="Exit with 0 even if images cannot be read; they are reported either way."
 )
@@ -67,6 +68,7 @@ def command(
     more_inputs: tuple[str, ...],
     top_k: int,
     threshold: tuple[Any, ...],
+    tta: tuple[str, ...],
     skip_bad: bool,
     root: str | None,
     camera: int | None,
@@ -108,7 +110,12 @@ def command(
     drawn = PictureOptions(save_img, save_path, numbered, contact_sheet, save_video, tagged_frames)
     drawn.check_continued(resume, part)
     own_part = Part.parse(part) if part else None
-    given: dict[str, Any] = {"threshold": merged_thresholds(threshold), "top_k": top_k, "unlike": unlike}
+    given: dict[str, Any] = {
+        "threshold": merged_thresholds(threshold),
+        "top_k": top_k,
+        "unlike": unlike,
+        "tta": list(tta),
+    }
     reading: dict[str, Any] = {"batch_size": batch_size, "threads": decode_threads}
     with ConsoleProgress(wording=with_options) as progress:
         if stream:

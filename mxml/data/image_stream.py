@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Callable, NamedTuple, Union
@@ -50,12 +52,14 @@ class StreamBatch(NamedTuple):
 
     Rows of images that cannot be read hold zeros. ``data`` may be used again once the next batch was asked for.
     ``pixels`` has what was decoded, upright RGB (H', W', 3) uint8, where the caller asked to keep it, else None.
+    ``views`` has the images as each preprocessing makes them, the first of them again as ``data``.
     """
 
     data: np.ndarray
     items: tuple[StreamItem, ...]
     faults: tuple[ImageError | None, ...]
     pixels: tuple[np.ndarray | None, ...]
+    views: tuple[np.ndarray, ...]
 
 
 def stream_batches(
@@ -67,22 +71,26 @@ def stream_batches(
     prefetch: int = AHEAD,
     limits: Limits | None = None,
     keep_pixels: bool = False,
+    more_views: Sequence[Preprocess] = (),
 ) -> Generator[StreamBatch, None, None]:
     """Decode images in the order of ``items``, and yield them in batches; the last one may be smaller.
 
     ``items`` is read by the thread that asks for a batch, as far as ``prefetch`` batches ahead of it. With
-    ``keep_pixels`` images are decoded once, at their full size, and nothing is made ahead: a batch of photographs may
-    take a gigabyte. Closing the generator ends the threads; so does an error in ``items``, which is raised. ``items``
-    that have a method ``close`` are closed before that, so that no thread waits for what they would read.
+    ``keep_pixels`` images are decoded once, at their full size, and nothing is made ahead: a batch of photographs
+    may take a gigabyte. ``more_views`` are further preprocessings of each image, which is decoded once. Closing the
+    generator ends the threads; so does an error in ``items``, which is raised. ``items`` that have a method
+    ``close`` are closed before that, so that no thread waits for what they would read.
     """
     for setting, value, least in (("batch_size", batch_size, 1), ("prefetch", prefetch, 0)):
         if value < least:
             raise SettingError(setting, value, f"at least {least}")
-    load = partial(_load, Transform(preprocess), limits or Limits(), keep_pixels)
+    shown = (preprocess, *more_views)
+    views = _Views(tuple(map(Transform, shown)), tuple(view.data_shape for view in shown))
+    load = partial(_load, views, limits or Limits(), keep_pixels)
     ahead = 0 if keep_pixels else prefetch
     remaining = iter(items)
     pending: deque[tuple[tuple[StreamItem, ...], Job[np.ndarray | None]]] = deque()
-    pool = LoadingPool((batch_size, *preprocess.data_shape), threads, keep=ahead + 2)
+    pool = LoadingPool((batch_size, views.size), threads, keep=ahead + 2)
     try:
         while True:
             while len(pending) <= ahead:
@@ -93,7 +101,7 @@ def stream_batches(
             if not pending:
                 return
             chunk, job = pending.popleft()
-            yield _finish(chunk, job)
+            yield _finish(chunk, job, views)
             pool.give_back(job.data)
     finally:
         for _, job in pending:
@@ -104,8 +112,30 @@ def stream_batches(
         pool.close()
 
 
+@dataclass(frozen=True)
+class _Views:
+    """How an image is written as one row of numbers: what each transform makes of it, one behind the other."""
+
+    transforms: tuple[Transform, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+
+    @property
+    def size(self) -> int:
+        return sum(map(math.prod, self.shapes))
+
+    def reduction(self, width: int, height: int) -> int:
+        """Return by how much an image may be reduced for all of them."""
+        return min(transform.reduction(width, height) for transform in self.transforms)
+
+    def of_rows(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the parts of rows (N, ``size``), each (N, 3, H, W)."""
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+        parts = np.split(rows, ends[:-1], axis=1)
+        return tuple(part.reshape(len(rows), *shape) for part, shape in zip(parts, self.shapes))
+
+
 def _load(
-    transform: Transform, limits: Limits, keep_pixels: bool, items: tuple[StreamItem, ...], row: int, out: np.ndarray
+    views: _Views, limits: Limits, keep_pixels: bool, items: tuple[StreamItem, ...], row: int, out: np.ndarray
 ) -> np.ndarray | None:
     content = items[row].content
     if isinstance(content, ImageError):
@@ -117,14 +147,15 @@ def _load(
     if isinstance(content, Pixels):
         pixels = content
     else:
-        wanted = (lambda *_: 1) if keep_pixels else transform.reduction
+        wanted = (lambda *_: 1) if keep_pixels else views.reduction
         pixels = to_pixels(content, wanted, limits, items[row].called)
-    plan = transform.plan(*pixels.size)
-    transform.write(reduced(pixels.bgr, plan.reduction // pixels.reduction), plan, out)
+    for transform, part in zip(views.transforms, views.of_rows(out[np.newaxis])):
+        plan = transform.plan(*pixels.size)
+        transform.write(reduced(pixels.bgr, plan.reduction // pixels.reduction), plan, part[0])
     return cv2.cvtColor(pixels.bgr, cv2.COLOR_BGR2RGB) if keep_pixels else None
 
 
-def _finish(items: tuple[StreamItem, ...], job: Job[np.ndarray | None]) -> StreamBatch:
+def _finish(items: tuple[StreamItem, ...], job: Job[np.ndarray | None], views: _Views) -> StreamBatch:
     faults: list[ImageError | None] = []
     pixels: list[np.ndarray | None] = []
     for row, result in enumerate(job.results()):
@@ -133,4 +164,5 @@ def _finish(items: tuple[StreamItem, ...], job: Job[np.ndarray | None]) -> Strea
             job.data[row] = 0
         faults.append(fault)
         pixels.append(None if isinstance(result, ImageError) else result)
-    return StreamBatch(job.data[: len(items)], items, tuple(faults), tuple(pixels))
+    shown = views.of_rows(job.data[: len(items)])
+    return StreamBatch(shown[0], items, tuple(faults), tuple(pixels), shown)

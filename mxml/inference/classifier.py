@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from numbers import Integral
-from typing import Callable, NamedTuple
+from typing import Callable
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from mxml.data.record_list import RecordList, image_source, read_images
 from mxml.errors import CheckpointError, ImageError, ModelError, MxmlError, SettingError
 from mxml.evaluation.evaluation import Evaluation
 from mxml.evaluation.scored_list import ScoredList
-from mxml.evaluation.scores import Scores, probabilities, require_finite
+from mxml.evaluation.scores import Scores, probabilities
 from mxml.evaluation.thresholds import DEFAULT_THRESHOLD, Threshold, resolve_thresholds
 from mxml.evaluation.tuning import MIN_SUPPORT
 from mxml.images.network_input import Transform
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend, CalibratedBackend
+from mxml.inference.bound_backends import Binder, BoundBackends
 from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
 from mxml.inference.evaluated_list import read_evaluated_list, require_tolerable
 from mxml.inference.explain.explainer import Explainer
@@ -37,10 +39,11 @@ from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
 from mxml.inference.selected_inputs import SelectedInputs
+from mxml.inference.tagging import ImageFeatures, Tagging, image_features, predictions
 from mxml.inference.tuning import DEFAULT_OBJECTIVE, TuningResult, own_tuning, tune
 from mxml.inference.unlike import marked, wanted_distribution
+from mxml.inference.views import Mirrored, Views
 from mxml.model import checkpoint, symbols
-from mxml.model.feature_distribution import FeatureDistribution
 from mxml.model.run_files import RunFiles
 from mxml.model.saved_tuning import save_tuning
 from mxml.model.tuning_record import TuningRecord
@@ -48,27 +51,6 @@ from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
 from mxml.runtime.types import Context
-
-Binder = Callable[[Preprocess, int], Backend]
-"""Binds a network for inputs as the preprocessing makes them, for batches of so many images."""
-
-
-class ImageFeatures(NamedTuple):
-    """The features of one image.
-
-    Attributes
-    ----------
-    path : str
-        The image's file; ``image 3`` for the fourth input where that is in memory.
-    features : ndarray of shape (D,) or None
-        float32; None where the image could not be read.
-    error : ImageError or None
-        Why it could not be read.
-    """
-
-    path: str
-    features: np.ndarray | None
-    error: ImageError | None
 
 
 class Classifier:
@@ -159,9 +141,7 @@ class Classifier:
         if tuning is not None:
             self.thresholds = np.array(tuning.thresholds, dtype=np.float64)
         self._devices = parse_devices(device or default_device())
-        self._bind = bind or self._bind_mxnet
-        self._bound: tuple[int, Backend] | None = None
-        self._binding = threading.Lock()
+        self._bound = BoundBackends(bind or self._bind_mxnet)
 
     @classmethod
     def load(
@@ -259,6 +239,7 @@ class Classifier:
         frames: int | None = None,
         skip: Callable[[str], bool] | None = None,
         unlike: str | None = None,
+        tta: Sequence[str] = (),
         progress: Progress = SILENT,
     ) -> Iterator[Prediction]:
         """Tag images, one after the other, when their predictions are asked for.
@@ -314,6 +295,9 @@ class Classifier:
             What to do with images unlike the training images: let their prediction say so, give them no label either,
             or do not look for them. By default they are marked if the checkpoint has a description of its training
             images, and images are prepared as in training.
+        tta : sequence of {"flip", "multi-scale"}, default ()
+            Test-time augmentation: see each image mirrored as well, and at 0.8 and 1.25 times the size. The logits are
+            the mean over all of these. It takes two and three times as long, and six times together.
         progress : Progress, optional
             Receives the number of finished images.
 
@@ -342,6 +326,8 @@ class Classifier:
         thresholds = resolve_thresholds(threshold, self.label_names, self.thresholds)
         if self.single_label and threshold is None:
             top_k, thresholds = top_k or 1, np.zeros_like(thresholds)
+        views = Views.of(self.preprocess, tta)
+        views.check(self.checkpoint)
         for setting, value in (("every", every), ("frames", frames)):
             if value is not None and (not _is_whole(value) or value < 1):
                 raise SettingError(setting, value, "a whole number, 1 or more")
@@ -349,7 +335,7 @@ class Classifier:
             None if root is None else os.fspath(root),
             every,
             frames,
-            whole if keep_pixels else Transform(self.preprocess).reduction,
+            whole if keep_pixels else Transform(views.preprocesses[-1]).reduction,
             progress,
         )
         stream: InputStream | SelectedInputs
@@ -359,13 +345,22 @@ class Classifier:
         # What a camera sees is wanted now, and not when a batch is full.
         batch_size, ahead = (1, 0) if stream.live else (batch_size, AHEAD)
         batches = stream_batches(
-            stream, self.preprocess, batch_size, threads=threads, prefetch=ahead, keep_pixels=keep_pixels
+            stream,
+            self.preprocess,
+            batch_size,
+            threads=threads,
+            prefetch=ahead,
+            keep_pixels=keep_pixels,
+            more_views=views.preprocesses[1:],
         )
         distribution = wanted_distribution(self.checkpoint, self.preprocess, unlike, progress)
-        predictions = self._predictions(
-            stream, _memory_checked(batches, batch_size), thresholds, top_k, threshold is None, distribution, progress
+        tagging = Tagging(self.label_names, thresholds, top_k, threshold is None, self.single_label, distribution)
+        if stream.count is not None:
+            progress.start(stream.count, "predicting")
+        found = predictions(
+            _memory_checked(batches, batch_size), partial(self._backends, views), tagging, progress.advance
         )
-        return predictions if distribution is None else marked(predictions, distribution, unlike, progress)
+        return found if distribution is None else marked(found, distribution, unlike, progress)
 
     def features(
         self,
@@ -429,19 +424,10 @@ class Classifier:
         _check_counts(batch_size, 0, threads)
         stream = InputStream(inputs, Reading(reduction=Transform(self.preprocess).reduction, progress=progress))
         batches = stream_batches(stream, self.preprocess, batch_size, threads=threads)
-        return self._image_features(stream, _memory_checked(batches, batch_size), progress)
-
-    def _image_features(
-        self, stream: InputStream, batches: Iterator[StreamBatch], progress: Progress
-    ) -> Iterator[ImageFeatures]:
         if stream.count is not None:
             progress.start(stream.count, "features")
-        for batch in batches:
-            _, features = self._backend(len(batch.items)).outputs(batch.data)
-            require_finite(features)
-            progress.advance(len(batch.items))
-            for row, (item, error) in enumerate(zip(batch.items, batch.faults)):
-                yield ImageFeatures(item.name, None if error is not None else features[row], error)
+        backends_for = partial(self._backends, Views.of(self.preprocess, ()))
+        return image_features(_memory_checked(batches, batch_size), backends_for, progress.advance)
 
     def explain(
         self,
@@ -503,6 +489,7 @@ class Classifier:
         threads: int | None = None,
         skip_bad: bool = False,
         allow_absolute: bool = False,
+        tta: Sequence[str] = (),
         progress: Progress = SILENT,
     ) -> Evaluation:
         """Evaluate the model on a list: compare its predictions with the labels.
@@ -526,6 +513,8 @@ class Classifier:
             allowed is left out without it.
         allow_absolute : bool, default False
             Let the list name images by absolute paths or outside of ``root``.
+        tta : sequence of {"flip", "multi-scale"}, default ()
+            As for ``predict``.
         progress : Progress, optional
             Receives the number of finished images.
 
@@ -558,6 +547,7 @@ class Classifier:
             threads=threads,
             skip_bad=skip_bad,
             allow_absolute=allow_absolute,
+            tta=tta,
             progress=progress,
         )
         return Evaluation.of(
@@ -579,13 +569,14 @@ class Classifier:
         threads: int | None = None,
         skip_bad: bool = False,
         allow_absolute: bool = False,
+        tta: Sequence[str] = (),
         progress: Progress = SILENT,
     ) -> ScoredList:
         """Read a list and score its images.
 
         Parameters
         ----------
-        data, root, batch_size, threads, skip_bad, allow_absolute, progress
+        data, root, batch_size, threads, skip_bad, allow_absolute, tta, progress
             As for ``evaluate``.
 
         Returns
@@ -603,7 +594,7 @@ class Classifier:
             self.checkpoint, data, root, self.num_classes, self.single_label, allow_absolute, progress
         )
         skips = skip_bad or tolerated > 0
-        scores = self.scores(images, batch_size=batch_size, skip_bad=skips, threads=threads, progress=progress)
+        scores = self.scores(images, batch_size=batch_size, skip_bad=skips, threads=threads, tta=tta, progress=progress)
         if not skip_bad:
             require_tolerable(scores.bad, len(images), tolerated)
         if not scores.readable.any():
@@ -701,6 +692,7 @@ class Classifier:
         batch_size: int = BATCH_SIZE,
         skip_bad: bool = False,
         threads: int | None = None,
+        tta: Sequence[str] = (),
         progress: Progress = SILENT,
     ) -> Scores:
         """Score every image of a list, in its order.
@@ -709,7 +701,7 @@ class Classifier:
         ----------
         images : ImageList
             N images.
-        batch_size, skip_bad, threads, progress
+        batch_size, skip_bad, threads, tta, progress
             As for ``evaluate``.
 
         Returns
@@ -728,86 +720,41 @@ class Classifier:
         _check_counts(batch_size, 0, threads)
         if not len(images):
             raise MxmlError("there are no images to score")
+        views = Views.of(self.preprocess, tta)
+        views.check(self.checkpoint)
         batch_size = min(batch_size, len(images))
-        backend = self._backend(batch_size)
-        progress.start(len(images), "evaluating")
-        with (
-            memory_checked(batch_size),
-            Batches(
+        found = []
+        for number, preprocess in enumerate(views.preprocesses):
+            (backend,) = self._backends(replace(views, preprocesses=(preprocess,)), batch_size)
+            progress.start(
+                len(images), "evaluating" if number == 0 else f"evaluating, {preprocess.size[0]} pixels high"
+            )
+            batches = Batches(
                 image_source(images),
-                self.preprocess,
+                preprocess,
                 batch_size,
                 bad_images="report" if skip_bad else "error",
                 threads=threads,
-            ) as batches,
-        ):
-            try:
-                return collect(
-                    backend,
-                    batches,
-                    len(images),
-                    self.num_classes,
-                    progress.advance,
-                    single_label=self.single_label,
-                )
-            except ImageError as error:
-                raise ImageError(f"{error.reason}; `skip_bad` skips such images", error.path, error.kind) from error
-
-    def _predictions(
-        self,
-        stream: InputStream | SelectedInputs,
-        batches: Iterator[StreamBatch],
-        thresholds: np.ndarray,
-        top_k: int,
-        always_top_k: bool,
-        distribution: FeatureDistribution | None,
-        progress: Progress,
-    ) -> Iterator[Prediction]:
-        if stream.count is not None:
-            progress.start(stream.count, "predicting")
-        backend: Backend | None = None
-        for batch in batches:
-            # Where the first batch is not full, there is no other, and the network need not compute more than it.
-            backend = backend or self._backend(len(batch.items))
-            distances: Sequence[float | None] = [None] * len(batch.items)
-            if distribution is None:
-                logits = backend.logits(batch.data)
-            else:
-                logits, features = backend.outputs(batch.data)
-                distances = distribution.distances(features).tolist()
-            require_finite(logits)
-            scores = probabilities(logits, self.single_label)
-            progress.advance(len(batch.items))
-            for row, (item, error, pixels) in enumerate(zip(batch.items, batch.faults, batch.pixels)):
-                if error is not None:
-                    scores[row] = np.nan
-                yield Prediction(
-                    item.name,
-                    self.label_names,
-                    scores[row],
-                    thresholds,
-                    top_k,
-                    always_top_k,
-                    error,
-                    pixels,
-                    item.frame,
-                    item.seconds,
-                    distances[row] if error is None else None,
-                )
+            )
+            with memory_checked(batch_size), batches:
+                try:
+                    found.append(collect(backend, batches, len(images), self.num_classes, progress.advance))
+                except ImageError as error:
+                    raise ImageError(f"{error.reason}; `skip_bad` skips such images", error.path, error.kind) from error
+        logits = np.mean([scores.logits for scores in found], axis=0)
+        return Scores(probabilities(logits, self.single_label), logits, found[0].bad)
 
     def _validation_images(self, progress: Progress) -> ImageList | RecordList:
         wanted = "images, folders or patterns"
         own = validation_list(self.checkpoint, "inputs", wanted, f"name {wanted}", progress)
         return read_images(own.path, own.root, self.num_classes)[0]
 
-    def _backend(self, count: int) -> Backend:
-        """Return a backend for batches of ``count`` images: the bound one, unless it is far larger or smaller."""
-        with self._binding:
-            if self._bound is None or not count <= self._bound[0] <= 2 * count:
-                self._bound = None
-                self._bound = (count, self._bind(self.preprocess, count))
-            backend = self._bound[1]
-        return backend if self.calibration is None else CalibratedBackend(backend, self.calibration)
+    def _backends(self, views: Views, count: int) -> list[Backend]:
+        """Return what computes each view of ``count`` images."""
+        found = [self._bound.backend(preprocess, count) for preprocess in views.preprocesses]
+        if self.calibration is not None:
+            found = [CalibratedBackend(backend, self.calibration) for backend in found]
+        return [Mirrored(backend) for backend in found] if views.flip else found
 
     def _bind_mxnet(self, preprocess: Preprocess, batch_size: int) -> Backend:
         model = self.checkpoint
