@@ -20,6 +20,7 @@ from mxml.inference.limits import BATCH_SIZE
 from mxml.model import checkpoint, described, symbols
 from mxml.model.checkpoint import Checkpoint
 from mxml.model.feature_distribution import FeatureDistribution
+from mxml.model.prefix_lock import locked
 from mxml.model.run_files import RunFiles
 from mxml.model.trusted_paths import trusted_list
 from mxml.progress import SILENT, Progress
@@ -28,7 +29,6 @@ from mxml.runtime.mxnet_errors import memory_checked
 from mxml.runtime.types import Context
 from mxml.text import counted
 from mxml.training.config import TrainConfig
-from mxml.training.prefix_lock import locked
 from mxml.training.run_data import TrainData
 from mxml.training.signals import StoppableProgress, StopRequest
 
