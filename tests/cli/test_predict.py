@@ -314,7 +314,9 @@ def paths(out):
 def test_predict_takes_lists_text_files_videos_and_stdin(folder, mxml):
     (folder / "files.txt").write_text("images/2-1.png\nimages/2-0.png\n")
     make_video(folder / "clip.mp4")
-    code, out, err = mxml(*PREDICT, "--json", "--every", "20", "files.txt", "lists/val.lst", "clip.mp4")
+    code, out, err = mxml(
+        *PREDICT, "--json", "--unlike", "off", "--every", "20", "files.txt", "lists/val.lst", "clip.mp4"
+    )
     assert (code, err) == (0, "")
     assert paths(out)[:2] == ["images/2-1.png", "images/2-0.png"] and len(records(out)) == 16
     assert [(record["input_path"], record["frame"], record["seconds"]) for record in records(out)[14:]] == [

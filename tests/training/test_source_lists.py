@@ -629,7 +629,7 @@ def test_one_command_trains_on_a_table_or_folders_and_resumes(folder, source):
     told = done.stderr.splitlines()
     assert told[1].startswith(f"{source}: ") and told[1].endswith(f"; images under {root}")
     assert told[2] == "runs/a-lists: 32 images in train.lst and 8 images in val.lst"
-    assert told[-3].startswith("starting from net, epoch 0") and told[-2].startswith("head fitted to 8 features")
+    assert told[-4].startswith("starting from net, epoch 0") and told[-3].startswith("head fitted to 8 features")
     done = mxml(*command, "--num-epoch", "2", "--resume")
     assert done.returncode == 0, done.stderr
     assert "resuming after epoch 1" in done.stderr
