@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mxml.errors import MxmlError
-from mxml.evaluation.bootstrap import Difference, resamples
+from mxml.evaluation.bootstrap import Difference, resample_count, resamples
 from mxml.evaluation.calibration import Calibration, fit_calibration
 from mxml.evaluation.candidates import PER_LABEL, PLAIN, SHRUNK, Candidates, find_candidates
-from mxml.evaluation.decided import Decided
 from mxml.evaluation.metrics import Metrics, multilabel_metrics
 from mxml.evaluation.objectives import Objective
+from mxml.evaluation.precision_recall import Counts
 from mxml.evaluation.scores import probabilities
+from mxml.evaluation.weighted import WeightedCounts
 from mxml.progress import SILENT, Progress
 
 FOLDS = 5
@@ -169,8 +170,8 @@ def tune_thresholds(
         found.reached,
         before=multilabel_metrics(scores, labels, plain, logits=logits),
         after=multilabel_metrics(tuned, labels, found.thresholds, logits=moved),
-        F_before=float(Decided.of(scores >= plain, labels).mean_f(objective)),
-        F_after=float(Decided.of(tuned >= found.thresholds, labels).mean_f(objective)),
+        F_before=float(_counts(scores >= plain, labels).mean_f(objective)),
+        F_after=float(_counts(tuned >= found.thresholds, labels).mean_f(objective)),
         cross_fitted=cross_fitted,
     )
 
@@ -222,13 +223,12 @@ class _Fitting:
         for rest, fold in _folds(len(labels), 0):
             for kind, thresholds in self._candidates(scores[rest], labels[rest]).thresholds.items():
                 predicted.setdefault(kind, np.zeros(labels.shape, dtype=bool))[fold] = scores[fold] >= thresholds
-        judged = {kind: Decided.of(found, labels) for kind, found in predicted.items()}
-        found = {kind: decisions.mean_f(self.objective) for kind, decisions in judged.items()}
+        found = {kind: _counts(given, labels).mean_f(self.objective) for kind, given in predicted.items()}
         best = max(found, key=lambda kind: found[kind])
-        blocks = resamples(len(labels), labels.shape[1], _RESAMPLES_OF_KINDS)
+        of_best, of_shrunk = (_weighted(predicted[kind], labels) for kind in (best, SHRUNK))
         differences = [
-            judged[best].mean_f(self.objective, weights) - judged[SHRUNK].mean_f(self.objective, weights)
-            for weights in blocks
+            of_best.of(weights).mean_f(self.objective) - of_shrunk.of(weights).mean_f(self.objective)
+            for weights in resamples(len(labels), _RESAMPLES_OF_KINDS)
         ]
         return best if found[best] - found[SHRUNK] > np.concatenate(differences).std() else SHRUNK
 
@@ -236,8 +236,8 @@ class _Fitting:
 def _cross_fitted(
     fitting: _Fitting, logits: np.ndarray, labels: np.ndarray, divisions: int, progress: Progress
 ) -> CrossFitted:
-    before = Decided.of(probabilities(logits) >= fitting.plain, labels)
-    kinds, judged, losses = [], [], []
+    before = probabilities(logits) >= fitting.plain
+    kinds, after, losses = [], [], []
     for division in range(divisions):
         predicted, moved = np.zeros(labels.shape, dtype=bool), np.empty_like(logits)
         # Another division than the one that a kind of thresholds is chosen by.
@@ -247,33 +247,48 @@ def _cross_fitted(
             moved[fold] = found.calibrated(logits[fold])
             predicted[fold] = probabilities(moved[fold]) >= found.thresholds
             progress.advance(len(fold))
-        judged.append(Decided.of(predicted, labels))
+        after.append(predicted)
         losses.append(_loss(moved, labels))
-    averages = _mean([_averages(decisions, fitting.objective) for decisions in judged])
+    counts = [_counts(predicted, labels) for predicted in after]
+    averages = _mean([_averages(one, fitting.objective) for one in counts])
     return CrossFitted(
         {**{name: float(value) for name, value in averages.items()}, "loss": float(np.mean(losses))},
-        _mean([decisions.per_label() for decisions in judged]),
-        _gain(before, judged, fitting.objective),
+        _mean([dict(zip(("precision", "recall", "F1"), one.per_class())) for one in counts]),
+        _gain(before, after, labels, fitting.objective),
         tuple(kinds),
     )
 
 
-def _averages(decisions: Decided, objective: Objective, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    return {**decisions.averages(weights), "F": decisions.mean_f(objective, weights)}
+def _counts(predicted: np.ndarray, labels: np.ndarray) -> Counts:
+    return Counts.of(labels == 1, predicted & (labels >= 0))
 
 
-def _gain(before: Decided, after: list[Decided], objective: Objective) -> dict[str, Difference]:
+def _weighted(predicted: np.ndarray, labels: np.ndarray) -> WeightedCounts:
+    return WeightedCounts(labels == 1, predicted & (labels >= 0))
+
+
+def _averages(counts: Counts, objective: Objective) -> dict[str, np.ndarray]:
+    return {**counts.averages(), "F": counts.mean_f(objective)}
+
+
+def _gain(
+    before: np.ndarray, after: list[np.ndarray], labels: np.ndarray, objective: Objective
+) -> dict[str, Difference]:
     """Return how far F, CF1 and OF1 are above those before, with intervals over images."""
 
-    def gain(weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        old = _averages(before, objective, weights)
-        new = _mean([_averages(decisions, objective, weights) for decisions in after])
-        return {name: new[name] - old[name] for name in ("F", "CF1", "OF1")}
+    def gain(old: Counts, new: list[Counts]) -> dict[str, np.ndarray]:
+        first, second = _averages(old, objective), _mean([_averages(one, objective) for one in new])
+        return {name: second[name] - first[name] for name in ("F", "CF1", "OF1")}
 
-    blocks = [gain(weights) for weights in resamples(len(before.present), before.present.shape[1])]
+    old, new = _weighted(before, labels), [_weighted(predicted, labels) for predicted in after]
+    blocks = [
+        gain(old.of(weights), [one.of(weights) for one in new])
+        for weights in resamples(len(labels), resample_count(*labels.shape))
+    ]
+    values = gain(_counts(before, labels), [_counts(predicted, labels) for predicted in after])
     return {
         name: Difference.of(float(value), np.concatenate([block[name] for block in blocks]))
-        for name, value in gain().items()
+        for name, value in values.items()
     }
 
 
