@@ -3,8 +3,8 @@
 A label's own best threshold follows the few images that have it, and is often worse on others than one threshold for
 all labels. So of the kinds of thresholds in ``candidates`` that between the two is taken, unless cross-validation shows
 another one to be better by more than its standard error; and the thresholds stay as they were where tuning gains
-nothing. Calibration and that choice are done again for each fold of a cross-fitting, without the fold: so the gain is
-that of images on which nothing was chosen.
+nothing. Calibration and all of these choices are made again for each fold of a cross-fitting, without the fold: so the
+gain is that of images on which nothing was chosen, on average none where there is none.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Tuning:
     refused : bool
         Whether it made it no lower.
     rejected : Difference or None
-        The gain in F of thresholds that are worse than those before by cross-fitting, so that ``plain`` ones are taken.
+        The gain in F, by cross-validation, of thresholds that are no better than those before, so that ``plain`` ones
+        are taken.
     pooled, reached : ndarray of shape (C,)
         Bool: whether a label has too few images for a threshold of its own; whether it reaches the precision or recall
         that was asked for, on the images that it was chosen on.
@@ -150,11 +151,10 @@ def tune_thresholds(
     fitting = _Fitting(objective, plain, None if refused else calibrate, min_support)
     divisions = _DIVISIONS if labels.size <= _DIVIDED_NUMBERS else 1
     progress.start(len(labels) * (divisions + 1), "tuning")
-    cross_fitted, rejected = _cross_fitted(fitting, logits, labels, divisions, progress), None
-    if not objective.is_target and cross_fitted.gain["F"].value <= 0:
-        rejected, fitting = cross_fitted.gain["F"], replace(fitting, only_plain=True)
-        cross_fitted = _cross_fitted(fitting, logits, labels, divisions, SILENT)
     found = fitting.fit(logits, labels)
+    # The folds decide anew whether tuning gains anything: an estimate by which it was taken would flatter it.
+    judged = replace(fitting, only_plain=True) if found.kind == PLAIN else fitting
+    cross_fitted = _cross_fitted(judged, logits, labels, divisions, progress)
     progress.advance(len(labels))
     scores = probabilities(logits)
     moved = found.calibrated(logits)
@@ -165,7 +165,7 @@ def tune_thresholds(
         found.thresholds,
         found.calibration,
         refused,
-        rejected,
+        found.rejected,
         found.pooled,
         found.reached,
         before=multilabel_metrics(scores, labels, plain, logits=logits),
@@ -185,6 +185,7 @@ class _Fit:
     calibration: Calibration | None
     pooled: np.ndarray
     reached: np.ndarray
+    rejected: Difference | None
 
     def calibrated(self, logits: np.ndarray) -> np.ndarray:
         return logits if self.calibration is None else self.calibration.apply(logits)
@@ -207,30 +208,40 @@ class _Fitting:
         )
         scores = probabilities(logits if calibration is None else calibration.apply(logits))
         found = self._candidates(scores, labels)
-        kind = self._kind(scores, labels)
-        return _Fit(kind, found.thresholds[kind], calibration, found.pooled, found.reached)
+        kind, rejected = self._kind(scores, labels)
+        return _Fit(kind, found.thresholds[kind], calibration, found.pooled, found.reached, rejected)
 
     def _candidates(self, scores: np.ndarray, labels: np.ndarray) -> Candidates:
         return find_candidates(scores, labels, self.objective, self.plain, self.min_support)
 
-    def _kind(self, scores: np.ndarray, labels: np.ndarray) -> str:
-        """Return ``shrunk``, unless another kind is better on images that it was not chosen on by a standard error."""
+    def _kind(self, scores: np.ndarray, labels: np.ndarray) -> tuple[str, Difference | None]:
+        """Return ``shrunk``, unless another kind is better on images that it was not chosen on by a standard error.
+
+        Where what is taken is no better there than ``plain``, return that, and what the other one would have gained.
+        """
         if self.objective.is_target:
-            return PER_LABEL
+            return PER_LABEL, None
         if self.only_plain:
-            return PLAIN
+            return PLAIN, None
         predicted: dict[str, np.ndarray] = {}
         for rest, fold in _folds(len(labels), 0):
             for kind, thresholds in self._candidates(scores[rest], labels[rest]).thresholds.items():
                 predicted.setdefault(kind, np.zeros(labels.shape, dtype=bool))[fold] = scores[fold] >= thresholds
-        found = {kind: _counts(given, labels).mean_f(self.objective) for kind, given in predicted.items()}
+        found = {kind: float(_counts(given, labels).mean_f(self.objective)) for kind, given in predicted.items()}
         best = max(found, key=lambda kind: found[kind])
-        of_best, of_shrunk = (_weighted(predicted[kind], labels) for kind in (best, SHRUNK))
-        differences = [
-            of_best.of(weights).mean_f(self.objective) - of_shrunk.of(weights).mean_f(self.objective)
-            for weights in resamples(len(labels), _RESAMPLES_OF_KINDS)
-        ]
-        return best if found[best] - found[SHRUNK] > np.concatenate(differences).std() else SHRUNK
+
+        def gain(kind: str, other: str) -> np.ndarray:
+            new, old = (_weighted(predicted[one], labels) for one in (kind, other))
+            blocks = resamples(len(labels), _RESAMPLES_OF_KINDS)
+            return np.concatenate(
+                [new.of(weights).mean_f(self.objective) - old.of(weights).mean_f(self.objective) for weights in blocks]
+            )
+
+        tuned = best if found[best] - found[SHRUNK] > gain(best, SHRUNK).std() else SHRUNK
+        if found[tuned] > found[PLAIN]:
+            return tuned, None
+        tuned = SHRUNK if tuned == PLAIN else tuned
+        return PLAIN, Difference.of(found[tuned] - found[PLAIN], gain(tuned, PLAIN))
 
 
 def _cross_fitted(
