@@ -71,8 +71,9 @@ def _timed(of: str, images: int, labels: int) -> dict[str, float]:
 def _mxml(scores: np.ndarray, truth: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     from mxml.evaluation.average_precision import average_precisions_of
     from mxml.evaluation.baseline import frequency_baseline
+    from mxml.evaluation.bootstrap import resample_count
     from mxml.evaluation.decisions import Decisions
-    from mxml.evaluation.intervals import bootstrap_intervals, resample_count
+    from mxml.evaluation.intervals import bootstrap_intervals
     from mxml.evaluation.metrics import multilabel_metrics
 
     multilabel_metrics(scores[:100], truth[:100], logits=logits[:100])

@@ -1,8 +1,12 @@
-"""How far a number may be off because the list has these images and not others: the bootstrap over images.
+"""How far a number may be off because the list has these images and not others: the percentile bootstrap.
 
-Images are drawn with replacement, as many as there are, and the number is computed again. The same draws serve for both
-of two numbers that are compared, so that what is hard for both drops out (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993, chapters 13 and 16).
+Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13: images are drawn from the list with
+replacement, as many as it has, and the numbers computed from these; the middle 95 % of many such values are the
+interval. It says how much a number depends on which images are in the list, and nothing about another run of the
+training, another kind of images or wrong labels. Of few images, and of a label that few have, it is too narrow.
+
+The draws are always the same. So they serve for both of two numbers that are compared, and what is hard for both drops
+out (chapter 16).
 """
 
 from __future__ import annotations
@@ -12,10 +16,20 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-RESAMPLES = 1000
-_SEED = 0
-# What one block of resamples may hold.
-_BLOCK_NUMBERS = 4_000_000
+from mxml.progress import SILENT, Progress
+
+LEVEL = 0.95
+SEED = 0
+_MOST_RESAMPLES = 1000
+_FEWEST_RESAMPLES = 200
+# Resamples times labels of all images: some seconds.
+_CELLS = 2_000_000_000
+# So many weights stay in a processor's cache.
+_BLOCK_WEIGHTS = 1 << 20
+# Below, float32 holds every whole number.
+_EXACT = 1 << 24
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -28,10 +42,8 @@ class Difference:
 
     @classmethod
     def of(cls, value: float, resampled: np.ndarray) -> Difference:
-        """Return a difference with the percentile interval of its resamples; those that are undefined are left out."""
-        defined = resampled[~np.isnan(resampled)]
-        low, high = np.percentile(defined, [2.5, 97.5]).tolist() if len(defined) else (np.nan, np.nan)
-        return cls(float(value), low, high)
+        """Return a difference with the interval of its resamples."""
+        return cls(float(value), *(percentile_interval(resampled) or (np.nan, np.nan)))
 
     @property
     def is_noise(self) -> bool:
@@ -47,17 +59,32 @@ class Difference:
         return {**self.interval(), "is_noise": self.is_noise}
 
 
-def resamples(count: int, columns: int = 1, resampled: int = RESAMPLES) -> Iterator[np.ndarray]:
-    """Yield blocks (B, count) of how often each of ``count`` images is drawn, always the same; ``resampled`` in all.
+def resample_count(images: int, labels: int) -> int:
+    """Return how many resamples are drawn: 1,000, and for many images and labels fewer, down to 200."""
+    return min(_MOST_RESAMPLES, max(_FEWEST_RESAMPLES, _CELLS // (images * labels)))
 
-    ``columns`` says how many numbers per image and resample the caller holds.
+
+def resamples(count: int, number: int, progress: Progress = SILENT, what: str = "") -> Iterator[np.ndarray]:
+    """Yield blocks (N, B) of how often each of ``count`` images is drawn, until there are ``number`` resamples.
+
+    ``progress`` is told ``what`` it waits for, and of as large a share of the images as of the resamples is done.
     """
-    generator = np.random.default_rng(_SEED)
-    block = max(1, _BLOCK_NUMBERS // max(count * columns, 1))
-    for start in range(0, resampled, block):
-        size = min(block, resampled - start)
-        # float32 counts exactly up to 2**24 images.
-        kind = np.float32 if count < 1 << 24 else np.float64
-        yield np.stack(
-            [np.bincount(generator.integers(0, count, count), minlength=count).astype(kind) for _ in range(size)]
-        )
+    random = np.random.default_rng(SEED)
+    size = max(8, _BLOCK_WEIGHTS // count)
+    progress.start(count, what)
+    for start in range(0, number, size):
+        end = min(start + size, number)
+        block = np.empty((end - start, count), np.float32 if count < _EXACT else np.float64)
+        for row in block:
+            row[:] = np.bincount(random.integers(count, size=count), minlength=count)
+        yield np.ascontiguousarray(block.T)
+        progress.advance(count * end // number - count * start // number)
+
+
+def percentile_interval(values: np.ndarray) -> Interval | None:
+    """Return the ends of the interval of resampled values (B,), of which NaN do not count; None without a value."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return None
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    return low, high

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mxml.errors import MxmlError
-from mxml.evaluation.bootstrap import RESAMPLES, Difference, resamples
-from mxml.evaluation.decided import Decided, ratio
+from mxml.evaluation.bootstrap import Difference, resample_count, resamples
+from mxml.evaluation.precision_recall import mean_of_defined
+from mxml.evaluation.weighted import WeightedCounts, WeightedRanks
 from mxml.progress import SILENT, Progress
 
 METRICS = ("mAP", "CF1", "OF1")
@@ -95,16 +96,13 @@ def compare_answers(first: Answers, second: Answers, labels: np.ndarray, progres
     if not (labels == 1).any():
         raise MxmlError("no image has a label, so there is nothing to compare")
     both = (_Judged(first, labels), _Judged(second, labels))
-    count = len(labels)
-    progress.start(count, "comparing")
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
-    done = 0
-    for weights in resamples(count, 4):
-        parts.append(tuple(judged.resampled(weights) for judged in both))  # type: ignore[arg-type]
-        done += len(weights)
-        progress.advance(done * count // RESAMPLES - (done - len(weights)) * count // RESAMPLES)
-    old, new = (np.concatenate([part[index] for part in parts], axis=1) for index in (0, 1))
-    single = np.ones((1, count))
+    count, width = labels.shape
+    blocks = [
+        [judged.resampled(weights) for judged in both]
+        for weights in resamples(count, resample_count(count, width), progress, "comparing")
+    ]
+    old, new = (np.concatenate(parts, axis=1) for parts in zip(*blocks))
+    single = np.ones((count, 1), np.float32)
     values = [judged.resampled(single)[:, 0] for judged in both]
     compared = [
         Compared(float(a), float(b), Difference.of(float(b - a), differences))
@@ -120,43 +118,18 @@ def compare_answers(first: Answers, second: Answers, labels: np.ndarray, progres
 
 
 class _Judged:
-    """A model's answers, sorted once for all resamples."""
+    """A model's answers, made ready once for all resamples."""
 
     def __init__(self, answers: Answers, labels: np.ndarray):
-        self._decisions = Decided.of(answers.predicted, labels)
-        self._labels = [RankedLabel(answers.scores[:, column], labels[:, column]) for column in range(labels.shape[1])]
+        present, known = labels == 1, labels >= 0
+        self._counts = WeightedCounts(present, answers.predicted & known)
+        self._ranks = WeightedRanks(answers.scores, present, known)
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
         """Return (3 + C, B): METRICS and the AP of each label, in each of B resamples."""
-        AP = np.stack([label.average_precision(weights) for label in self._labels])
-        defined = ~np.isnan(AP)
-        mAP = ratio(np.where(defined, AP, 0).sum(axis=0), defined.sum(axis=0))
-        averages = self._decisions.averages(weights)
-        return np.stack([np.where(defined.any(axis=0), mAP, np.nan), averages["CF1"], averages["OF1"], *AP])
-
-
-class RankedLabel:
-    """The scores (N,) of one label, sorted; ``labels`` (N,) are 1, 0 and -1 (unknown)."""
-
-    def __init__(self, scores: np.ndarray, labels: np.ndarray):
-        known = np.flatnonzero(labels >= 0)
-        self._order = known[np.argsort(-scores[known], kind="stable")]
-        descending = scores[self._order]
-        self._present = (labels[self._order] == 1).astype(np.float64)
-        # Images of equal scores are found together.
-        self._ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], [True] * bool(len(known))))
-
-    def average_precision(self, weights: np.ndarray) -> np.ndarray:
-        """Return (B,) average precisions with images counted by ``weights`` (B, N); NaN where none has the label."""
-        weights = weights[:, self._order].astype(np.float64)
-        seen = np.cumsum(weights, axis=1)[:, self._ends]
-        hits = np.cumsum(weights * self._present, axis=1)[:, self._ends]
-        if not hits.shape[1]:
-            return np.full(len(weights), np.nan)
-        found = np.diff(hits, axis=1, prepend=0.0)
-        positives = hits[:, -1]
-        area: np.ndarray = np.where(positives > 0, ratio((found * ratio(hits, seen)).sum(axis=1), positives), np.nan)
-        return area
+        AP = self._ranks.average_precisions(weights)
+        averages = self._counts.of(weights).averages()
+        return np.stack([mean_of_defined(AP), averages["CF1"], averages["OF1"], *AP.T])
 
 
 def _changed(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> tuple[ChangedTags, ...]:

@@ -51,7 +51,7 @@ class Objective:
         raise SettingError("objective", text, wanted)
 
     def __str__(self) -> str:
-        return "f1" if (self.kind, self.value) == ("f-beta", 1.0) else f"{self.kind}={self.value:g}"
+        return "f1" if (self.kind, self.value) == ("f-beta", 1.0) else f"{self.kind}={self.value:.12g}"
 
     @property
     def is_target(self) -> bool:

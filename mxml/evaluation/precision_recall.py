@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mxml.evaluation.objectives import Objective
+
 
 @dataclass(frozen=True, eq=False)
 class Counts:
@@ -40,6 +42,12 @@ class Counts:
         return {
             "CP": CP, "CR": CR, "CF1": harmonic_mean(CP, CR), "OP": OP, "OR": OR, "OF1": harmonic_mean(OP, OR)
         }  # fmt: skip
+
+    def mean_f(self, objective: Objective) -> np.ndarray:
+        """Return the mean F-beta of the classes that have a positive, (...) float64, and 0 where none has one."""
+        occurs = self.positives > 0
+        scores = np.where(occurs, objective.f_score(self.hits, self.predicted, self.positives), 0)
+        return share(scores.sum(axis=-1), occurs.sum(axis=-1))
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -3,8 +3,8 @@
 A label's own best threshold follows the few images that have it, and is often worse on others than one threshold for
 all labels. So of the kinds of thresholds in ``candidates`` that between the two is taken, unless cross-validation shows
 another one to be better by more than its standard error; and the thresholds stay as they were where tuning gains
-nothing. Calibration and that choice are done again for each fold of a cross-fitting, without the fold: so the gain is
-that of images on which nothing was chosen.
+nothing. Calibration and all of these choices are made again for each fold of a cross-fitting, without the fold: so the
+gain is that of images on which nothing was chosen, on average none where there is none.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mxml.errors import MxmlError
-from mxml.evaluation.bootstrap import Difference, resamples
+from mxml.evaluation.bootstrap import Difference, resample_count, resamples
 from mxml.evaluation.calibration import Calibration, fit_calibration
 from mxml.evaluation.candidates import PER_LABEL, PLAIN, SHRUNK, Candidates, find_candidates
-from mxml.evaluation.decided import Decided
 from mxml.evaluation.metrics import Metrics, multilabel_metrics
 from mxml.evaluation.objectives import Objective
+from mxml.evaluation.precision_recall import Counts
 from mxml.evaluation.scores import probabilities
+from mxml.evaluation.weighted import WeightedCounts
 from mxml.progress import SILENT, Progress
 
 FOLDS = 5
@@ -73,7 +74,8 @@ class Tuning:
     refused : bool
         Whether it made it no lower.
     rejected : Difference or None
-        The gain in F of thresholds that are worse than those before by cross-fitting, so that ``plain`` ones are taken.
+        The gain in F, by cross-validation, of thresholds that are no better than those before, so that ``plain`` ones
+        are taken.
     pooled, reached : ndarray of shape (C,)
         Bool: whether a label has too few images for a threshold of its own; whether it reaches the precision or recall
         that was asked for, on the images that it was chosen on.
@@ -149,11 +151,10 @@ def tune_thresholds(
     fitting = _Fitting(objective, plain, None if refused else calibrate, min_support)
     divisions = _DIVISIONS if labels.size <= _DIVIDED_NUMBERS else 1
     progress.start(len(labels) * (divisions + 1), "tuning")
-    cross_fitted, rejected = _cross_fitted(fitting, logits, labels, divisions, progress), None
-    if not objective.is_target and cross_fitted.gain["F"].value <= 0:
-        rejected, fitting = cross_fitted.gain["F"], replace(fitting, only_plain=True)
-        cross_fitted = _cross_fitted(fitting, logits, labels, divisions, SILENT)
     found = fitting.fit(logits, labels)
+    # The folds decide anew whether tuning gains anything: an estimate by which it was taken would flatter it.
+    judged = replace(fitting, only_plain=True) if found.kind == PLAIN else fitting
+    cross_fitted = _cross_fitted(judged, logits, labels, divisions, progress)
     progress.advance(len(labels))
     scores = probabilities(logits)
     moved = found.calibrated(logits)
@@ -164,13 +165,13 @@ def tune_thresholds(
         found.thresholds,
         found.calibration,
         refused,
-        rejected,
+        found.rejected,
         found.pooled,
         found.reached,
         before=multilabel_metrics(scores, labels, plain, logits=logits),
         after=multilabel_metrics(tuned, labels, found.thresholds, logits=moved),
-        F_before=float(Decided.of(scores >= plain, labels).mean_f(objective)),
-        F_after=float(Decided.of(tuned >= found.thresholds, labels).mean_f(objective)),
+        F_before=float(_counts(scores >= plain, labels).mean_f(objective)),
+        F_after=float(_counts(tuned >= found.thresholds, labels).mean_f(objective)),
         cross_fitted=cross_fitted,
     )
 
@@ -184,6 +185,7 @@ class _Fit:
     calibration: Calibration | None
     pooled: np.ndarray
     reached: np.ndarray
+    rejected: Difference | None
 
     def calibrated(self, logits: np.ndarray) -> np.ndarray:
         return logits if self.calibration is None else self.calibration.apply(logits)
@@ -206,38 +208,47 @@ class _Fitting:
         )
         scores = probabilities(logits if calibration is None else calibration.apply(logits))
         found = self._candidates(scores, labels)
-        kind = self._kind(scores, labels)
-        return _Fit(kind, found.thresholds[kind], calibration, found.pooled, found.reached)
+        kind, rejected = self._kind(scores, labels)
+        return _Fit(kind, found.thresholds[kind], calibration, found.pooled, found.reached, rejected)
 
     def _candidates(self, scores: np.ndarray, labels: np.ndarray) -> Candidates:
         return find_candidates(scores, labels, self.objective, self.plain, self.min_support)
 
-    def _kind(self, scores: np.ndarray, labels: np.ndarray) -> str:
-        """Return ``shrunk``, unless another kind is better on images that it was not chosen on by a standard error."""
+    def _kind(self, scores: np.ndarray, labels: np.ndarray) -> tuple[str, Difference | None]:
+        """Return ``shrunk``, unless another kind is better on images that it was not chosen on by a standard error.
+
+        Where what is taken is no better there than ``plain``, return that, and what the other one would have gained.
+        """
         if self.objective.is_target:
-            return PER_LABEL
+            return PER_LABEL, None
         if self.only_plain:
-            return PLAIN
+            return PLAIN, None
         predicted: dict[str, np.ndarray] = {}
         for rest, fold in _folds(len(labels), 0):
             for kind, thresholds in self._candidates(scores[rest], labels[rest]).thresholds.items():
                 predicted.setdefault(kind, np.zeros(labels.shape, dtype=bool))[fold] = scores[fold] >= thresholds
-        judged = {kind: Decided.of(found, labels) for kind, found in predicted.items()}
-        found = {kind: decisions.mean_f(self.objective) for kind, decisions in judged.items()}
+        found = {kind: float(_counts(given, labels).mean_f(self.objective)) for kind, given in predicted.items()}
         best = max(found, key=lambda kind: found[kind])
-        blocks = resamples(len(labels), labels.shape[1], _RESAMPLES_OF_KINDS)
-        differences = [
-            judged[best].mean_f(self.objective, weights) - judged[SHRUNK].mean_f(self.objective, weights)
-            for weights in blocks
-        ]
-        return best if found[best] - found[SHRUNK] > np.concatenate(differences).std() else SHRUNK
+
+        def gain(kind: str, other: str) -> np.ndarray:
+            new, old = (_weighted(predicted[one], labels) for one in (kind, other))
+            blocks = resamples(len(labels), _RESAMPLES_OF_KINDS)
+            return np.concatenate(
+                [new.of(weights).mean_f(self.objective) - old.of(weights).mean_f(self.objective) for weights in blocks]
+            )
+
+        tuned = best if found[best] - found[SHRUNK] > gain(best, SHRUNK).std() else SHRUNK
+        if found[tuned] > found[PLAIN]:
+            return tuned, None
+        tuned = SHRUNK if tuned == PLAIN else tuned
+        return PLAIN, Difference.of(found[tuned] - found[PLAIN], gain(tuned, PLAIN))
 
 
 def _cross_fitted(
     fitting: _Fitting, logits: np.ndarray, labels: np.ndarray, divisions: int, progress: Progress
 ) -> CrossFitted:
-    before = Decided.of(probabilities(logits) >= fitting.plain, labels)
-    kinds, judged, losses = [], [], []
+    before = probabilities(logits) >= fitting.plain
+    kinds, after, losses = [], [], []
     for division in range(divisions):
         predicted, moved = np.zeros(labels.shape, dtype=bool), np.empty_like(logits)
         # Another division than the one that a kind of thresholds is chosen by.
@@ -247,33 +258,48 @@ def _cross_fitted(
             moved[fold] = found.calibrated(logits[fold])
             predicted[fold] = probabilities(moved[fold]) >= found.thresholds
             progress.advance(len(fold))
-        judged.append(Decided.of(predicted, labels))
+        after.append(predicted)
         losses.append(_loss(moved, labels))
-    averages = _mean([_averages(decisions, fitting.objective) for decisions in judged])
+    counts = [_counts(predicted, labels) for predicted in after]
+    averages = _mean([_averages(one, fitting.objective) for one in counts])
     return CrossFitted(
         {**{name: float(value) for name, value in averages.items()}, "loss": float(np.mean(losses))},
-        _mean([decisions.per_label() for decisions in judged]),
-        _gain(before, judged, fitting.objective),
+        _mean([dict(zip(("precision", "recall", "F1"), one.per_class())) for one in counts]),
+        _gain(before, after, labels, fitting.objective),
         tuple(kinds),
     )
 
 
-def _averages(decisions: Decided, objective: Objective, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    return {**decisions.averages(weights), "F": decisions.mean_f(objective, weights)}
+def _counts(predicted: np.ndarray, labels: np.ndarray) -> Counts:
+    return Counts.of(labels == 1, predicted & (labels >= 0))
 
 
-def _gain(before: Decided, after: list[Decided], objective: Objective) -> dict[str, Difference]:
+def _weighted(predicted: np.ndarray, labels: np.ndarray) -> WeightedCounts:
+    return WeightedCounts(labels == 1, predicted & (labels >= 0))
+
+
+def _averages(counts: Counts, objective: Objective) -> dict[str, np.ndarray]:
+    return {**counts.averages(), "F": counts.mean_f(objective)}
+
+
+def _gain(
+    before: np.ndarray, after: list[np.ndarray], labels: np.ndarray, objective: Objective
+) -> dict[str, Difference]:
     """Return how far F, CF1 and OF1 are above those before, with intervals over images."""
 
-    def gain(weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        old = _averages(before, objective, weights)
-        new = _mean([_averages(decisions, objective, weights) for decisions in after])
-        return {name: new[name] - old[name] for name in ("F", "CF1", "OF1")}
+    def gain(old: Counts, new: list[Counts]) -> dict[str, np.ndarray]:
+        first, second = _averages(old, objective), _mean([_averages(one, objective) for one in new])
+        return {name: second[name] - first[name] for name in ("F", "CF1", "OF1")}
 
-    blocks = [gain(weights) for weights in resamples(len(before.present), before.present.shape[1])]
+    old, new = _weighted(before, labels), [_weighted(predicted, labels) for predicted in after]
+    blocks = [
+        gain(old.of(weights), [one.of(weights) for one in new])
+        for weights in resamples(len(labels), resample_count(*labels.shape))
+    ]
+    values = gain(_counts(before, labels), [_counts(predicted, labels) for predicted in after])
     return {
         name: Difference.of(float(value), np.concatenate([block[name] for block in blocks]))
-        for name, value in gain().items()
+        for name, value in values.items()
     }
 
 

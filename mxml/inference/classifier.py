@@ -40,6 +40,7 @@ from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
 from mxml.inference.selected_inputs import SelectedInputs
 from mxml.inference.tagging import ImageFeatures, Tagging, image_features, predictions
+from mxml.inference.trained_lists import was_trained_on
 from mxml.inference.tuning import DEFAULT_OBJECTIVE, TuningResult, own_tuning, tune
 from mxml.inference.unlike import marked, wanted_distribution
 from mxml.inference.views import Mirrored, Views
@@ -550,6 +551,11 @@ class Classifier:
             tta=tta,
             progress=progress,
         )
+        if was_trained_on(self.checkpoint.sidecar, scored.path, scored.images):
+            progress.note(
+                f"{scored.path}: is the list that the network was trained on, where its scores are better than on "
+                "other images"
+            )
         return Evaluation.of(
             self.checkpoint.prefix,
             self.checkpoint.epoch,

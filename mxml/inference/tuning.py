@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mxml.inference.classifier import Classifier
 
 DEFAULT_OBJECTIVE = "f1"
+# More images than any list has, and no more than a sidecar may hold.
+_MOST_SUPPORT = 1_000_000_000
 _RECORDED = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "loss")
 
 
@@ -160,8 +162,8 @@ def tune(
     model, aim = classifier.checkpoint, Objective.parse(objective)
     if calibrate is not None and calibrate not in METHODS:
         raise SettingError("calibrate", calibrate, " or ".join(METHODS))
-    if not isinstance(min_support, Integral) or isinstance(min_support, bool) or min_support < 1:
-        raise SettingError("min_support", min_support, "a whole number, 1 or more")
+    if not isinstance(min_support, Integral) or isinstance(min_support, bool) or not 1 <= min_support <= _MOST_SUPPORT:
+        raise SettingError("min_support", min_support, f"a whole number from 1 to {_MOST_SUPPORT}")
     if classifier.single_label:
         files = RunFiles(model.prefix)
         raise MxmlError(

@@ -36,7 +36,7 @@ def remarks(result: TuningResult) -> tuple[str, ...]:
         )
     if tuning.rejected is not None:
         found.append(
-            f"Tuned thresholds were worse on images that they were not chosen on: F {_signed(tuning.rejected)}."
+            f"Tuned thresholds were no better on images that they were not chosen on: F {_signed(tuning.rejected)}."
         )
     found.append(_KINDS[tuning.kind])
     pooled = [name for name, alone in zip(result.label_names, tuning.pooled) if alone]

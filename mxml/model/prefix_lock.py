@@ -90,7 +90,8 @@ def _is_at(handle: int, path: str) -> bool:
 def is_at_work(prefix: str) -> bool:
     """Say whether a run holds the lock of the prefix now; no where the file system knows no locks."""
     try:
-        handle = os.open(RunFiles(prefix).lock, os.O_RDONLY)
+        # A pipe of that name would be waited for.
+        handle = os.open(RunFiles(prefix).lock, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -9,6 +9,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -192,7 +193,7 @@ class Sidecar:
     def from_json(cls, text: str, folder: str) -> Sidecar:
         """Read ``to_json``'s text. Raises CheckpointError with the field that is wrong, without a path."""
         try:
-            value = json.loads(text, parse_constant=_refuse_constant)
+            value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"is not JSON ({error})") from error
         if not isinstance(value, dict) or value.get("format") != FORMAT:
@@ -284,6 +285,14 @@ def _joined(used: UsedList, folder: str) -> UsedList:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
+
+
+def _finite(number: str) -> float:
+    """Return a number; one that is too large would be infinite, which could not be written again."""
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number[:20]} is too large a number")
+    return value
 
 
 def read_sidecar(prefix: str) -> Sidecar | None:

@@ -111,6 +111,9 @@ def test_the_training_list_is_named_as_such(folder, mxml):
     code, out, err = mxml("tune", *RUN, "--data", "lists/train.lst", "--root", "images", "--json", "--dry-run")
     assert code == 0 and json.loads(out)["on_training_list"] is True
     assert "lists/train.lst: is the list that the network was trained on" in err and "as --data" in err
+    _, _, err = mxml("evaluate", *RUN, "--data", "lists/train.lst", "--root", "images")
+    assert "lists/train.lst: is the list that the network was trained on" in err
+    assert "trained on" not in mxml("evaluate", *RUN)[2]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,8 @@ def test_the_training_list_is_named_as_such(folder, mxml):
         (2, (*TUNE, "--objective", "precision=2"), "--objective precision=2: should be precision=NUMBER above 0"),
         (2, (*TUNE, "--reset"), "--data has no meaning with --reset"),
         (2, (*TUNE, "--min-support", "0"), "Invalid value for '--min-support'"),
+        # A sidecar could not hold it.
+        (2, (*TUNE, "--min-support", "9" * 17), "--min-support 9{17}: should be a whole number from 1 to 1000000000"),
         (1, ("tune", *RUN), r"lists/val\.lst: 12 images with known labels, .* 20 images or more"),
         (
             1,

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from sklearn.metrics import average_precision_score
 
 from mxml.errors import MxmlError
-from mxml.evaluation.comparison import Answers, RankedLabel, compare_answers
+from mxml.evaluation.comparison import Answers, compare_answers
 from mxml.evaluation.metrics import multilabel_metrics
 
 
 def answers(scores):
     scores = np.asarray(scores, dtype=np.float32)
     return Answers(scores, scores >= 0.5)
-
-
-@given(
-    arrays.arrays(np.float32, 9, elements=st.sampled_from([0.0, 0.25, 0.5, 0.875])),
-    arrays.arrays(np.int8, 9, elements=st.sampled_from([-1, 0, 1])),
-    arrays.arrays(np.int64, 9, elements=st.integers(0, 3)),
-)
-def test_the_average_precision_of_a_resample_is_that_of_its_images(scores, labels, times):
-    found = RankedLabel(scores, labels).average_precision(times[np.newaxis].astype(np.float32))[0]
-    known = labels >= 0
-    truth, repeated = (values[known].repeat(times[known]) for values in (labels, scores))
-    expected = average_precision_score(truth, repeated) if truth.any() else np.nan
-    assert found == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_metrics_are_those_of_an_evaluation_and_the_better_model_is_found():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mxml.evaluation.bootstrap import resample_count
 from mxml.evaluation.decisions import Decisions
-from mxml.evaluation.intervals import bootstrap_intervals, resample_count
+from mxml.evaluation.intervals import bootstrap_intervals
 from mxml.evaluation.metrics import multilabel_metrics
 
 WITHOUT = {"mAP_11point", "ECE"}
@@ -63,7 +64,7 @@ def test_the_ends_are_those_of_metrics_of_drawn_images(single_label):
 def test_resamples_in_several_blocks_are_those_of_one(monkeypatch):
     scores, labels = some(60, 3, unknown=0.1)
     whole = intervals(scores, labels)
-    monkeypatch.setattr("mxml.evaluation.intervals._BLOCK_WEIGHTS", 60 * 33)
+    monkeypatch.setattr("mxml.evaluation.bootstrap._BLOCK_WEIGHTS", 60 * 33)
     parts = intervals(scores, labels)
     assert parts.metrics == whole.metrics and parts.AP == whole.AP
 

@@ -60,6 +60,14 @@ def test_thresholds_that_are_worse_on_other_images_are_not_taken():
     assert found.cross_fitted.metrics["CF1"] == pytest.approx(found.before.CF1)
 
 
+def test_what_is_promised_is_not_what_decides():
+    """A gain that tuning is taken for would be too high on average: where there is none, it is as often below 0."""
+    logits, labels = made(40, seed=3)
+    found = tune_thresholds(logits, labels, np.full(3, 0.45), F1)
+    assert found.kind != "plain" and found.rejected is None
+    assert found.cross_fitted.gain["F"].value < 0 and found.cross_fitted.gain["F"].is_noise
+
+
 def test_a_label_with_few_images_takes_the_common_threshold():
     logits, labels = made(120, (-3.0, 2.0, 0.0))
     labels[:, 2] = 0
@@ -115,6 +123,10 @@ def test_the_same_images_give_the_same_thresholds():
     first, second = (tune_thresholds(logits, labels, HALF, F1) for _ in range(2))
     np.testing.assert_array_equal(first.thresholds, second.thresholds)
     assert first.cross_fitted.gain == second.cross_fitted.gain
+
+
+def test_an_objective_is_told_as_it_was_given():
+    assert str(Objective.parse("recall=0.9999999")) == "recall=0.9999999"
 
 
 @pytest.mark.parametrize("case", ["few", "none present", "unknown"])

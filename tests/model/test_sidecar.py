@@ -160,6 +160,12 @@ def test_what_is_no_sidecar_is_refused(text):
         Sidecar.from_json(text, "")
 
 
+def test_a_number_that_could_not_be_written_again_is_refused():
+    text = changed(tuning__before__CF1=0.123456789).replace("0.123456789", "1e999")
+    with pytest.raises(CheckpointError, match="1e999 is too large a number"):
+        Sidecar.from_json(text, "runs")
+
+
 def test_the_preprocessing_is_held_to_its_own_bounds():
     with pytest.raises(MxmlError, match="size"):
         Sidecar.from_json(changed(preprocess={**Preprocess().to_dict(), "size": [10**9, 1]}), "runs")

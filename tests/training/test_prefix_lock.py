@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -53,6 +54,11 @@ def test_a_run_is_not_refused_because_somebody_looks_at_it(tmp_path, monkeypatch
     monkeypatch.setattr(time, "sleep", lambda seconds: looker.close())
     with locked(str(tmp_path / "run"), SILENT):
         assert looker.closed and is_at_work(str(tmp_path / "run"))
+    assert not is_at_work(str(tmp_path / "run"))
+
+
+def test_looking_at_a_pipe_that_has_the_locks_name_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "run.lock")
     assert not is_at_work(str(tmp_path / "run"))
 
 
