@@ -83,7 +83,7 @@ def command(
                 line = ""
             else:
                 read += 1
-                file = explanation.save(drawings.location(explanation.path))
+                file = explanation.save(drawings.location(explanation.path, explanation.prediction.frame))
                 record["file"] = str(file)
                 line = f"{explanation} -> {printable(str(file))}"
             with progress.bar_hidden():

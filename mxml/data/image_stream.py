@@ -77,9 +77,9 @@ def stream_batches(
 
     ``items`` is read by the thread that asks for a batch, as far as ``prefetch`` batches ahead of it. With
     ``keep_pixels`` images are decoded once, at their full size, and nothing is made ahead: a batch of photographs
-    may take a gigabyte. ``more_views`` are further preprocessings of each image, which is decoded once. Closing the
-    generator ends the threads; so does an error in ``items``, which is raised. ``items`` that have a method
-    ``close`` are closed before that, so that no thread waits for what they would read.
+    may take a gigabyte. ``more_views`` are further preprocessings of each image, and what they make is what each of
+    them makes alone. Closing the generator ends the threads; so does an error in ``items``, which is raised. ``items``
+    that have a method ``close`` are closed before that, so that no thread waits for what they would read.
     """
     for setting, value, least in (("batch_size", batch_size, 1), ("prefetch", prefetch, 0)):
         if value < least:
@@ -123,10 +123,6 @@ class _Views:
     def size(self) -> int:
         return sum(map(math.prod, self.shapes))
 
-    def reduction(self, width: int, height: int) -> int:
-        """Return by how much an image may be reduced for all of them."""
-        return min(transform.reduction(width, height) for transform in self.transforms)
-
     def of_rows(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the parts of rows (N, ``size``), each (N, 3, H, W)."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
@@ -147,11 +143,16 @@ def _load(
     if isinstance(content, Pixels):
         pixels = content
     else:
-        wanted = (lambda *_: 1) if keep_pixels else views.reduction
+        wanted = (lambda *_: 1) if keep_pixels else views.transforms[0].reduction
         pixels = to_pixels(content, wanted, limits, items[row].called)
+    sources = {pixels.reduction: pixels}
     for transform, part in zip(views.transforms, views.of_rows(out[np.newaxis])):
         plan = transform.plan(*pixels.size)
-        transform.write(reduced(pixels.bgr, plan.reduction // pixels.reduction), plan, part[0])
+        if not isinstance(content, Pixels) and not keep_pixels and plan.reduction not in sources:
+            # A JPEG's decoder makes other pixels than means of blocks.
+            sources[plan.reduction] = to_pixels(content, transform.reduction, limits, items[row].called)
+        source = sources.get(plan.reduction, pixels)
+        transform.write(reduced(source.bgr, plan.reduction // source.reduction), plan, part[0])
     return cv2.cvtColor(pixels.bgr, cv2.COLOR_BGR2RGB) if keep_pixels else None
 
 

@@ -49,15 +49,6 @@ def panel_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def scaled(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Return a picture (H, W, 3) uint8 RGB at another (width, height)."""
-    from PIL import Image
-
-    if (picture.shape[1], picture.shape[0]) == tuple(size):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size[0], size[1]), Image.Resampling.LANCZOS))
-
-
 def colour(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, 3) uint8 RGB with ``heat`` over it, (H, W) from 0 to 1: (H, W, 3) uint8 RGB.
 

@@ -478,7 +478,7 @@ class Classifier:
             keep_pixels=True,
             progress=Explaining(progress),
         )
-        return explanations(predictions, self._explainer(), self.preprocess, names, progress)
+        return explanations(predictions, self._explainer(), self.preprocess, names, self.calibration, progress)
 
     def evaluate(
         self,

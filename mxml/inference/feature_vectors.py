@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -77,8 +78,8 @@ class FeatureNetwork:
         # Without these, a layer that has weights for one size of images would seem to take every size.
         shapes = {name: held[name].shape for name in names if name in held}
         _, (shape,), _ = self.symbol.infer_shape_partial(data=(1, *data_shape), **shapes)
-        size: int = shape[1]
-        return size
+        # A fully connected layer may read a map as it is.
+        return math.prod(shape[1:])
 
     def digest(self) -> bytes:
         """Return a digest of everything that decides on the output for an input."""
@@ -221,7 +222,7 @@ class FeatureExtractor:
                     data = batch.data[0]
                     if self._views[number] == "mirror":
                         data = mx.nd.flip(data, axis=3)
-                    output = bound.output(data)[: len(rows)]
+                    output = bound.output(data)[: len(rows)].reshape(len(rows), self.size)
                     found[number, here[good]] = output[good]
                     self._cache.put(
                         self._source(self._views[number]),

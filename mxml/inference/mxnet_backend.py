@@ -18,7 +18,7 @@ from mxml.runtime.types import Context, NDArray, Symbol
 mx = load_mxnet()
 
 # MXNet's executors are driven by one thread at a time, in the whole process.
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 
 
 class BoundNetwork:
@@ -44,7 +44,7 @@ class BoundNetwork:
             network.check_memory(self.batch_size, training=False)
         network.check_batch(self.batch_size)
         self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=list(devices))
-        with _ONE_AT_A_TIME, errors_named(self.batch_size):
+        with ONE_AT_A_TIME, errors_named(self.batch_size):
             self._module.bind(data_shapes=[("data", (self.batch_size, *data_shape))], for_training=False)
             self._module.set_params(arg_params, aux_params, allow_extra=True)
         self.size: int = self._module.output_shapes[0][1][1]
@@ -55,7 +55,7 @@ class BoundNetwork:
 
     def outputs(self, data: np.ndarray | NDArray, count: int) -> list[np.ndarray]:
         """Return the first ``count`` outputs, each as ``output`` does; the others are not copied."""
-        with _ONE_AT_A_TIME, errors_named(self.batch_size):
+        with ONE_AT_A_TIME, errors_named(self.batch_size):
             batch = mx.io.DataBatch([fixed_batch(data, self.batch_size)])
             self._module.forward(batch, is_train=False)
             found = [as_float32(output) for output in self._module.get_outputs()[:count]]

@@ -25,7 +25,8 @@ class ImageFeatures(NamedTuple):
     Attributes
     ----------
     path : str
-        The image's file; ``image 3`` for the fourth input where that is in memory.
+        The image's file, with the number of a video's frame, such as ``clip.mp4#50``; ``image 3`` for the fourth input
+        where that is in memory.
     features : ndarray of shape (D,) or None
         float32; None where the image could not be read.
     error : ImageError or None
@@ -105,4 +106,4 @@ def image_features(
         require_finite(features)
         advance(len(batch.items))
         for row, (item, error) in enumerate(zip(batch.items, batch.faults)):
-            yield ImageFeatures(item.name, None if error is not None else features[row], error)
+            yield ImageFeatures(item.called, None if error is not None else features[row], error)

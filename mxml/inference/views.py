@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mxml.errors import ModelError, SettingError
-from mxml.images.transforms import Preprocess
+from mxml.images.transforms import LARGEST_SIZE, Preprocess
 from mxml.inference.backend import Backend
 from mxml.model import symbols
 from mxml.model.checkpoint import Checkpoint
@@ -35,21 +35,35 @@ class Views:
     @classmethod
     def of(cls, preprocess: Preprocess, tta: Sequence[str]) -> Views:
         """Return the views of ``tta``, some of ``TTA``. Raises SettingError for anything else."""
+        tta = (tta,) if isinstance(tta, str) else tuple(tta)
         for way in tta:
             if way not in TTA:
                 raise SettingError("tta", way, f"one of {', '.join(TTA)}, or both")
         scales = SCALES if "multi-scale" in tta else SCALES[:1]
+        height, width = preprocess.size
+        if max(scales) * max(height, width) > LARGEST_SIZE:
+            wanted = f"left out: {max(scales)} times {height}x{width} is more than {LARGEST_SIZE} pixels a side"
+            raise SettingError("tta", "multi-scale", wanted)
         return cls(tuple(_scaled(preprocess, scale) for scale in scales), "flip" in tta)
 
     def check(self, model: Checkpoint) -> None:
-        """Raise SettingError where the network cannot take images of all sizes."""
+        """Raise SettingError where the network cannot take images of all sizes, or gives other scores for some."""
         for preprocess in self.preprocesses[1:]:
             try:
                 symbols.check_params(Network(model.symbol, preprocess.data_shape), model.arg_params, model.aux_params)
+                fits = _gives_same_scores(model, self.preprocesses[0], preprocess)
             except ModelError:
+                fits = False
+            if not fits:
                 height, width = self.preprocesses[0].size
                 wanted = f"left out: this network needs images of {height}x{width}"
-                raise SettingError("tta", "multi-scale", wanted) from None
+                raise SettingError("tta", "multi-scale", wanted)
+
+
+def _gives_same_scores(model: Checkpoint, *preprocesses: Preprocess) -> bool:
+    logits = symbols.logits_output(model.symbol)
+    networks = [Network(logits, preprocess.data_shape) for preprocess in preprocesses]
+    return len({network.shapes[network.graph.heads[0]] for network in networks}) == 1
 
 
 def _scaled(preprocess: Preprocess, scale: float) -> Preprocess:

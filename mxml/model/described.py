@@ -93,6 +93,8 @@ def _distribution(arrays: dict[str, NDArray]) -> FeatureDistribution:
     if not all(np.isfinite(values).all() for values in (directions, mean, numbers, variances)):
         raise ValueError("holds numbers that are not finite")
     rest, threshold, marked, train_images, val_images = numbers.tolist()
-    if min(rest, threshold, variances.min(initial=1)) <= 0 or not 0 <= marked <= 1:
+    # Smaller numbers would make distances infinite, which JSON does not have.
+    least = np.finfo(np.float32).tiny
+    if min(rest, threshold) < least or variances.min(initial=1) <= 0 or not 0 <= marked <= 1:
         raise ValueError("holds numbers out of their bounds")
     return FeatureDistribution(mean, directions, variances, rest, threshold, marked, int(train_images), int(val_images))

@@ -214,11 +214,17 @@ def head_parameters(symbol: Symbol) -> tuple[str, ...]:
 
 
 def features_output(symbol: Symbol) -> Symbol:
-    """Return what a multi-label symbol's head works on, (N, D), as it is before the head scales it."""
+    """Return what a symbol's head works on, as it is before the head scales it: D numbers an image, of any shape.
+
+    Of a map that a 1x1 convolution makes scores of at each position it is the mean over the positions, (N, D).
+    """
     graph = Graph.of(symbol)
-    entry = graph.nodes[classifier_end(graph).classifier].inputs[0]
+    classifier = graph.nodes[classifier_end(graph).classifier]
     norm = _head_norm(graph)
-    return graph.output(symbol, entry if norm is None else norm.inputs[0])
+    features = graph.output(symbol, classifier.inputs[0] if norm is None else norm.inputs[0])
+    if classifier.op == "FullyConnected":
+        return features
+    return mx.sym.Flatten(mx.sym.Pooling(features, global_pool=True, kernel=(1, 1), pool_type="avg"))
 
 
 def logits_output(symbol: Symbol) -> Symbol:

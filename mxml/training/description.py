@@ -127,6 +127,7 @@ def describe_run(
     """
     prefix = config.prefix
     if stop is not None and stop.number is not None:
+        progress.note("the training images are not described, since the run was stopped; `resume` describes them")
         return
     stoppable = StoppableProgress(
         progress,

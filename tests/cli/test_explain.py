@@ -7,6 +7,7 @@ import json
 import coloured
 import pytest
 from PIL import Image
+from videos import make_video
 
 from mxml.images.transforms import Preprocess
 
@@ -47,6 +48,14 @@ def test_json_has_what_a_program_needs(folder, mxml):
         left, top, right, bottom = label["hottest"]
         assert 0 <= left < right <= 44 and 0 <= top < bottom <= 40
         assert left <= label["peak"][0] < right and top <= label["peak"][1] < bottom
+
+
+def test_a_sheet_of_a_frame_is_called_after_it(folder, mxml):
+    make_video(folder / "clip.avi", frames=15)
+    code, out, err = mxml(*EXPLAIN, "clip.avi", "--label", "red")
+    assert code == 0, err
+    names = [line.rpartition(" -> ")[2] for line in out.splitlines()]
+    assert names == [f"explained/clip_frame{number}_explained.jpg" for number in (0, 10)]
 
 
 def test_bad_images_are_reported_as_predict_reports_them(folder, mxml):

@@ -150,6 +150,30 @@ def test_kept_pixels_are_the_whole_image_and_what_the_network_saw(paths):
         assert np.array_equal(row, prepare(kept, SMALL))
 
 
+VIEWS = (
+    SMALL,
+    Preprocess((13, 13), 13),
+    Preprocess((20, 30), 40, fit="crop"),
+    Preprocess((9, 31), None, fit="letterbox"),
+)
+
+
+def test_each_of_several_views_is_what_it_is_alone(paths):
+    """Whatever decoders make of images for the other views, which may want them reduced less."""
+    items = [StreamItem(path) for path in paths] + [StreamItem("pixels", load(paths[8])), StreamItem("none", b"none")]
+    alone = []
+    for view in VIEWS:
+        alone.append(np.concatenate([batch.data.copy() for batch in stream_batches(items, view, 4)]))
+    found: list[list[np.ndarray]] = [[] for _ in VIEWS]
+    for batch in stream_batches(items, VIEWS[0], 4, more_views=VIEWS[1:]):
+        assert np.array_equal(batch.data, batch.views[0]) and len(batch.views) == len(VIEWS)
+        for rows, data in zip(found, batch.views):
+            rows.append(data.copy())
+    for rows, wanted in zip(found, alone):
+        assert np.array_equal(np.concatenate(rows), wanted)
+        assert not wanted[-1].any() and wanted[:-1].any(axis=(1, 2, 3)).all()
+
+
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_items_are_read_only_as_far_as_needed_by_the_calling_thread(paths, prefetch):
     read = []
@@ -168,8 +192,8 @@ def test_items_are_read_only_as_far_as_needed_by_the_calling_thread(paths, prefe
     assert set(read) == {threading.current_thread()}
 
 
-@pytest.mark.parametrize("keep_pixels", [False, True])
-def test_memory_stays_flat_over_many_images(keep_pixels):
+@pytest.mark.parametrize(("keep_pixels", "more_views"), [(False, ()), (True, ()), (False, VIEWS[1:])])
+def test_memory_stays_flat_over_many_images(keep_pixels, more_views):
     """Only the images of the batches in the making and of the last one are held, and few batches' memory is used."""
     made: list[weakref.ref] = []
 
@@ -180,7 +204,7 @@ def test_memory_stays_flat_over_many_images(keep_pixels):
             yield StreamItem(str(i), pixels)
 
     places, held = set(), []
-    for batch in stream_batches(items(), SMALL, 8, prefetch=2, keep_pixels=keep_pixels):
+    for batch in stream_batches(items(), SMALL, 8, prefetch=2, keep_pixels=keep_pixels, more_views=more_views):
         places.add(batch.data.ctypes.data)
         held.append(sum(ref() is not None for ref in made))
     assert len(held) == 150 and len(places) <= 4

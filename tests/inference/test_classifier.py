@@ -366,6 +366,23 @@ def test_several_threads_and_classifiers_give_what_one_gives(made, classifier):
             np.testing.assert_allclose(together, np.array([alone] * 6), rtol=0, atol=1e-5)
 
 
+def test_one_classifier_predicts_explains_evaluates_and_gives_features_in_several_threads(made, classifier):
+    images = read_lst(made / "lists" / "val.lst", made / "images")
+    picture = images.path(0)
+    uses = (
+        lambda: scores(classifier.predict(images, batch_size=3)),
+        lambda: scores(classifier.predict(images, batch_size=5, tta=("flip", "multi-scale"))),
+        lambda: np.concatenate([one.maps.sum((1, 2)) for one in classifier.explain([picture] * 3, labels="red")]),
+        lambda: classifier.features(images, batch_size=2),
+        lambda: classifier.score_list().scores.probabilities,
+    )
+    alone = [use() for use in uses]
+    with ThreadPoolExecutor(len(uses)) as pool:
+        for _ in range(4):
+            for found, wanted in zip(pool.map(lambda use: use(), uses), alone):
+                np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_predictions_from_one_generator_may_be_taken_by_another_thread(made, classifier):
     predictions = classifier.predict(made / "images" / "2-0.png")
     with ThreadPoolExecutor(1) as pool:

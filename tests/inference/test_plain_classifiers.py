@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from mxml import Classifier
+from mxml.data.image_list import ImageList
 from mxml.errors import CheckpointError, ModelError
+from mxml.images.network_input import prepare
 from mxml.images.transforms import preset
+from mxml.inference.similar import SimilarIndex
 from mxml.model import params_file
 from mxml.runtime.imports import load_mxnet
 
@@ -73,6 +77,31 @@ def test_a_classifier_of_single_labels_gives_each_image_its_best_label(tmp_path,
     assert len(next(iter(classifier.predict(image, top_k=3))).labels) == 3
     assumed = [note for note in classifier.notes if "assumes a softmax" in note]
     assert len(assumed) == end.startswith("logits")
+
+
+def map_of_gluon():
+    """As Gluon exports a ResNet: a fully connected layer reads the pooled map as it is, (N, 6, 1, 1)."""
+    area = mx.sym.Pooling(features(), global_pool=True, kernel=(1, 1), pool_type="avg")
+    return mx.sym.FullyConnected(area, num_hidden=5, name="out")
+
+
+@pytest.mark.parametrize("net", [dense, map_of_gluon, lambda: pooled(pointwise())])
+def test_features_are_the_means_of_the_last_layer_whatever_reads_it(tmp_path, net):
+    args = save(net(), tmp_path / "net")
+    generator = np.random.default_rng(5)
+    images = [generator.integers(0, 256, (32, 32, 3)).astype(np.uint8) for _ in range(4)]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    classifier = Classifier.load(tmp_path / "net", preprocess=SMALL, label_names=NAMES)
+    found = classifier.features(images, batch_size=3)
+    symbol = mx.sym.Group([pooled(features())])
+    held = {name: args[name] for name in ("conv_weight", "conv_bias")}
+    data = mx.nd.array(np.stack([prepare(image, SMALL) for image in images]))
+    (wanted,) = symbol.bind(mx.cpu(), {**held, "data": data}).forward()
+    np.testing.assert_allclose(found, wanted.asnumpy(), rtol=1e-5, atol=1e-5)
+    listed = ImageList.from_rows([f"{number}.png" for number in range(4)], np.eye(4, 5), root=str(tmp_path))
+    (nearest,) = SimilarIndex(classifier, listed).similar(images[2], 1)
+    assert nearest.images[0].path == str(tmp_path / "2.png") and nearest.images[0].distance < 1e-3
 
 
 def test_scores_at_several_positions_are_no_labels(tmp_path):

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mxml.evaluation.calibration import Calibration
 from mxml.inference.explain.maps import class_activation_map, grad_cam
 from mxml.inference.explain.placement import spread
+from mxml.inference.mxnet_backend import ONE_AT_A_TIME
 from mxml.model.cut import cut_at
 from mxml.model.layers import Network
 from mxml.model.receptive_fields import cell_grid
@@ -32,6 +34,14 @@ class Evidence:
     logits: np.ndarray
     maps: np.ndarray
     constants: np.ndarray
+
+    def calibrated(self, calibration: Calibration, classes: Sequence[int]) -> Evidence:
+        """Return the evidence for the calibrated logits of the ``classes`` that the maps are of."""
+        slopes, intercepts = (
+            np.array(values, np.float32)[list(classes)] for values in (calibration.slopes, calibration.intercepts)
+        )
+        logits = calibration.apply(self.logits[None])[0]
+        return Evidence(logits, self.maps * slopes[:, None, None], self.constants * slopes + intercepts)
 
 
 class Explainer:
@@ -68,7 +78,7 @@ class Explainer:
 
     def evidence(self, data: np.ndarray, classes: Sequence[int]) -> Evidence:
         """Return what speaks for the ``classes`` in one input (3, h, w) float32."""
-        with errors_named(1):
+        with ONE_AT_A_TIME, errors_named(1):
             layers = self._before({"data": mx.nd.array(data[None], self._device)})
             for layer in layers:
                 layer.attach_grad()
@@ -77,15 +87,17 @@ class Explainer:
             values = [layer.asnumpy()[0] for layer in layers]
             gradients = [self._gradients(logits, layers, number) for number in classes]
             found: np.ndarray = logits.asnumpy()[0]
-        maps = np.zeros((len(classes), *self._size))
+        maps = np.zeros((len(classes), *self._size), np.float32)
         sums = np.zeros(len(classes))
         for row, of_class in enumerate(gradients):
+            placed = np.zeros(self._size)
             for layer, gradient, grid in zip(values, of_class, self._grids):
                 cells = class_activation_map(layer, gradient) if self.exact else grad_cam(layer, gradient)
                 sums[row] += cells.sum()
-                maps[row] += spread(cells, grid, self._size)
+                placed += spread(cells, grid, self._size)
+            maps[row] = placed
         constants = found[list(classes)] - sums if self.exact else np.full(len(classes), np.nan)
-        return Evidence(found, maps.astype(np.float32), constants.astype(np.float32))
+        return Evidence(found, maps, constants.astype(np.float32))
 
     def _gradients(self, logits: NDArray, layers: Sequence[NDArray], number: int) -> list[np.ndarray]:
         chosen = mx.nd.one_hot(mx.nd.array([number], self._device), logits.shape[1])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from mxml.errors import SettingError
+from mxml.evaluation.calibration import Calibration
 from mxml.images.network_input import prepare, shown_part
 from mxml.images.transforms import Preprocess
 from mxml.inference.explain.explainer import Explainer
@@ -22,6 +23,7 @@ def explanations(
     explainer: Explainer,
     preprocess: Preprocess,
     names: Sequence[str] | None,
+    calibration: Calibration | None,
     progress: Progress,
 ) -> Iterator[Explanation]:
     """Yield an explanation for each prediction, in their order; ``names`` are the labels that are explained."""
@@ -34,7 +36,10 @@ def explanations(
         else:
             height, width = prediction.pixels.shape[:2]
             data = prepare(prediction.pixels, preprocess)
-            found = explainer.evidence(data, [label.class_id for label in labels])
+            classes = [label.class_id for label in labels]
+            found = explainer.evidence(data, classes)
+            if calibration is not None and explainer.exact:
+                found = found.calibrated(calibration, classes)
             part = shown_part(preprocess, width, height)
             yield Explanation(prediction, labels, found.maps, found.constants, method, part)
         progress.advance(1)
@@ -46,8 +51,9 @@ def check_names(names: Sequence[str] | None, label_names: Sequence[str]) -> tupl
         return None
     for name in names:
         if name not in label_names:
-            near = difflib.get_close_matches(str(name), label_names, 1)
-            such = f", such as {quoted(near[0])}" if near else ""
+            in_lower_case = {known.lower(): known for known in label_names}
+            near = difflib.get_close_matches(str(name).lower(), in_lower_case, 1)
+            such = f", such as {quoted(in_lower_case[near[0]])}" if near else ""
             raise SettingError("labels", name, f"the name of a label{such}; labels are {shown(label_names)}")
     return tuple(dict.fromkeys(names))
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from mxml import atomic
 from mxml.errors import ImageError, SettingError
-from mxml.images.drawing import LONGEST_DRAWING, Row
-from mxml.images.heat_map import Panel, colour, draw_sheet, panel_size, scaled
+from mxml.images.drawing import LONGEST_DRAWING, Row, resized
+from mxml.images.heat_map import Panel, colour, draw_sheet, panel_size
 from mxml.images.network_input import Shown
 from mxml.inference.explain.placement import on_picture, to_picture
 from mxml.inference.prediction import Label, Prediction, name_and_score
@@ -41,8 +41,8 @@ class Explanation:
         The L labels that are explained; none where the image could not be read.
     maps : ndarray of shape (L, h, w)
         For each of them how much each pixel of the network's input speaks for it, float32. With ``method`` "cam" in
-        units of the logit: a map's sum and the label's constant are the logit, and what is negative speaks against the
-        label. With "grad-cam" 0 or more, of no unit.
+        units of the calibrated logit: a map's sum and the label's constant are that logit, and what is negative speaks
+        against the label. With "grad-cam" 0 or more, of no unit.
     constants : ndarray of shape (L,)
         What each logit has beside the sum of its map, float32; NaN with "grad-cam".
     method : {"cam", "grad-cam"}
@@ -184,7 +184,7 @@ class Explanation:
         """Return one line, as the prediction's; where labels were chosen, with these."""
         if self.error is not None or not self._are_chosen():
             return str(self.prediction)
-        return f"{printable(self.path)}: {', '.join(map(name_and_score, self.labels))}"
+        return f"{printable(self.prediction.called)}: {', '.join(map(name_and_score, self.labels))}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known of the image and its labels as JSON holds it.
@@ -195,14 +195,17 @@ class Explanation:
             ``input_path``; ``width`` and ``height`` of the image; ``method``; ``seen``, the part that the network saw;
             ``labels``, each with ``class_id``, ``label_name``, ``score``, ``found`` (whether the image gets the label),
             ``peak`` and ``hottest``. Boxes are [left, top, right, bottom], places [x, y], in pixels of the image. For
-            an image that could not be read only ``input_path`` and ``error``.
+            an image that could not be read only ``input_path`` and ``error``. A frame of a video also has ``frame`` and
+            ``seconds``.
         """
         record = self.prediction.to_dict()
         if self.error is not None:
             return record
         width, height = self.size
+        source: dict[str, Any] = {key: record[key] for key in ("input_path", "frame", "seconds") if key in record}
+        found = {label.class_id for label in self.prediction.labels}
         return {
-            "input_path": record["input_path"],
+            **source,
             "width": width,
             "height": height,
             "method": self.method,
@@ -212,7 +215,7 @@ class Explanation:
                     "class_id": label.class_id,
                     "label_name": label.name,
                     "score": round(label.score, 5),
-                    "found": self._is_found(label),
+                    "found": label.class_id in found,
                     "peak": list(self.peak(label)),
                     "hottest": list(self.hottest(label)),
                 }
@@ -260,10 +263,14 @@ class Explanation:
         pixels = self._pixels()
         if label is not None:
             scale = min(1.0, LONGEST_DRAWING / max(self.size))
-            return self._drawn(label, scaled(pixels, tuple(max(1, round(side * scale)) for side in self.size)))
-        picture = scaled(pixels, panel_size(self.size))
-        panels = [Panel(picture, Row(Path(self.path).name or self.path, "image"))]
-        panels += [Panel(self._drawn(one, picture), self._row(one)) for one in self.labels[:MOST_PANELS]]
+            width, height = (max(1, round(side * scale)) for side in self.size)
+            return self._drawn(label, resized(pixels, (width, height)))
+        picture = resized(pixels, panel_size(self.size))
+        panels = [Panel(picture, Row(Path(self.prediction.called).name or self.prediction.called, "image"))]
+        found = {label.class_id for label in self.prediction.labels}
+        panels += [
+            Panel(self._drawn(one, picture), self._row(one, one.class_id in found)) for one in self.labels[:MOST_PANELS]
+        ]
         more = len(self.labels) - MOST_PANELS
         remarks = [f"and {more:,} more labels"] if more > 0 else []
         left, top, right, bottom = self.seen
@@ -313,16 +320,12 @@ class Explanation:
     def _drawn(self, label: str | Label, picture: np.ndarray) -> np.ndarray:
         return colour(picture, self.picture_heat(label, (picture.shape[1], picture.shape[0])))
 
-    def _row(self, label: Label) -> Row:
-        thresholds = np.broadcast_to(self.prediction.thresholds, np.shape(self.prediction.scores))
-        threshold = float(thresholds[label.class_id])
-        return Row(label.name, f"class {label.class_id}", label.score, threshold, self._is_found(label))
+    def _row(self, label: Label, is_found: bool) -> Row:
+        threshold = self.prediction.threshold_of(label)
+        return Row(label.name, f"class {label.class_id}", label.score, threshold, is_found)
 
     def _are_chosen(self) -> bool:
         return bool(self.labels) and self.labels != explained_labels(self.prediction, None)
-
-    def _is_found(self, label: Label) -> bool:
-        return label in self.prediction.labels
 
     def _row_of(self, label: str | Label) -> int:
         name = label if isinstance(label, str) else label.name

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from coloured import NAMES, red_green_blue, spotted
 from PIL import Image
+from videos import make_video
 
 from mxml import Classifier, Explanation
 from mxml.errors import CheckpointError, ImageError, SettingError
+from mxml.evaluation.calibration import Calibration
 from mxml.images.transforms import Preprocess
 from mxml.inference.prediction import Prediction
 from mxml.runtime.imports import load_mxnet
@@ -87,6 +89,8 @@ def test_labels_are_those_found_or_given_or_the_best(letterboxing):
     assert str(found) == str(found.prediction)
     with pytest.raises(SettingError, match="`labels` rad: should be the name of a label, such as 'red'"):
         letterboxing.explain([strong], labels=["rad"])
+    with pytest.raises(SettingError, match="`labels` RED: should be the name of a label, such as 'red'"):
+        letterboxing.explain([strong], labels="RED")
     with pytest.raises(SettingError, match="one that is explained: red"):
         found.heat("blue")
 
@@ -97,6 +101,27 @@ def test_maps_add_up_to_the_logit(classifier):
     total = found.maps.astype(np.float64).sum((1, 2)) + found.constants
     np.testing.assert_allclose(1 / (1 + np.exp(-total)), scores, atol=1e-5)
     assert found.method == "cam"
+
+
+def test_maps_add_up_to_the_calibrated_logit():
+    """So that a label is shown where its score, and not the network's own, comes from."""
+    classifier = Classifier(red_green_blue(FITS["stretch"]))
+    picture = spotted(64, 64, 30, 30, 6)
+    (plain,) = classifier.explain([picture], labels=["green", "red"])
+    classifier.calibration = Calibration("platt", (2.0, 0.5, 1.0), (1.0, -1.0, 0.0))
+    (found,) = classifier.explain([picture], labels=["green", "red"])
+    np.testing.assert_allclose(found.maps, plain.maps * np.array([0.5, 2.0])[:, None, None], atol=1e-6)
+    np.testing.assert_allclose(found.constants, plain.constants * [0.5, 2.0] + [-1, 1], atol=1e-6)
+    total = found.maps.astype(np.float64).sum((1, 2)) + found.constants
+    wanted = [label.score for label in found.labels]
+    np.testing.assert_allclose(1 / (1 + np.exp(-total)), wanted, atol=1e-5)
+
+
+def test_the_frames_of_a_video_are_told_apart(letterboxing, tmp_path):
+    explained = list(letterboxing.explain(make_video(tmp_path / "clip.avi"), labels="red"))
+    assert [one.to_dict()["frame"] for one in explained] == [0, 10, 20, 30]
+    assert explained[1].to_dict()["seconds"] == pytest.approx(1)
+    assert [str(one).split(": red ")[0] for one in explained] == [f"{tmp_path}/clip.avi#{n}" for n in (0, 10, 20, 30)]
 
 
 def test_an_image_that_cannot_be_read_is_explained_as_such(letterboxing, tmp_path):
