@@ -9,10 +9,8 @@ Given again after it was stopped, it goes on with what is missing.
 from __future__ import annotations
 
 import argparse
-import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from pathlib import Path
-from typing import Any
 
 from mxml import Classifier, MxmlError, atomic
 from mxml.inference.inputs import InputStream
@@ -70,12 +68,22 @@ def predict_part(prefix: str, inputs: list[str], part: Part, file: str) -> int:
 
 def join(files: list[str], inputs: list[str], out: Path) -> None:
     """Write the lines of all parts into one file, in the order of the images."""
+    rows = layout("jsonl", ())
     lines: dict[str, deque[str]] = defaultdict(deque)
     for file in files:
-        for line in Path(file).read_text(encoding="utf-8").splitlines():
-            record: dict[str, Any] = json.loads(line)
-            lines[record["input_path"]].append(line)
-    names = (shown_path(item.name) for item in InputStream(inputs))
+        # Not splitlines: a name may hold what Python takes for a line end, too.
+        for line in Path(file).read_text(encoding="utf-8").split("\n")[:-1]:
+            lines[rows.read_row(line).path].append(line)
+    names: list[str] = []
+
+    def noted(name: str) -> bool:
+        names.append(shown_path(name))
+        return True  # nothing is to be read
+
+    for _ in InputStream(inputs, skip=noted):
+        pass
+    if Counter(names) - Counter({name: len(found) for name, found in lines.items()}):
+        raise MxmlError(f"{out}: images were added after the parts were begun; give the command again")
     atomic.write_text(out, "".join(f"{lines[name].popleft()}\n" for name in names))
 
 

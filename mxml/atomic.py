@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mxml.errors import StorageError
 
+_MOST_PREFIX_BYTES = 200
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], ending: str = ".tmp") -> Iterator[str]:
@@ -20,7 +22,7 @@ def replacing(path: str | os.PathLike[str], ending: str = ".tmp") -> Iterator[st
     ``ending`` is for a writer that goes by it.
     """
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=ending, dir=target.parent)
+    handle, temporary = tempfile.mkstemp(prefix=temporary_prefix(target.name), suffix=ending, dir=target.parent)
     os.close(handle)
     try:
         yield temporary
@@ -35,6 +37,11 @@ def replacing(path: str | os.PathLike[str], ending: str = ".tmp") -> Iterator[st
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def temporary_prefix(name: str) -> str:
+    """Return what the names of temporary files for ``name`` begin with: with the rest they have at most 255 bytes."""
+    return f".{os.fsencode(name)[:_MOST_PREFIX_BYTES].decode('utf-8', 'ignore')}."
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

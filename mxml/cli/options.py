@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from mxml.cli.setting_options import setting_option
 from mxml.cli.types import Thresholds
@@ -67,7 +68,9 @@ def chosen_device(device: str | None, gpus: str | None) -> str | None:
     """Return the device that --device or --gpus names; None where neither is given."""
     if gpus is None:
         return device
-    if device is not None:
+    context = click.get_current_context(silent=True)
+    of_pipeline = context is not None and context.get_parameter_source("device") is ParameterSource.DEFAULT_MAP
+    if device is not None and not of_pipeline:
         raise click.UsageError("--gpus and --device mean the same; give only one of them")
     numbers = gpus.replace(" ", "")
     if not re.fullmatch(r"(\d+(,\d+)*)?", numbers):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import glob
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mxml.images.choices import VIDEO_SUFFIXES as READ_SUFFIXES
 from mxml.progress import Progress
 
 if TYPE_CHECKING:
@@ -63,6 +65,13 @@ class PictureOptions:
         for option, value in (("--contact-sheet", self.contact_sheet), ("--save-video", self.save_video)):
             if value and (resume or part):
                 raise click.UsageError(f"{option} shows all images, of which --resume and --part leave some out")
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        """Raise UsageError where several videos would be written into one, before the first has been tagged."""
+        found = (path for name in names for path in (glob.glob(name) or [name]))
+        videos = [path for path in found if path.lower().endswith(READ_SUFFIXES)]
+        if self.save_video and len(videos) > 1:
+            raise click.UsageError(f"--save-video shows one video, not {videos[0]} and {videos[1]}; give one at a time")
 
     def open(self, progress: Progress) -> Pictures:
         """Return what the pictures are written to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -109,6 +110,7 @@ def command(
     images: list[Any] = [*names, *([] if camera is None else [Camera(camera)])]
     drawn = PictureOptions(save_img, save_path, numbered, contact_sheet, save_video, tagged_frames)
     drawn.check_continued(resume, part)
+    drawn.check_inputs(names)
     own_part = Part.parse(part) if part else None
     given: dict[str, Any] = {
         "threshold": merged_thresholds(threshold),
@@ -119,7 +121,7 @@ def command(
     reading: dict[str, Any] = {"batch_size": batch_size, "threads": decode_threads}
     with ConsoleProgress(wording=with_options) as progress:
         if stream:
-            if images or drawn or out or part or as_csv:
+            if images or drawn or out or part or as_csv or root or every or frames:
                 raise click.UsageError(
                     "--stream reads paths from stdin and answers in JSON; leave out all else of these"
                 )
@@ -127,20 +129,16 @@ def command(
             return
         classifier = load_classifier(progress, **model)
         frames_of: dict[str, Any] = {"every": every, "frames": frames}
-        with (
-            drawn.open(progress) as pictures,
-            outputs.open(classifier, {**given, **frames_of}, part, batch_size, progress) as output,
-        ):
-            tally = Tally(*output.held)
+        with contextlib.ExitStack() as opened:
+            pictures = opened.enter_context(drawn.open(progress))
 
             def skip(path: str) -> bool:
-                if own_part is not None and not own_part.holds(path):
-                    return True
-                held = output.holds(path)
-                if held:
+                left_out = (own_part is not None and not own_part.holds(path)) or output.holds(path)
+                if left_out:
                     pictures.leave_out(path)
-                return held
+                return left_out
 
+            # What is wrong with the inputs is said here, before a file is begun or replaced.
             predictions = classifier.predict(
                 images or None,
                 **given,
@@ -151,7 +149,12 @@ def command(
                 skip=skip if part or resume else None,
                 progress=progress,
             )
-            if any(map(is_camera, images)):
+            is_live = any(map(is_camera, images))
+            together = 1 if is_live else batch_size
+            output = outputs.open(classifier, {**given, **frames_of}, part, together, progress)
+            opened.enter_context(output)
+            tally = Tally(*output.held)
+            if is_live:
                 predictions = until_interrupted(predictions)
             for prediction in predictions:
                 tally.add(prediction.error is None)

@@ -70,11 +70,11 @@ def command(
     DIR/sorted.csv records what went where.
     """
     from mxml.inference.results.tally import Tally
-    from mxml.inference.sorting import Sorter
+    from mxml.inference.sorting import Sorter, require_files
 
+    require_files(inputs)
     with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)
-        sorter = Sorter(to, classifier.label_names, action or "copy", dry_run=dry_run)
         tally = Tally()
         predictions = classifier.predict(
             inputs,
@@ -82,11 +82,12 @@ def command(
             top_k=top_k,
             batch_size=batch_size,
             threads=decode_threads,
-            skip=sorter.is_inside,
+            skip=lambda path: sorter.is_inside(path),
             progress=progress,
         )
+        sorter = Sorter(to, classifier.label_names, action or "copy", dry_run=dry_run)
         for prediction in predictions:
-            fault = prediction.error.reason if prediction.error else sorter.refusal(prediction.path)
+            fault = prediction.error.reason if prediction.error else sorter.refusal(prediction)
             tally.add(not fault)
             record = prediction.to_dict()
             if fault:

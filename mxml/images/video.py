@@ -68,7 +68,7 @@ class Frame(NamedTuple):
 
 def video_info(path: str) -> VideoInfo:
     """Return what a video's header says. Raises ImageError for a file that is no video which can be read."""
-    capture = _open(path)
+    capture = open_video(path)
     try:
         return _info(capture, path)
     finally:
@@ -81,7 +81,7 @@ def video_frames(path: str, every: int | None = None) -> Generator[Frame, None, 
     Raises ImageError for a file that is no video which can be read, and at its end for one that ends well before its
     header says.
     """
-    capture = _open(path)
+    capture = open_video(path)
     try:
         info = _info(capture, path)
         number, taken, seconds, due = 0, 0, 0.0, 0.0
@@ -142,8 +142,8 @@ def camera_name(source: int | str) -> str:
     return f"camera {source}" if isinstance(source, int) else source
 
 
-def _open(path: str) -> Any:
-    """Return OpenCV's capture of a file whose start is a video's."""
+def open_video(path: str) -> Any:
+    """Return OpenCV's capture of a file whose start is a video's. Raises ImageError for any other."""
     start = read_start(path, 400)
     if not start:
         raise ImageError("the file is empty", path, "empty")

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mxml.errors import MxmlError
+from mxml.errors import ImageError, MxmlError
 from mxml.images.drawing import NARROWEST_PANEL, SHORTEST_DRAWING, resized, rows_panel, stacked
 from mxml.images.label_colours import PANEL
+from mxml.images.video import open_video
 from mxml.images.video_file import VideoFile, require_video_suffix
 from mxml.inference.prediction import Prediction
 from mxml.inference.prediction_rows import prediction_rows
@@ -142,12 +143,15 @@ class _Source:
 
     def __init__(self, path: str):
         self._cv2 = load_cv2()
-        self._capture = self._cv2.VideoCapture(path) if os.path.isfile(path) else None
         self._next = 0
+        try:
+            self._capture = open_video(path) if os.path.isfile(path) else None
+        except ImageError:
+            self._capture = None
 
     @property
     def is_open(self) -> bool:
-        return self._capture is not None and bool(self._capture.isOpened())
+        return self._capture is not None
 
     @property
     def fps(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from numbers import Integral
 from typing import Callable
 
@@ -38,13 +38,12 @@ from mxml.inference.list_scores import collect
 from mxml.inference.mxnet_backend import MxnetBackend
 from mxml.inference.prediction import Prediction
 from mxml.inference.preprocessing import changed_preprocess
-from mxml.inference.selected_inputs import SelectedInputs
 from mxml.inference.tagging import ImageFeatures, Tagging, image_features, predictions
 from mxml.inference.trained_lists import was_trained_on
 from mxml.inference.tuning import DEFAULT_OBJECTIVE, TuningResult, own_tuning, tune
 from mxml.inference.unlike import marked, wanted_distribution
 from mxml.inference.views import Mirrored, Views
-from mxml.model import checkpoint, symbols
+from mxml.model import checkpoint, described, symbols
 from mxml.model.run_files import RunFiles
 from mxml.model.saved_tuning import save_tuning
 from mxml.model.tuning_record import TuningRecord
@@ -143,6 +142,8 @@ class Classifier:
             self.thresholds = np.array(tuning.thresholds, dtype=np.float64)
         self._devices = parse_devices(device or default_device())
         self._bound = BoundBackends(bind or self._bind_mxnet)
+        # Read once: a program may call predict for each of many images.
+        self._description = lru_cache(maxsize=1)(partial(described.load, model))
 
     @classmethod
     def load(
@@ -339,10 +340,7 @@ class Classifier:
             whole if keep_pixels else Transform(views.preprocesses[-1]).reduction,
             progress,
         )
-        stream: InputStream | SelectedInputs
-        stream = InputStream(self._validation_images(progress) if inputs is None else inputs, reading)
-        if skip is not None:
-            stream = SelectedInputs(stream, skip, progress)
+        stream = InputStream(self._validation_images(progress) if inputs is None else inputs, reading, skip)
         # What a camera sees is wanted now, and not when a batch is full.
         batch_size, ahead = (1, 0) if stream.live else (batch_size, AHEAD)
         batches = stream_batches(
@@ -354,7 +352,7 @@ class Classifier:
             keep_pixels=keep_pixels,
             more_views=views.preprocesses[1:],
         )
-        distribution = wanted_distribution(self.checkpoint, self.preprocess, unlike, progress)
+        distribution = wanted_distribution(self.checkpoint, self.preprocess, unlike, progress, self._description)
         tagging = Tagging(self.label_names, thresholds, top_k, threshold is None, self.single_label, distribution)
         if stream.count is not None:
             progress.start(stream.count, "predicting")

@@ -118,6 +118,13 @@ def named(name: str, reading: Reading) -> Named:
     return _video(name, reading)
 
 
+def split_called(called: str) -> tuple[str, int | None]:
+    """Return the path of an image that is called so, and of a video's frame, ``clip.mp4#50``, its number, too."""
+    path, mark, number = called.rpartition("#")
+    of_video = path.lower().endswith(VIDEO_SUFFIXES) or is_camera(path)
+    return (path, int(number)) if mark and of_video and number.isascii() and number.isdigit() else (called, None)
+
+
 def is_camera(value: object) -> bool:
     """Say whether an input is a camera."""
     return isinstance(value, Camera) or (isinstance(value, str) and _CAMERA.fullmatch(value) is not None)

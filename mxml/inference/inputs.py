@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 import numpy as np
 
@@ -42,16 +42,28 @@ class InputStream:
     reached, and are called by their position: ``image 0``, ``image 1``, ... URLs are fetched ahead; nothing else is
     opened here but lists and videos. A name that gives no image counts as one that cannot be read.
 
+    ``skip`` is called once per image, in their order, with its name; a frame's is that of its video, ``#`` and its
+    number. Images that it returns True for are left out: they are neither read nor fetched. They belong to ``count``,
+    since only reading the stream tells how many are left, and are reported as done.
+
     Notes say which files of a folder are skipped, and where a list's images were found. Raises MxmlError for a name
     that gives no image where it is the only input, and for lists that are nested too deep, and TypeError for what is
     no image.
     """
 
-    def __init__(self, inputs: Inputs | RecordList, reading: Reading | None = None):
+    def __init__(
+        self,
+        inputs: Inputs | RecordList,
+        reading: Reading | None = None,
+        skip: Callable[[str], bool] | None = None,
+    ):
+        reading = reading or Reading()
         self.count: int | None = None
         self.live = _is_live(inputs)
+        self._skip = skip
+        self._progress = reading.progress
         self._fetching = Fetching()
-        self._entries: Iterable[_Entry | Several] = _flat(inputs, reading or Reading())
+        self._entries: Iterable[_Entry | Several] = _flat(inputs, reading)
         if _is_one(inputs) or (isinstance(inputs, (list, tuple)) and all(map(_is_one, inputs))):
             entries = list(self._entries)
             counts = [entry.count if isinstance(entry, Several) else 1 for entry in entries]
@@ -62,23 +74,26 @@ class InputStream:
         position = 0
         for entries in self._entries:
             for entry in entries.items if isinstance(entries, Several) else (entries,):
-                yield self._item(entry, position)
+                name = _called(entry, position)
                 position += 1
+                if self._skip is not None and self._skip(name):
+                    self._progress.advance()
+                else:
+                    yield self._item(entry, name)
 
     def close(self) -> None:
         """Give up what is still being fetched."""
         self._fetching.close()
 
-    def _item(self, entry: _Entry, position: int) -> StreamItem:
+    def _item(self, entry: _Entry, name: str) -> StreamItem:
         if isinstance(entry, StreamItem):
             return entry
         if isinstance(entry, ImageError):
-            return StreamItem(entry.path, entry)
+            return StreamItem(name, entry)
         if isinstance(entry, Url):
-            return StreamItem(entry.shown, self._fetching.start(entry.address))
+            return StreamItem(name, self._fetching.start(entry.address))
         if isinstance(entry, (str, os.PathLike)):
-            return StreamItem(os.fspath(entry))
-        name = f"image {position}"
+            return StreamItem(name)
         if isinstance(entry, (bytes, bytearray, memoryview)):
             return StreamItem(name, bytes(entry))
         if is_array(entry):
@@ -87,6 +102,17 @@ class InputStream:
             return StreamItem(name, pillow_pixels(entry))  # type: ignore[arg-type]
         except (OSError, ValueError, SyntaxError) as error:  # Pillow reads a file's pixels when it is asked for them
             return StreamItem(name, ImageError(f"Pillow cannot load it: {error}", name))
+
+
+def _called(entry: _Entry, position: int) -> str:
+    """Return what an image is called, without reading it."""
+    if isinstance(entry, StreamItem):
+        return entry.called
+    if isinstance(entry, ImageError):
+        return entry.path
+    if isinstance(entry, Url):
+        return entry.shown
+    return os.fspath(entry) if isinstance(entry, (str, os.PathLike)) else f"image {position}"
 
 
 def _is_one(value: object) -> bool:

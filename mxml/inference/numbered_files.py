@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from mxml import atomic
+from mxml.errors import StorageError
 
 _NUMBERED = re.compile(r"%(0?[1-9]?)[id](?=[^%/]*\.(?:jpe?g|png)$)", re.IGNORECASE)
 
@@ -20,10 +21,20 @@ class NumberedFiles:
     def __init__(self, pattern: str):
         self._pattern = pattern
         self._next = 0
+        self._folder = os.path.realpath(os.path.dirname(pattern))
+        self._names = re.compile(r"\d+".join(map(re.escape, _NUMBERED.split(os.path.basename(pattern))[::2])))
         atomic.make_folder(os.path.dirname(pattern))
 
-    def location(self, path: str, frame: int | None = None) -> str:
-        """Return the next file, whatever the image is."""
+    def following(self, path: str) -> str:
+        """Return the next file, for the drawing of the image at ``path``.
+
+        Raises StorageError for an image that is called like the files: they would replace it, or others like it.
+        """
+        if self._names.fullmatch(os.path.basename(path)) and os.path.realpath(os.path.dirname(path)) == self._folder:
+            raise StorageError(
+                f"{path}: is called like the pictures {self._pattern}, which would replace such images; give them "
+                "another name or folder"
+            )
         number, self._next = self._next, self._next + 1
         return _NUMBERED.sub(lambda match: f"{number:{match[1]}d}", self._pattern)
 

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from typing import Callable
 
+from mxml import atomic
 from mxml.errors import StorageError
 
 # What file systems without hard links answer, such as those of memory cards.
@@ -42,7 +43,7 @@ def same_content(one: str, other: str) -> bool:
 
 def _copy(source: str, target: str) -> None:
     folder, name = os.path.split(target)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=".tmp", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=atomic.temporary_prefix(name), suffix=".tmp", dir=folder)
     os.close(handle)
     try:
         # With times and permissions, by which photographs are sorted.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PICTURES = (".jpg", ".jpeg", ".png")
+_MOST_STEM_BYTES = 200
 
 
 class Label(NamedTuple):
@@ -124,20 +125,35 @@ class Prediction(Mapping[str, Any]):
         """
         if self.error is not None or (self.is_dropped and self.unlike):
             return ()
-        ranking = self.ranking
-        if not (self.top_k and self.always_top_k):
-            ranking = tuple(label for label in ranking if self.reaches(label))
-        return ranking[: self.top_k] if self.top_k else ranking
+        # A model may have thousands of labels, of which an image gets a few: only for these are there objects.
+        if self.top_k and self.always_top_k:
+            columns = np.arange(len(self.label_names))
+        else:
+            columns = np.flatnonzero(np.asarray(self.scores, dtype=np.float64) >= self.thresholds)
+        return self._ranked(columns, self.top_k or None)
+
+    @property
+    def best(self) -> Label | None:
+        """The label with the highest score, whatever its threshold; None for a model without labels."""
+        return next(iter(self._ranked(np.arange(len(self.label_names)), 1)), None)
 
     @property
     def ranking(self) -> tuple[Label, ...]:
         """All C labels, whatever their thresholds, best first; of equal scores the lower class first."""
-        order = np.argsort(-np.asarray(self.scores, dtype=np.float64), kind="stable")
-        return tuple(Label(int(index), self.label_names[index], float(self.scores[index])) for index in order)
+        return self._ranked(np.arange(len(self.label_names)), None)
+
+    def _ranked(self, columns: np.ndarray, most: int | None) -> tuple[Label, ...]:
+        """Return the labels of these ascending columns, best first, at most so many."""
+        scores = np.asarray(self.scores, dtype=np.float64)[columns]
+        order = np.argsort(-scores, kind="stable")[:most]
+        return tuple(
+            Label(column, self.label_names[column], score)
+            for column, score in zip(columns[order].tolist(), scores[order].tolist())
+        )
 
     def threshold_of(self, label: Label) -> float:
         """Return the lowest score at which an image gets this label."""
-        return float(np.broadcast_to(self.thresholds, np.shape(self.scores))[label.class_id])
+        return float(self.thresholds if np.ndim(self.thresholds) == 0 else np.asarray(self.thresholds)[label.class_id])
 
     def reaches(self, label: Label) -> bool:
         """Say whether the label's score is at least its threshold."""
@@ -331,8 +347,8 @@ class Prediction(Mapping[str, Any]):
         return prediction_html(self)
 
     def _nothing(self) -> str:
-        best = self.ranking[:1]
-        return f"no label reaches its threshold (best: {name_and_score(best[0])})" if best else "no label"
+        best = self.best
+        return f"no label reaches its threshold (best: {name_and_score(best)})" if best else "no label"
 
     def _target(self, path: Path, own: str, suffixes: tuple[str, ...]) -> Path:
         if path.suffix.lower() in suffixes and not path.is_dir():
@@ -345,9 +361,9 @@ class Prediction(Mapping[str, Any]):
 def result_name(path: str, suffix: str, number: int = 1, frame: int | None = None, kind: str = "res") -> str:
     """Return what a file about the image at ``path`` is called: NAME_res.jpg, and from the second on NAME_2_res.jpg.
 
-    For a frame of a video it is NAME_frame50_res.jpg. ``kind`` says what it is.
+    For a frame of a video it is NAME_frame50_res.jpg. ``kind`` says what it is. The end of a long name is cut off.
     """
-    stem = Path(path).stem or "image"
+    stem = os.fsdecode(os.fsencode(Path(path).stem)[:_MOST_STEM_BYTES]) or "image"
     if frame is not None:
         stem += f"_frame{frame}"
     return f"{stem}_{kind}{suffix}" if number == 1 else f"{stem}_{number}_{kind}{suffix}"

@@ -22,7 +22,8 @@ def prediction_rows(prediction: Prediction, most: int = MOST_ROWS) -> list[Row]:
     labels = prediction.labels
     if not labels:
         rows = [Row(UNLIKE if prediction.unlike and prediction.is_dropped else "no label reaches its threshold")]
-        return [*rows, *(_row(prediction, label) for label in prediction.ranking[:1])][:most]
+        best = prediction.best
+        return [*rows, *([] if best is None else [_row(prediction, best)])][:most]
     if len(labels) <= most:
         return [_row(prediction, label) for label in labels]
     shown = [_row(prediction, label) for label in labels[: most - 1]]

@@ -7,11 +7,27 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mxml import atomic
+from mxml.data.record_list import REC_SUFFIX
 from mxml.errors import SettingError
+from mxml.images.choices import VIDEO_SUFFIXES
+from mxml.inference.input_names import STDIN, is_camera
 from mxml.inference.label_folders import NO_LABEL, folder_names
 from mxml.inference.placing import ACTIONS, place, same_content
 from mxml.inference.prediction import Prediction
 from mxml.inference.sorting_record import Placement, SortingRecord
+from mxml.inference.url import is_url, without_credentials
+
+_MOST_NAME_BYTES = 255
+_NO_FILES = (*VIDEO_SUFFIXES, REC_SUFFIX)
+
+
+def require_files(names: Sequence[str]) -> None:
+    """Raise SettingError for a name that stands for images without files of their own, which cannot be sorted."""
+    for name in names:
+        if name == STDIN or is_url(name) or is_camera(name) or name.lower().endswith(_NO_FILES):
+            raise SettingError(
+                "inputs", without_credentials(name), "image files, or folders, patterns and lists of them"
+            )
 
 
 class Sorted(NamedTuple):
@@ -53,7 +69,9 @@ class Sorter:
     SettingError
         If the action is another.
     MxmlError
-        If the folder has a record that cannot be read.
+        If the folder has a record that cannot be read, or another process sorts into it.
+    StorageError
+        If the folder cannot be made.
     """
 
     def __init__(self, folder: str, label_names: Sequence[str], action: str = "copy", *, dry_run: bool = False):
@@ -69,6 +87,8 @@ class Sorter:
         if dry_run:
             self._record.read()
         else:
+            atomic.make_folder(folder)
+            self._record.lock()
             self._record.repair()
 
     def is_inside(self, path: str) -> bool:
@@ -86,22 +106,24 @@ class Sorter:
         folder = os.path.realpath(self._folder)
         return os.path.realpath(path).startswith(os.path.join(folder, ""))
 
-    def refusal(self, path: str) -> str:
+    def refusal(self, prediction: Prediction) -> str:
         """Return why an image cannot be sorted: what has no file of its own stays where it is.
 
         Parameters
         ----------
-        path : str
-            The image's path.
+        prediction : Prediction
+            The image's.
 
         Returns
         -------
         str
             Empty where it can.
         """
-        if not os.path.isfile(path):
+        if prediction.frame is not None:
+            return "is a frame of a video, which has no file of its own"
+        if not os.path.isfile(prediction.path):
             return "is no file that could be sorted"
-        if self._action == "move" and os.path.islink(path):
+        if self._action == "move" and os.path.islink(prediction.path):
             return "is a symbolic link, which is not moved"
         return ""
 
@@ -141,13 +163,22 @@ class Sorter:
 
     def _place_for(self, source: str, folder: str) -> tuple[str, bool]:
         """Return a name that is free or holds the same image, and whether it is free."""
-        stem, suffix = os.path.splitext(os.path.basename(source))
+        name = os.path.basename(source)
         number = 1
         while True:
-            target = os.path.join(folder, f"{stem}{suffix}" if number == 1 else f"{stem}_{number}{suffix}")
+            target = os.path.join(folder, name if number == 1 else _numbered(name, number))
             occupant = self._planned.get(target, os.path.join(self._folder, target))
             if not os.path.lexists(occupant):
                 return target, True
             if os.path.isfile(occupant) and same_content(source, occupant):
                 return target, False
             number += 1
+
+
+def _numbered(name: str, number: int) -> str:
+    """Return ``a_2.jpg`` for ``a.jpg``; a name that would be too long for a file system loses the end of its stem."""
+    stem, suffix = os.path.splitext(name)
+    ending = f"_{number}{suffix}"
+    while len(os.fsencode(stem + ending)) > _MOST_NAME_BYTES and stem:
+        stem = stem[:-1]
+    return stem + ending

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import io
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mxml import atomic
+from mxml.data.formats.file_tree import IMAGE_SUFFIXES
 from mxml.errors import MxmlError, StorageError
 from mxml.inference.placing import ACTIONS, place, same_content
 from mxml.inference.results.layouts import csv_line, unguarded
@@ -47,11 +51,26 @@ class SortingRecord:
         self._folder = folder
         self.path = os.path.join(folder, NAME)
 
+    def lock(self) -> None:
+        """Keep other processes from sorting here as long as this record is there: they would finish its moves.
+
+        Raises MxmlError where one does.
+        """
+        try:
+            handle = os.open(self._folder, os.O_RDONLY)
+            weakref.finalize(self, os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Where the file system knows no locks, the user has to know who sorts.
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise MxmlError(f"{self._folder}: another process sorts images into it; wait for that") from error
+
     def add(self, placement: Placement) -> None:
         """Add a row, and have it on disk before the file is touched. Raises StorageError where it cannot be written."""
         text = csv_line((placement.action, placement.source, placement.target, placement.labels))
         try:
-            with open(self.path, "ab") as file:
+            # Whoever may write here could make it a link to another file.
+            with open(self.path, "ab", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o666)) as file:
                 if not file.tell():
                     file.write(csv_line(_HEADER).encode())
                 file.write(text.encode("utf-8", "surrogateescape"))
@@ -128,11 +147,13 @@ def undo(folder: str) -> tuple[int, list[str]]:
     Raises
     ------
     MxmlError
-        If the folder has no record, or a damaged one.
+        If the folder has no record, or a damaged one, or another process sorts into it.
     StorageError
         If a file cannot be moved.
     """
     record = SortingRecord(folder)
+    if os.path.isdir(folder):
+        record.lock()
     remaining = record.read()
     if not remaining:
         raise MxmlError(f"{record.path}: does not exist: mxml sort has sorted nothing into {folder}")
@@ -160,6 +181,8 @@ def _take_back(placement: Placement, target: str) -> str:
         # It was never brought there, or somebody took it.
         return "" if os.path.lexists(source) else f"{target}: is gone, and so is {source}"
     if placement.action == "move" and not os.path.lexists(source):
+        if not _is_of_image(source):
+            return f"{target}: stays, since {source} is no usual name of an image; move it yourself"
         atomic.make_folder(os.path.dirname(source))
         place("move", target, source)
     elif _are_files(source, target) and same_content(source, target):
@@ -178,6 +201,12 @@ def _remove_if_empty(folder: str) -> None:
 
 def _are_files(*paths: str) -> bool:
     return all(os.path.isfile(path) and not os.path.islink(path) for path in paths)
+
+
+def _is_of_image(path: str) -> bool:
+    """Say whether a path is that of an image: a record from elsewhere is not to bring a file to any other place."""
+    name = os.path.basename(path)
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 def _is_inside(path: str) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Callable
 
 from mxml.errors import CheckpointError, SettingError
 from mxml.images.transforms import Preprocess
 from mxml.inference.checkpoint_data import own_preprocess
 from mxml.inference.limits import UNLIKE
 from mxml.inference.prediction import Prediction
-from mxml.model import described
 from mxml.model.checkpoint import Checkpoint
 from mxml.model.feature_distribution import FeatureDistribution
 from mxml.progress import Progress
@@ -18,11 +18,16 @@ from mxml.text import counted
 
 
 def wanted_distribution(
-    model: Checkpoint, preprocess: Preprocess, unlike: str | None, progress: Progress
+    model: Checkpoint,
+    preprocess: Preprocess,
+    unlike: str | None,
+    progress: Progress,
+    load: Callable[[], FeatureDistribution | None],
 ) -> FeatureDistribution | None:
     """Return what tells images unlike the training images, None where it is not wanted or not there.
 
-    ``unlike`` is one of ``UNLIKE``, or None to mark where that can be done; a note names a description that is damaged.
+    ``load`` returns the checkpoint's description. ``unlike`` is one of ``UNLIKE``, or None to mark where that can be
+    done; a note names a description that is damaged.
     Raises SettingError for another value, and CheckpointError where marking was asked for and cannot be done.
     """
     if unlike not in (None, *UNLIKE):
@@ -40,7 +45,7 @@ def wanted_distribution(
             f"mxml describe `prefix` {model.prefix} `epoch` {model.epoch} makes it"
         )
         try:
-            found = described.load(model)
+            found = load()
         except CheckpointError as error:
             if unlike is not None:
                 raise

@@ -44,6 +44,10 @@ def test_options_win_over_the_configuration(configured, mxml):
     path.write_text(path.read_text().replace("threshold: 0", "threshold: {red: 1, green: 0, blue: 1}"))
     assert labels() == ["green"]
     assert mxml("--pipeline", NAME, "--prefix", "gone", "--input", IMAGE)[0] == 1
+    path.write_text(path.read_text() + "  device: gpu:99\n")
+    assert mxml("--pipeline", NAME, "--input", IMAGE)[0] == 1
+    assert labels("--gpus", "") == labels("--device", "cpu") == ["green"]
+    assert mxml("--pipeline", NAME, "--gpus", "", "--device", "cpu", "--input", IMAGE)[0] == 2
 
 
 def test_a_configuration_is_written_where_it_is_asked_for_and_never_over_another(folder, mxml):

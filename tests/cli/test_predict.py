@@ -314,16 +314,15 @@ def paths(out):
 def test_predict_takes_lists_text_files_videos_and_stdin(folder, mxml):
     (folder / "files.txt").write_text("images/2-1.png\nimages/2-0.png\n")
     make_video(folder / "clip.mp4")
-    code, out, err = mxml(
-        *PREDICT, "--json", "--unlike", "off", "--every", "20", "files.txt", "lists/val.lst", "clip.mp4"
-    )
+    options = ("--unlike", "off", "--json", "--every", "20")
+    code, out, err = mxml(*PREDICT, *options, "files.txt", "lists/val.lst", "clip.mp4")
     assert (code, err) == (0, "")
     assert paths(out)[:2] == ["images/2-1.png", "images/2-0.png"] and len(records(out)) == 16
     assert [(record["input_path"], record["frame"], record["seconds"]) for record in records(out)[14:]] == [
         ("clip.mp4", 0, 0.0),
         ("clip.mp4", 20, 2.0),
     ]
-    code, out, err = mxml(*PREDICT, "--frames", "3", "--save-img", "drawn", "clip.mp4")
+    code, out, err = mxml(*PREDICT, "--unlike", "off", "--frames", "3", "--save-img", "drawn", "clip.mp4")
     assert (code, err) == (0, "")
     assert [line.partition(": ")[0] for line in out.splitlines()] == ["clip.mp4#0", "clip.mp4#10", "clip.mp4#20"]
     assert sorted(os.listdir("drawn")) == [f"clip_frame{number}_res.jpg" for number in (0, 10, 20)]

@@ -9,10 +9,10 @@ import os
 import numpy as np
 import pytest
 
-from mxml.errors import MxmlError, StorageError
+from mxml.errors import MxmlError, SettingError, StorageError
 from mxml.inference.placing import place
 from mxml.inference.prediction import Prediction
-from mxml.inference.sorting import Sorter
+from mxml.inference.sorting import Sorter, require_files
 from mxml.inference.sorting_record import SortingRecord, undo
 
 NAMES = ("red", "blue", "wide/open")
@@ -160,7 +160,58 @@ def test_a_record_cannot_lead_out_of_the_folder(folder, row):
 def test_links_and_what_is_no_file_are_not_moved(folder):
     os.symlink("a.jpg", "in/link.jpg")
     sorter = Sorter("out", NAMES, "move")
-    assert sorter.refusal("in/link.jpg") == "is a symbolic link, which is not moved"
-    assert sorter.refusal("image 3") == "is no file that could be sorted"
-    assert sorter.refusal("in/a.jpg") == "" == Sorter("out", NAMES, "copy").refusal("in/link.jpg")
+    link, memory, image = (Prediction(path, (), np.empty(0)) for path in ("in/link.jpg", "image 3", "in/a.jpg"))
+    assert sorter.refusal(link) == "is a symbolic link, which is not moved"
+    assert sorter.refusal(memory) == "is no file that could be sorted"
+    frame = Prediction("in/a.jpg", (), np.empty(0), frame=3)
+    assert sorter.refusal(frame) == "is a frame of a video, which has no file of its own"
+    assert sorter.refusal(image) == "" == Sorter("copies", NAMES, "copy").refusal(link)
     assert sorter.is_inside("out/red/a.jpg") and not sorter.is_inside("outside/a.jpg")
+
+
+@pytest.mark.parametrize("name", ["-", "http://me:secret@host/a.jpg", "/dev/video0", "clip.MP4", "photos.rec"])
+def test_what_stands_for_images_without_files_is_refused(name):
+    with pytest.raises(SettingError, match="should be image files") as error:
+        require_files(["a.jpg", name])
+    assert "secret" not in str(error.value)
+
+
+def test_two_processes_do_not_sort_into_one_folder(folder):
+    first = Sorter("out", NAMES)
+    for second in (lambda: Sorter("out", NAMES), lambda: undo("out")):
+        with pytest.raises(MxmlError, match="out: another process sorts images into it"):
+            second()
+    Sorter("out", NAMES, dry_run=True)
+    del first
+    Sorter("out", NAMES)
+
+
+def test_a_record_from_elsewhere_brings_no_file_to_where_programs_look_for_theirs(folder):
+    os.makedirs("out/red")
+    for name in ("a.jpg", "b.jpg"):
+        with open(f"out/red/{name}", "w") as file:
+            file.write(name)
+    rows = [f"move,{folder}/{name},red/{name[-5:]},red" for name in (".a.jpg", "new/b.jpg")]
+    with open("out/sorted.csv", "w") as file:
+        file.write("action,from,to,labels\n" + "\n".join([f"move,{folder}/.profile,red/a.jpg,red", *rows]) + "\n")
+    count, left = undo("out")
+    assert count == 1 and len(left) == 2 and "is no usual name of an image" in left[0]
+    assert content("out", "new") == {"out/red/a.jpg": "a.jpg", "new/b.jpg": "b.jpg"}
+
+
+def test_a_record_that_is_a_link_is_not_written_through(folder):
+    os.mkdir("out")
+    os.symlink("../elsewhere", "out/sorted.csv")
+    with pytest.raises(StorageError, match=r"out/sorted\.csv: cannot be written"):
+        sort("copy")
+    assert not os.path.lexists("elsewhere")
+
+
+def test_names_as_long_as_a_file_system_has_are_sorted(folder):
+    name = "中" * 83 + "ab.jpg"
+    for parent in ("in", "two"):
+        os.rename(f"{parent}/a.jpg", f"{parent}/{name}")
+    sorter = Sorter("out", NAMES, "copy")
+    for parent in ("in", "two"):
+        sorter.sort(Prediction(f"{parent}/{name}", NAMES, np.array([0.9, 0, 0])))
+    assert content("out") == {f"out/red/{name}": "in/a.jpg", f"out/red/{'中' * 83}_2.jpg": "two/a.jpg"}

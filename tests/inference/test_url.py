@@ -386,3 +386,13 @@ def test_who_waits_for_a_fetch_is_told_when_the_stream_ends():
     with pytest.raises(ImageError, match=r"^http://h/x\.jpg: was not fetched: the prediction ended$"):
         wait(Limits())
     ended.set()
+
+
+def test_urls_that_are_left_out_are_not_fetched_and_hold_nothing_up(server):
+    Handler.seen.clear()
+    named = [f"{server}/picture?{number}" for number in range(60)]
+    for given in (named, iter(named)):
+        stream = InputStream(given, skip=lambda name: not name.endswith(("?40", "?59")))
+        batches = stream_batches(stream, Preprocess((8, 8), 8), 5, threads=3)
+        assert [item.name for batch in batches for item in batch.items] == [named[40], named[59]]
+    assert sorted(request["path"] for request in Handler.seen) == ["/picture?40"] * 2 + ["/picture?59"] * 2

@@ -117,7 +117,10 @@ class CsvLayout:
 
     def read_row(self, row: str) -> HeldRow:
         """Return what a row says."""
-        (cells,) = csv.reader(io.StringIO(row, newline=""), strict=True)
+        try:
+            (cells,) = csv.reader(io.StringIO(row, newline=""), strict=True)
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
         if len(cells) != self._columns:
             raise ValueError(f"has {len(cells)} cells, should be {self._columns}")
         return HeldRow(unguarded(cells[0]), not cells[2])

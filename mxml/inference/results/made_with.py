@@ -14,6 +14,8 @@ from mxml import atomic
 from mxml.errors import MxmlError, StorageError
 from mxml.evaluation.thresholds import Threshold, resolve_thresholds
 from mxml.inference.classifier import Classifier
+from mxml.model import described
+from mxml.model.checkpoint import Checkpoint
 from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import Stamp
 
@@ -54,6 +56,8 @@ class MadeWith:
                 "label_names": list(classifier.label_names),
                 "thresholds": thresholds.tolist(),
                 "threshold_given": threshold is not None,
+                "calibration": _as_json(classifier.calibration and dataclasses.asdict(classifier.calibration)),
+                "described_sha256": _description_of(model),
                 "top_k": top_k,
                 **others,
             }
@@ -106,6 +110,12 @@ def _sum_of(path: str) -> str:
         return Stamp.of(path).sha256
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _description_of(model: Checkpoint) -> str | None:
+    """Return the sum of the description that tells images unlike the training images, where there is one."""
+    found = described.named(model.sidecar, model.epoch)
+    return None if found is None else found.file.sha256
 
 
 def _as_json(value: Any) -> Any:

@@ -5,19 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from types import TracebackType
-from typing import Protocol
 
 from mxml.inference.annotated_video import AnnotatedVideo
 from mxml.inference.contact_sheet import ContactSheet
 from mxml.inference.drawing_folder import DrawingFolder
+from mxml.inference.input_names import split_called
 from mxml.inference.numbered_files import NumberedFiles
 from mxml.inference.prediction import Prediction
 from mxml.progress import SILENT, Progress
-
-
-class _Places(Protocol):
-    def location(self, path: str, frame: int | None = None) -> str:
-        """Return the file of the next picture."""
 
 
 class Pictures:
@@ -41,15 +36,14 @@ class Pictures:
         self._sheet = ContactSheet(contact_sheet) if contact_sheet else None
         self._video = AnnotatedVideo(save_video, tagged_frames, progress) if save_video else None
         self._results = None if save_path is None else DrawingFolder(save_path)
-        self._drawings: list[_Places] = [] if save_img is None else [DrawingFolder(save_img)]
-        if numbered is not None:
-            self._drawings.append(NumberedFiles(numbered))
+        self._drawings = None if save_img is None else DrawingFolder(save_img)
+        self._numbered = None if numbered is None else NumberedFiles(numbered)
         self._opened = contextlib.ExitStack()
 
     @property
     def need_pixels(self) -> bool:
         """Say whether predictions have to keep their pixels."""
-        return any((self._sheet, self._video, self._results, self._drawings))
+        return any((self._sheet, self._video, self._results, self._drawings, self._numbered))
 
     def __enter__(self) -> Pictures:
         for whole in (self._sheet, self._video):
@@ -60,11 +54,15 @@ class Pictures:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._opened.__exit__(kind, error, at)
 
-    def leave_out(self, path: str) -> None:
-        """Keep the names of the files that an image's pictures have since an earlier run."""
-        for places in (*self._drawings, self._results):
-            if places is not None:
-                places.location(path)
+    def leave_out(self, called: str) -> None:
+        """Keep the names that an image's pictures have, since another process has written them or will.
+
+        ``called`` is the image's path; for a frame that of its video, ``#`` and its number.
+        """
+        path, frame = split_called(called)
+        for folder in (self._drawings, self._results):
+            if folder is not None:
+                folder.location(path, frame)
 
     def write(self, prediction: Prediction) -> None:
         """Write the pictures of one image, if it could be read. Raises StorageError where they cannot be written."""
@@ -72,11 +70,17 @@ class Pictures:
             self._sheet.add(prediction)
         if self._video is not None:
             self._video.add(prediction)
+        # An image that cannot be read keeps its name as well: who leaves it out does not know that.
+        drawing, result = (
+            None if folder is None else folder.location(prediction.path, prediction.frame)
+            for folder in (self._drawings, self._results)
+        )
         if prediction.error is not None:
             return
-        for places in self._drawings:
-            prediction.save_to_img(places.location(prediction.path, prediction.frame))
-        if self._results is not None:
-            drawing = self._results.location(prediction.path, prediction.frame)
+        if drawing is not None:
             prediction.save_to_img(drawing)
-            prediction.save_to_json(os.path.splitext(drawing)[0] + ".json")
+        if self._numbered is not None:
+            prediction.save_to_img(self._numbered.following(prediction.path))
+        if result is not None:
+            prediction.save_to_img(result)
+            prediction.save_to_json(os.path.splitext(result)[0] + ".json")

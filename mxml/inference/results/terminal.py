@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from mxml.inference.prediction import Label, Prediction
+from mxml.inference.prediction_rows import UNLIKE
 from mxml.text import printable
 
 _WIDEST_NAME = 24
@@ -30,16 +31,15 @@ class AlignedLines:
         widths = [_width(printable(prediction.called)) for prediction in readable]
         self._path_width = max([self._path_width, *(width for width in widths if width <= _WIDEST_PATH)])
         for prediction in readable:
-            cells = map(self._cell, prediction.labels)
-            path = _padded(printable(prediction.called), self._path_width)
-            yield _GAP.join([path, *cells]).rstrip() if prediction.labels else f"{path}{_GAP}{self._best(prediction)}"
+            name = printable(prediction.called)
+            cells = [*map(self._cell, prediction.labels), *([UNLIKE] if prediction.unlike else [])]
+            if not prediction.labels:
+                # What such an image has elsewhere behind its path.
+                cells = [str(prediction)[len(f"{name}: ") :]]
+            yield _GAP.join([_padded(name, self._path_width), *cells]).rstrip()
 
     def _cell(self, label: Label) -> str:
         return f"{_padded(printable(label.name), self._name_width)} {label.score:.2f}"
-
-    def _best(self, prediction: Prediction) -> str:
-        # What an image without labels has elsewhere behind its path.
-        return f"no label{str(prediction).rpartition(': no label')[2]}"
 
 
 def line_with_scores(prediction: Prediction) -> str:
@@ -47,7 +47,8 @@ def line_with_scores(prediction: Prediction) -> str:
     given = {label.class_id for label in prediction.labels}
     ranked = sorted(range(len(prediction.label_names)), key=lambda column: (-prediction.scores[column], column))
     shown = (_name_and_score(prediction, column, column in given) for column in ranked)
-    return f"{printable(prediction.called)}: {', '.join(shown)}"
+    unlike = f"; {UNLIKE}" if prediction.unlike else ""
+    return f"{printable(prediction.called)}: {', '.join(shown)}{unlike}"
 
 
 def _name_and_score(prediction: Prediction, column: int, given: bool) -> str:

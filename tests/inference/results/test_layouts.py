@@ -66,3 +66,9 @@ def test_json_is_an_array_or_lines_and_has_all_scores_if_asked():
     first, bad = json.loads(written("json", predictions, with_scores=True)[1])
     assert first.pop("all_scores") == {"red": 0.75, "=1+1": 0.625, "labels": 0.125}
     assert [first, bad] == expected
+
+
+@pytest.mark.parametrize("row", ['"a"b,c,,1,2\n', "a,b\n", "\n"])
+def test_a_row_of_csv_that_somebody_has_damaged_is_no_row(row):
+    with pytest.raises(ValueError):
+        layout("csv", ("red", "green")).read_row(row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,15 @@ def test_no_line_is_lost_at_the_end(batch_size):
 def test_a_line_can_have_all_scores():
     odd = Prediction("a.jpg", ("sea", "a, b", "c"), np.array((0.25, 0.5, 0.75), np.float32))
     assert line_with_scores(odd) == 'a.jpg: c 0.75, "a, b" 0.50, (sea 0.25)'
+
+
+def test_an_image_unlike_the_training_images_says_so():
+    far = dataclasses.replace(PREDICTIONS[0], distance=1.5)
+    dropped = dataclasses.replace(far, path="b.jpg", is_dropped=True)
+    unlike = "unlike the training images"
+    assert list(AlignedLines(NAMES[:2]).lines([far, dropped])) == [
+        f"a.jpg   sea  0.75   日本 0.62   {unlike}",
+        f"b.jpg   {unlike}",
+    ]
+    scores = f"sea 0.75, 日本 0.62, ({'x' * 40} 0.00); {unlike}"
+    assert line_with_scores(far) == f"a.jpg: {scores}"
