@@ -10,7 +10,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / ".peers"
 PACKAGES = (
-    *("torch==2.13.0", "onnxruntime", "numpy<2", "opencv-python-headless==4.9.0.80"),
+    *("torch==2.13.0", "onnxruntime", "onnx", "numpy<2", "opencv-python-headless==4.9.0.80"),
     *("scikit-learn", "scipy", "iterative-stratification==0.1.9", "scikit-multilearn==0.2.0"),
     *("pillow", "ImageHash==4.3.2"),
 )
