@@ -78,11 +78,15 @@ def test_files_in_a_folder_are_called_after_the_image(result, tmp_path):
         assert Prediction(path, NAMES, SCORES).save_to_img(tmp_path, PIXELS).name == name
 
 
-def test_an_image_that_could_not_be_read_says_so_where_it_is_drawn(tmp_path):
+def test_an_image_that_could_not_be_read_has_no_labels_and_no_picture(tmp_path):
     bad = Prediction("x.jpg", NAMES, np.full(3, np.nan), error=ImageError("the file is empty", "x.jpg"))
-    assert dict(bad) == {"input_path": "x.jpg", "error": "the file is empty"}
-    with pytest.raises(ImageError, match=r"x\.jpg: the file is empty"):
-        bad.save_to_img(tmp_path)
+    empty = {"input_path": "x.jpg", "page_index": None, "class_ids": [], "scores": [], "label_names": []}
+    assert dict(bad) == {**empty, "error": "the file is empty"}
+    assert bad.save_to_img(tmp_path) is None and not list(tmp_path.iterdir())
+    assert json.loads(bad.save_to_json(tmp_path).read_text()) == dict(bad)
+    for draw in (bad.draw, lambda: bad.img):
+        with pytest.raises(ImageError, match=r"x\.jpg: the file is empty"):
+            draw()
     assert "cannot be read: the file is empty" in bad._repr_html_()
 
 
