@@ -21,7 +21,7 @@ from mxml.errors import ImageError, StorageError
 from mxml.images.drawing import draw_panel
 from mxml.inference.prediction_html import prediction_html
 from mxml.inference.prediction_rows import UNLIKE, prediction_rows
-from mxml.text import printable
+from mxml.text import as_word, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -370,9 +370,7 @@ def result_name(path: str, suffix: str, number: int = 1, frame: int | None = Non
 
 def name_and_score(label: Label) -> str:
     """Return a label as one word of a line, and its score."""
-    # A comma in a name would look like the one between two labels.
-    name = json.dumps(label.name, ensure_ascii=False) if "," in label.name or '"' in label.name else label.name
-    return f"{printable(name)} {label.score:.2f}"
+    return f"{printable(as_word(label.name))} {label.score:.2f}"
 
 
 def _json_letter(letter: str) -> str:

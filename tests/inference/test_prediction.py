@@ -135,6 +135,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(("name", "kind"), [("p.png", "PNG"), ("p.JPEG", "JPEG"), ("folder", "JPEG")])
 def test_the_picture_is_written_in_the_form_its_name_asks_for(tmp_path, name, kind):
     written = Prediction("a/b.jpg", NAMES, SCORES).save_to_img(tmp_path / name, sky())
+    assert written is not None
     assert written == (tmp_path / "folder" / "b_res.jpg" if name == "folder" else tmp_path / name)
     with Image.open(written) as picture:
         picture.load()
