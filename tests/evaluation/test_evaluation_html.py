@@ -49,6 +49,13 @@ def test_a_notebook_shows_the_metrics_of_the_list_and_of_each_label():
     assert second[:4] == ["b", "1.000", "0.500", "1.000"]
 
 
+def test_a_terminal_shows_an_evaluation_in_one_short_line():
+    scores = np.array([[0.9, 0.2], [0.8, 0.7], [0.3, 0.6]], np.float32)
+    evaluation = evaluated(("a", "b"), scores, np.array([[1, 0], [0, 1], [1, 0]], np.int8))
+    # AP 5/6 and 1; precision 1/2 and 1/2, recall 1/2 and 1: CF1 is 2 * 0.5 * 0.75 / 1.25.
+    assert repr(evaluation) == "<Evaluation mAP 0.9167, CF1 0.6000, 3 images of lists/<i>.lst>"
+
+
 def test_thousands_of_labels_are_cut():
     names = tuple(f"label {number}" for number in range(1000))
     scores = np.random.default_rng(0).uniform(0.1, 0.9, (3, 1000)).astype(np.float32)
