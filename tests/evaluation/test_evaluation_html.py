@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
+from mxml.cli.evaluate import _SHOWN
 from mxml.data.image_list import ImageList
 from mxml.evaluation.evaluation import Evaluation
 from mxml.evaluation.scored_list import ScoredList
@@ -43,7 +44,8 @@ def test_a_notebook_shows_the_metrics_of_the_list_and_of_each_label():
     headlines, values, columns, first, second = shown.rows
     assert "script" not in shown.tags and "i" not in shown.tags
     assert float(values[headlines.index("mAP")]) == round(evaluation.metrics.mAP, 3)
-    assert columns == ["label", "AP", "precision", "recall", "F1", "positives", "predicted", "threshold"]
+    assert columns == ["label", "AP", "precision", "recall", "F1", "present", "predicted", "threshold"]
+    assert "exact match" in headlines and set(headlines) <= {text for _, text in _SHOWN}
     # Class 0 ranks 0.9+ 0.8- 0.3+: (1/1 + 2/3) / 2; class 1 ranks 0.7+ first.
     assert first == ["<script>", "0.833", "0.500", "0.500", "0.500", "2", "2", "0.500"]
     assert second[:4] == ["b", "1.000", "0.500", "1.000"]
