@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 
@@ -60,6 +61,17 @@ def shown(names: Sequence[str], most: int = 20) -> str:
     """Return the first names in one line, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(cut, names[:most])) + more
+
+
+def as_word(name: str) -> str:
+    """Return a label's name as one word of a line: in quotes where it has a comma or a quote, as between two labels."""
+    return json.dumps(name, ensure_ascii=False) if "," in name or '"' in name else name
+
+
+def shown_labels(names: Sequence[str], most: int = 20) -> str:
+    """Return the first label names in one line, as ``shown`` does, each as one word."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(as_word(cut(name)) for name in names[:most]) + more
 
 
 def path_from(folder: str, path: str) -> str:

@@ -104,19 +104,22 @@ def command(
             progress=progress,
         )
         sidecar = classifier.checkpoint.sidecar
-        if dry_run:
+        saved = not dry_run and not result.changes_nothing
+        if not saved:
             replaced = None if sidecar is None else sidecar.tuning
         else:
             replaced = classifier.save_tuning(result, progress)
     if as_json:
-        click.echo(json.dumps({**result.to_dict(), "saved": not dry_run, "replaced": _as_dict(replaced)}))
+        click.echo(json.dumps({**result.to_dict(), "saved": saved, "replaced": _as_dict(replaced)}))
         return
     lines = [*_tables(result), "", *map(with_options, remarks(result)), ""]
-    done = (
-        "Nothing was written (--dry-run)" if dry_run else f"Written to {RunFiles(classifier.checkpoint.prefix).sidecar}"
-    )
+    path = RunFiles(classifier.checkpoint.prefix).sidecar
+    if result.changes_nothing:
+        done = f"Nothing was written: {path} has these thresholds"
+    else:
+        done = "Nothing was written (--dry-run)" if dry_run else f"Thresholds written to {path}"
     if replaced is not None:
-        done += f", {'where there are' if dry_run else 'in place of'} {described(replaced)}"
+        done += f", {'in place of' if saved else 'and has'} {described(replaced)}"
     click.echo("\n".join([*map(printable, lines), printable(f"{done}.")]))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mxml import atomic
 from mxml.errors import Faults, ListError
-from mxml.text import counted, quoted, shown
+from mxml.text import counted, quoted, shown_labels
 from mxml.text_lines import read_lines
 
 LABEL_NAMES_FILE = "labels.txt"
@@ -52,7 +52,7 @@ def _checked(path: str | os.PathLike[str], names: list[str], num_classes: int | 
         raise ListError(f"{os.fspath(path)}: holds no label names, should be one per line")
     if num_classes is not None and len(names) != num_classes:
         raise ListError(
-            f"{os.fspath(path)}: has {counted(len(names), 'label')}, should be {num_classes}: {shown(names)}"
+            f"{os.fspath(path)}: has {counted(len(names), 'label')}, should be {num_classes}: {shown_labels(names)}"
         )
     return names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from mxml.evaluation.label_errors import LabelError, multilabel_errors, single_l
 from mxml.evaluation.metrics import ClassMetrics, Metrics, metrics_of
 from mxml.evaluation.scored_list import ScoredList
 from mxml.progress import SILENT, Progress
+from mxml.text import counted, printable
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """The result of evaluating a checkpoint on a list.
 
@@ -49,7 +50,7 @@ class Evaluation:
     metrics: Metrics
     intervals: Intervals
     baseline: Metrics
-    scored: ScoredList = field(repr=False)
+    scored: ScoredList
 
     @classmethod
     def of(
@@ -70,6 +71,12 @@ class Evaluation:
         baseline = frequency_baseline(labels, thresholds, single_label=single_label)
         intervals = bootstrap_intervals(decisions, progress)
         return cls(prefix, epoch, label_names, metrics, intervals, baseline, scored)
+
+    def __repr__(self) -> str:
+        """Return the main metrics, and of how many images, in one line."""
+        names = ("accuracy", "mAP", "CF1") if self.single_label else ("mAP", "CF1")
+        values = ", ".join(f"{name} {getattr(self.metrics, name):.4f}" for name in names)
+        return f"<Evaluation {values}, {counted(self.samples, 'image')} of {printable(self.data)}>"
 
     @property
     def data(self) -> str:

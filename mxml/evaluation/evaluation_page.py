@@ -24,7 +24,7 @@ from mxml.pages.page import cut_label, render, write
 from mxml.pages.thumbnails import make_thumbnails
 from mxml.progress import SILENT, Progress
 
-# What bounds the page at about 7 MB; each limit that is reached is said on it.
+# What bounds the page at about 10 MB; each limit that is reached is said on it.
 TABLE_LABELS = 1_000
 CURVE_LABELS = 60
 MAP_LABELS = 60
@@ -32,6 +32,8 @@ MISTAKES_OF_A_KIND = 4
 MISTAKE_LABELS = 40
 ERROR_IMAGES = 100
 CARD_LABELS = 12
+# A mistake is judged by what the image shows.
+THUMBNAIL_SIDE = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,9 @@ def format_page(evaluation: Evaluation, progress: Progress = SILENT) -> str:
         corrections=corrections,
         corrected_images=corrected_images,
         card_labels=CARD_LABELS,
-        thumbnails=make_thumbnails({card.position: (source, card.position) for card in cards}, progress),
+        thumbnails=make_thumbnails(
+            {card.position: (source, card.position) for card in cards}, progress, side=THUMBNAIL_SIDE
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Union
 import numpy as np
 
 from mxml.errors import SettingError
-from mxml.text import quoted, shown
+from mxml.text import quoted, shown_labels
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -56,4 +56,6 @@ def _number(value: object) -> float:
 
 def _wanted_name(name: str, label_names: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(name), label_names, 1)
-    return f"the name of a label{f', such as {quoted(near[0])}' if near else ''}; labels are {shown(label_names)}"
+    return (
+        f"the name of a label{f', such as {quoted(near[0])}' if near else ''}; labels are {shown_labels(label_names)}"
+    )

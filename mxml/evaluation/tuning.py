@@ -129,7 +129,7 @@ def tune_thresholds(
     min_support : int, default 10
         A label with fewer known present or absent images takes the common threshold.
     progress : Progress, optional
-        Receives the number of images in finished folds.
+        Receives as large a share of the images as of the work is done.
 
     Returns
     -------
@@ -150,12 +150,12 @@ def tune_thresholds(
     refused = calibrate is not None and not _calibration_helps(calibrate, logits, labels, min_support)
     fitting = _Fitting(objective, plain, None if refused else calibrate, min_support)
     divisions = _DIVISIONS if labels.size <= _DIVIDED_NUMBERS else 1
-    progress.start(len(labels) * (divisions + 1), "tuning")
+    progress.start(len(labels), "choosing thresholds")
     found = fitting.fit(logits, labels)
     # The folds decide anew whether tuning gains anything: an estimate by which it was taken would flatter it.
     judged = replace(fitting, only_plain=True) if found.kind == PLAIN else fitting
     cross_fitted = _cross_fitted(judged, logits, labels, divisions, progress)
-    progress.advance(len(labels))
+    progress.advance(len(labels) - divisions * len(labels) // (divisions + 1))
     scores = probabilities(logits)
     moved = found.calibrated(logits)
     tuned = probabilities(moved)
@@ -249,6 +249,8 @@ def _cross_fitted(
 ) -> CrossFitted:
     before = probabilities(logits) >= fitting.plain
     kinds, after, losses = [], [], []
+    # Each image is in a fold of every division, and in the choice from all of them.
+    rounds, done = divisions + 1, 0
     for division in range(divisions):
         predicted, moved = np.zeros(labels.shape, dtype=bool), np.empty_like(logits)
         # Another division than the one that a kind of thresholds is chosen by.
@@ -257,7 +259,8 @@ def _cross_fitted(
             kinds.append(found.kind)
             moved[fold] = found.calibrated(logits[fold])
             predicted[fold] = probabilities(moved[fold]) >= found.thresholds
-            progress.advance(len(fold))
+            progress.advance((done + len(fold)) // rounds - done // rounds)
+            done += len(fold)
         after.append(predicted)
         losses.append(_loss(moved, labels))
     counts = [_counts(predicted, labels) for predicted in after]

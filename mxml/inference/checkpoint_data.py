@@ -13,7 +13,9 @@ from mxml.model.run_files import RunFiles
 from mxml.model.sidecar import UsedList
 from mxml.model.trusted_paths import can_be_trusted, trusted_list
 from mxml.progress import Progress
-from mxml.text import shown
+from mxml.text import quoted, shown_labels
+
+_SHOWN_NAMES = 3
 
 
 def own_preprocess(model: Checkpoint) -> Preprocess:
@@ -37,7 +39,7 @@ def assumptions(
         assumed.append("images of 224 x 224 pixels, prepared as the original script does")
         settings += ["`preset`", "`image_shape`"]
     if names_assumed:
-        assumed.append(f"the label names {shown(names_assumed, 3)}")
+        assumed.append(f"the label names {shown_labels(names_assumed, _SHOWN_NAMES)}")
         settings.append("`label_names`")
     if not assumed:
         return notes
@@ -46,6 +48,18 @@ def assumptions(
         f"{RunFiles(model.prefix).sidecar}: does not exist, so mxml assumes {' and '.join(assumed)}; "
         f"copy that file beside the checkpoint, or set {', '.join(settings)}",
     )
+
+
+def replaced_names(model: Checkpoint, names: Sequence[str]) -> tuple[str, ...]:
+    """Say which of the sidecar's label names others replace: those of another model would be given to all images."""
+    own = () if model.sidecar is None else model.sidecar.label_names
+    changed = [f"{quoted(old)} is now {quoted(new)}" for old, new in zip(own, names) if old != new]
+    if not changed:
+        return ()
+    some = "; ".join(changed[:_SHOWN_NAMES]) + (
+        f"; and {len(changed) - _SHOWN_NAMES:,} more" if len(changed) > _SHOWN_NAMES else ""
+    )
+    return (f"{RunFiles(model.prefix).sidecar}: {len(changed):,} of {len(own):,} label names are replaced: {some}",)
 
 
 def _assumed_end(model: Checkpoint) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from mxml.images.network_input import Transform
 from mxml.images.transforms import Preprocess
 from mxml.inference.backend import Backend, CalibratedBackend
 from mxml.inference.bound_backends import Binder, BoundBackends
-from mxml.inference.checkpoint_data import assumptions, own_preprocess, validation_list
+from mxml.inference.checkpoint_data import assumptions, own_preprocess, replaced_names, validation_list
 from mxml.inference.evaluated_list import read_evaluated_list, require_tolerable
 from mxml.inference.explain.explainer import Explainer
 from mxml.inference.explain.explaining import Explaining, check_names, explanations
@@ -51,6 +51,9 @@ from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
 from mxml.runtime.types import Context
+from mxml.text import counted, printable, shown_labels
+
+_SHOWN_LABELS = 5
 
 
 class Classifier:
@@ -135,6 +138,7 @@ class Classifier:
             names_assumed=() if label_names else self.label_names,
             softmax_assumed=head.lacks_softmax,
         )
+        self.notes += replaced_names(model, self.label_names)
         tuning, stale = own_tuning(model, self.single_label)
         self.notes += stale
         self.calibration = None if tuning is None else tuning.logit_calibration
@@ -216,6 +220,11 @@ class Classifier:
                 label_names, symbols.describe_head(model.symbol, model.arg_params).num_classes
             )
         return cls(model, device=device, preprocess=preprocess, label_names=label_names)
+
+    def __repr__(self) -> str:
+        """Return the checkpoint, its epoch and the first labels in one line."""
+        labels = f"{counted(self.num_classes, 'label')}: {shown_labels(self.label_names, _SHOWN_LABELS)}"
+        return f"<Classifier {printable(f'{self.checkpoint.prefix}, epoch {self.checkpoint.epoch}, {labels}')}>"
 
     @property
     def devices(self) -> tuple[Context, ...]:

@@ -16,7 +16,7 @@ from mxml.inference.classifier import Classifier
 from mxml.inference.limits import BATCH_SIZE
 from mxml.inference.trained_lists import was_trained_on
 from mxml.progress import SILENT, Progress
-from mxml.text import counted, shown
+from mxml.text import counted, shown_labels
 
 _SHOWN = 5
 
@@ -180,7 +180,7 @@ def _matching_labels(first: Classifier, second: Classifier) -> list[int]:
     )
     if only_first or only_second:
         parts = [
-            f"only {model.checkpoint.prefix} has {shown(names, _SHOWN)}"
+            f"only {model.checkpoint.prefix} has {shown_labels(names, _SHOWN)}"
             for model, names in ((first, only_first), (second, only_second))
             if names
         ]

@@ -26,12 +26,14 @@ from mxml.images.decode import Limits, Pixels, reduced
 from mxml.images.video import Frame, camera_frames, camera_name, video_frames, video_info
 from mxml.inference.url import is_url, without_credentials
 from mxml.progress import SILENT, Progress
-from mxml.text import counted
+from mxml.text import counted, quoted
 from mxml.text_lines import read_blocks
 
 STDIN = "-"
 _CAMERA = re.compile(r"/dev/video\d+")
 _PIECE = 1 << 20
+# So many lines of a text file tell whether it holds paths or prose.
+_FIRST_LINES = 20
 _SPECIAL = (".lst", REC_SUFFIX, ".txt", *VIDEO_SUFFIXES)
 
 
@@ -198,6 +200,10 @@ def _paths(name: str, root: str | None) -> Several:
     count = sum(1 for _ in _path_lines(name))
     if not count:
         raise ImageError("names no image, should hold one path on each line", name, "empty")
+    first = list(islice(_path_lines(name), _FIRST_LINES))
+    if not any(_may_be_path(line, root) for line in first):
+        text = f"names no image: {quoted(first[0])} is no file; should hold one path on each line"
+        raise ImageError(f"{text}, from the working directory or from `root`", name, "missing")
     return Several((_listed_path(path, root) for path in _path_lines(name)), count)
 
 
@@ -205,6 +211,12 @@ def _path_lines(name: str) -> Iterator[str]:
     for _, block in read_blocks(name):
         # A file's name need not be text.
         yield from (os.fsdecode(line) for line in block.split(b"\n") if line.strip())
+
+
+def _may_be_path(line: str, root: str | None) -> bool:
+    """Say whether a line names a file, or one that has gone: any other text would be a fault on each line."""
+    known = (*IMAGE_SUFFIXES, *_SPECIAL)
+    return is_url(line) or line.lower().endswith(known) or os.path.exists(os.path.join(root or "", line))
 
 
 def _listed_path(path: str, root: str | None) -> str | ImageError:

@@ -21,7 +21,7 @@ from mxml.errors import ImageError, StorageError
 from mxml.images.drawing import draw_panel
 from mxml.inference.prediction_html import prediction_html
 from mxml.inference.prediction_rows import UNLIKE, prediction_rows
-from mxml.text import printable
+from mxml.text import as_word, printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -199,14 +199,12 @@ class Prediction(Mapping[str, Any]):
         dict
             ``input_path``, ``page_index`` (None), ``class_ids``, ``scores`` (rounded to 5 decimals) and
             ``label_names``, the last three in the same order, best first. Where it is known also ``unlike`` and
-            ``distance`` (rounded to 5 decimals). For an image that could not be read only ``input_path`` and
-            ``error``, which says why. A frame of a video also has ``frame`` and ``seconds``.
+            ``distance`` (rounded to 5 decimals). An image that could not be read has empty lists, and ``error``,
+            which says why. A frame of a video also has ``frame`` and ``seconds``.
         """
         source: dict[str, Any] = {"input_path": os.fsencode(self.path).decode("utf-8", "replace")}
         if self.frame is not None:
             source |= {"frame": self.frame, "seconds": self.seconds}
-        if self.error is not None:
-            return {**source, "error": self.error.reason}
         labels = self.labels
         return {
             **source,
@@ -215,6 +213,7 @@ class Prediction(Mapping[str, Any]):
             "scores": [round(label.score, 5) for label in labels],
             "label_names": [label.name for label in labels],
             **({} if self.distance is None else {"unlike": self.unlike, "distance": round(self.distance, 5)}),
+            **({} if self.error is None else {"error": self.error.reason}),
         }
 
     @property
@@ -277,8 +276,8 @@ class Prediction(Mapping[str, Any]):
         content = json.dumps(self.to_dict(), ensure_ascii=ensure_ascii, indent=indent) + "\n"
         return _write(target, content.encode("utf-8"))
 
-    def save_to_img(self, path: str | os.PathLike[str], image: np.ndarray | None = None) -> Path:
-        """Write what ``draw`` returns as JPEG or PNG.
+    def save_to_img(self, path: str | os.PathLike[str], image: np.ndarray | None = None) -> Path | None:
+        """Write what ``draw`` returns as JPEG or PNG; nothing for an image that could not be read.
 
         Parameters
         ----------
@@ -290,16 +289,16 @@ class Prediction(Mapping[str, Any]):
 
         Returns
         -------
-        Path
-            The file.
+        Path or None
+            The file; None where the image could not be read, so that a loop over many goes on.
 
         Raises
         ------
         StorageError
             If it cannot be written.
-        ImageError
-            If the image could not be read.
         """
+        if self.error is not None and image is None:
+            return None
         from PIL import Image
 
         own = Path(self.path).suffix.lower()
@@ -371,9 +370,7 @@ def result_name(path: str, suffix: str, number: int = 1, frame: int | None = Non
 
 def name_and_score(label: Label) -> str:
     """Return a label as one word of a line, and its score."""
-    # A comma in a name would look like the one between two labels.
-    name = json.dumps(label.name, ensure_ascii=False) if "," in label.name or '"' in label.name else label.name
-    return f"{printable(name)} {label.score:.2f}"
+    return f"{printable(as_word(label.name))} {label.score:.2f}"
 
 
 def _json_letter(letter: str) -> str:

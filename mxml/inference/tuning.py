@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from mxml import __version__
 from mxml.errors import MxmlError, SettingError
 from mxml.evaluation.calibration import METHODS
+from mxml.evaluation.candidates import PLAIN
 from mxml.evaluation.metrics import Metrics
 from mxml.evaluation.objectives import Objective
 from mxml.evaluation.scored_list import ScoredList
@@ -23,6 +24,7 @@ from mxml.model.run_files import RunFiles
 from mxml.model.saved_tuning import require_sidecar
 from mxml.model.tuning_record import CalibrationRecord, TuningRecord
 from mxml.progress import Progress
+from mxml.text import counted, printable
 
 if TYPE_CHECKING:
     from mxml.inference.classifier import Classifier
@@ -33,7 +35,7 @@ _MOST_SUPPORT = 1_000_000_000
 _RECORDED = ("mAP", "CP", "CR", "CF1", "OP", "OR", "OF1", "loss")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TuningResult:
     """Thresholds for one epoch of a checkpoint, and what they gain.
 
@@ -53,12 +55,28 @@ class TuningResult:
         Whether the run was trained on this list: its scores are too good there, so that nothing follows from them.
     """
 
-    checkpoint: Checkpoint = field(repr=False)
+    checkpoint: Checkpoint
     label_names: tuple[str, ...]
-    tuning: Tuning = field(repr=False)
-    scored: ScoredList = field(repr=False)
+    tuning: Tuning
+    scored: ScoredList
     min_support: int
     on_training_list: bool
+
+    def __repr__(self) -> str:
+        """Return what was chosen, for what, and what it gains, in one line."""
+        tuning, images = self.tuning, counted(len(self.scored.positions), "image")
+        gain = tuning.cross_fitted.gain["CF1"]
+        return (
+            f"<TuningResult {tuning.kind} thresholds for {tuning.objective} from {images} of "
+            f"{printable(self.scored.path)}: CF1 {gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}) on others>"
+        )
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the checkpoint's epoch has these thresholds without a tuning, so that there is nothing to keep."""
+        sidecar = self.checkpoint.sidecar
+        is_tuned = sidecar is not None and sidecar.tuning_of(self.checkpoint.epoch) is not None
+        return self.tuning.kind == PLAIN and self.tuning.calibration is None and not is_tuned
 
     @property
     def unreached(self) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ from mxml.evaluation.bootstrap import Difference
 from mxml.evaluation.candidates import COMMON, PER_LABEL, PLAIN, SHRUNK
 from mxml.inference.tuning import TuningResult
 from mxml.model.tuning_record import TuningRecord
-from mxml.text import counted, shown
+from mxml.text import counted, shown_labels
 
 _KINDS = {
-    PLAIN: "The thresholds stay as they were.",
+    PLAIN: "The thresholds stay as they were: the higher F1 that the page of mxml evaluate shows at another threshold "
+    "was chosen and judged on the same images, and does not last on others.",
     COMMON: "All labels have one threshold, which was better by cross-validation than one for each.",
     SHRUNK: "Each threshold lies between the label's own best one and the best for all labels, the nearer to its own "
     "the more images have it.",
@@ -23,7 +24,9 @@ def remarks(result: TuningResult) -> tuple[str, ...]:
     tuning = result.tuning
     found = []
     if tuning.refused:
-        found.append("The calibration was left out: it lowers the cross-entropy of no other images.")
+        found.append(
+            "The calibration was left out: on images that it was not fitted to, the cross-entropy would be no lower."
+        )
     elif tuning.calibration is not None:
         slope = tuning.calibration.slopes[0]
         how = (
@@ -44,11 +47,13 @@ def remarks(result: TuningResult) -> tuple[str, ...]:
         with_few = counted(len(pooled), "label has", "labels have")
         found.append(
             f"{with_few} fewer than {result.min_support} known images with it, or without it (`min_support`), and the "
-            f"best threshold for all labels: {shown(pooled, _SHOWN)}."
+            f"best threshold for all labels: {shown_labels(pooled, _SHOWN)}."
         )
     if result.unreached:
         count = counted(len(result.unreached), "label does", "labels do")
-        found.append(f"{count} not reach {tuning.objective} at any threshold: {shown(result.unreached, _SHOWN)}.")
+        found.append(
+            f"{count} not reach {tuning.objective} at any threshold: {shown_labels(result.unreached, _SHOWN)}."
+        )
     if tuning.objective.is_target:
         found.append(_kept(result))
     elif tuning.kind != PLAIN:
@@ -80,7 +85,7 @@ def _kept(result: TuningResult) -> str:
     return (
         f"On images that nothing was chosen on, the mean {objective.kind} of a label is {mean:.4f}, and "
         f"{len(below):,} of {len(defined):,} labels are below {objective.value:g}"
-        + (f": {shown(below, _SHOWN)}." if below else ".")
+        + (f": {shown_labels(below, _SHOWN)}." if below else ".")
     )
 
 

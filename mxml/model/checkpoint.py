@@ -50,11 +50,11 @@ def load(prefix: str, epoch: int | None = None) -> Checkpoint:
     files, named_epoch = RunFiles.parse(prefix)
     if named_epoch is not None and epoch not in (None, named_epoch):
         raise SettingError("epoch", epoch, f"{named_epoch}, as {prefix} says, or left out")
-    prefix, epoch = files.prefix, named_epoch if epoch is None else epoch
+    prefix, given, epoch = files.prefix, epoch, named_epoch if epoch is None else epoch
     sidecar = read_sidecar(prefix)
     if epoch is None and sidecar is not None:
         epoch = sidecar.best_epoch
-    epoch = find_epoch(prefix, epoch)
+    epoch = find_epoch(prefix, epoch, by_file=given is None)
     path = RunFiles(prefix).params(epoch)
     check_files(prefix, epoch, sidecar, ("params",))
     symbol = load_symbol(prefix, sidecar)
@@ -83,9 +83,10 @@ def load_symbol(prefix: str, sidecar: Sidecar | None) -> Symbol:
     return symbol_file.load_symbol(RunFiles(prefix).symbol)
 
 
-def find_epoch(prefix: str, epoch: int | None = None) -> int:
+def find_epoch(prefix: str, epoch: int | None = None, *, by_file: bool = False) -> int:
     """Return ``epoch``, or the newest on disk, once its files are found there.
 
+    ``by_file`` says that no setting named the epoch, so that a message should offer a file instead of one.
     Raises CheckpointError that names the missing file and what exists instead.
     """
     files = RunFiles(prefix)
@@ -99,8 +100,9 @@ def find_epoch(prefix: str, epoch: int | None = None) -> int:
     if epoch is None:
         return on_disk[-1]
     if epoch not in on_disk:
+        instead = files.params(on_disk[-1]) if by_file else f"`epoch` {on_disk[-1]}"
         raise CheckpointError(
-            f"{files.params(epoch)}: does not exist; existing epochs: {_numbers(on_disk)}; give `epoch` {on_disk[-1]}"
+            f"{files.params(epoch)}: does not exist; existing epochs: {_numbers(on_disk)}; give {instead}"
         )
     return epoch
 

@@ -90,7 +90,7 @@ def _count(number: int) -> str:
 
 
 def _share(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+    return "–" if math.isnan(value) else f"{100 * value:.1f}\u00a0%"
 
 
 def _number(value: float) -> str:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from mxml.data.image_sources import ImageSource, to_pixels
@@ -33,24 +34,29 @@ class Thumbnail:
     fault: str = ""
 
 
-def make_thumbnails(images: Mapping[Key, tuple[ImageSource, int]], progress: Progress = SILENT) -> dict[Key, Thumbnail]:
-    """Return a small picture of each image, which is a source and a position in it, under the image's key."""
+def make_thumbnails(
+    images: Mapping[Key, tuple[ImageSource, int]], progress: Progress = SILENT, *, side: int = THUMBNAIL_SIDE
+) -> dict[Key, Thumbnail]:
+    """Return a small picture of each image, which is a source and a position in it, under the image's key.
+
+    ``side`` is how long its longer side is at most, in pixels.
+    """
     made = {}
     progress.start(len(images), "making thumbnails")
     with ThreadPoolExecutor(physical_cores()) as pool:
-        for key, thumbnail in zip(images, pool.map(_thumbnail, images.values())):
+        for key, thumbnail in zip(images, pool.map(partial(_thumbnail, side=side), images.values())):
             made[key] = thumbnail
             progress.advance()
     return made
 
 
-def _thumbnail(image_of: tuple[ImageSource, int]) -> Thumbnail:
+def _thumbnail(image_of: tuple[ImageSource, int], side: int) -> Thumbnail:
     source, position = image_of
     limits, path = Limits(), source.name(position)
     try:
-        image = to_pixels(source.read(position, limits), _thumbnail_reduction, limits, path).bgr
-        factor = min(1.0, THUMBNAIL_SIDE / max(image.shape))
-        height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+        image = to_pixels(source.read(position, limits), partial(_reduction, side), limits, path).bgr
+        factor = min(1.0, side / max(image.shape))
+        height, width = (max(1, round(length * factor)) for length in image.shape[:2])
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])
         return Thumbnail("data:image/jpeg;base64," + base64.b64encode(encoded).decode(), width, height)
@@ -60,5 +66,5 @@ def _thumbnail(image_of: tuple[ImageSource, int]) -> Thumbnail:
         return Thumbnail("", 0, 0, f"{type(error).__name__}: {error}")
 
 
-def _thumbnail_reduction(width: int, height: int) -> int:
-    return largest_reduction(max(width, height) / THUMBNAIL_SIDE)
+def _reduction(side: int, width: int, height: int) -> int:
+    return largest_reduction(max(width, height) / side)

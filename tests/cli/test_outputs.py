@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 import tiny
@@ -121,9 +122,10 @@ def test_another_program_sends_paths_and_reads_answers(folder, mxml):
         return json.loads(run.stdout.readline())
 
     assert [ask(record["input_path"]) for record in expected[:3]] == expected[:3]
-    assert ask("images") == {"input_path": "images", "error": "is a folder, not an image"}
-    assert ask("images/*.png") == {"input_path": "images/*.png", "error": "no such file"}
-    assert ask("") == {"input_path": "", "error": "no such file"}
+    empty: dict[str, Any] = {"page_index": None, "class_ids": [], "scores": [], "label_names": []}
+    assert ask("images") == {"input_path": "images", **empty, "error": "is a folder, not an image"}
+    assert ask("images/*.png") == {"input_path": "images/*.png", **empty, "error": "no such file"}
+    assert ask("") == {"input_path": "", **empty, "error": "no such file"}
     # Many at once are computed together, and answered in their order; the last line needs no end.
     rest = "\r\n".join(record["input_path"] for record in expected)
     out, err = run.communicate(rest, timeout=60)
@@ -188,7 +190,7 @@ def test_sort_brings_images_into_folders_and_back(folder, mxml):
         os.rename(f"images/1-{number}.png", f"some/{number}.png")
     (folder / "some" / "bad.png").write_text("hello")
     labels = {
-        record["input_path"]: record.get("label_names")
+        record["input_path"]: None if "error" in record else record["label_names"]
         for record in records(mxml(*PREDICT, "some", "--json", "--top-k", "2")[1])
     }
     sort = ("sort", *RUN, "some", "--to", "sorted", "--top-k", "2")

@@ -165,6 +165,15 @@ def test_a_checkpoint_without_its_sidecar_says_what_is_assumed(folder, mxml):
     assert mxml(*PREDICT, "--labels", "lists/labels.txt", *image)[2] == ""
 
 
+def test_names_that_replace_the_sidecars_are_said_in_one_note(folder, mxml):
+    own = json.loads((folder / "saved" / "multi.json").read_text())["label_names"]
+    (folder / "own.txt").write_text("\n".join(own))
+    (folder / "other.txt").write_text("\n".join([own[0], "dog", own[2]]))
+    assert mxml(*PREDICT, "--labels", "own.txt", "images/2-0.png")[2] == ""
+    said = mxml(*PREDICT, "--labels", "other.txt", "images/2-0.png")[2]
+    assert said == f"note: saved/multi.json: 1 of 3 label names are replaced: '{own[1]}' is now 'dog'\n"
+
+
 # ---- what a stranger's sidecar may not do
 
 SECRET = "root:x:0:0:secret line:/root:/bin/bash\n"

@@ -12,6 +12,7 @@ from refusals import check_refusal
 
 from mxml import Classifier
 from mxml.cli.tune import command
+from mxml.data.image_list import ImageList
 from mxml.data.lst_file import read_lst, write_lst
 from mxml.evaluation.calibration import METHODS
 from mxml.evaluation.scores import probabilities
@@ -84,6 +85,9 @@ def test_a_notebook_tunes_and_predicts_with_it(folder):
     raw = classifier.scores(images)
     result = classifier.tune("lists/more.lst", "images", calibrate="temperature", min_support=5)
     np.testing.assert_array_equal(classifier.thresholds, 0.5)
+    epoch = classifier.checkpoint.epoch
+    assert repr(classifier) == f"<Classifier saved/multi, epoch {epoch}, 3 labels: {', '.join(classifier.label_names)}>"
+    assert repr(result).startswith(f"<TuningResult {result.tuning.kind} thresholds for f1 from 60 images of lists/more")
     assert not classifier.save_tuning(result)
     again = Classifier.load("saved/multi")
     assert again.calibration == classifier.calibration == result.tuning.calibration
@@ -105,6 +109,29 @@ def test_parameters_that_were_trained_again_are_not_those_that_were_tuned(folder
     _, out, err = mxml("evaluate", *RUN, *LIST, "--json")
     assert {entry["threshold"] for entry in json.loads(out)["per_class"]} == {0.5}
     assert "tuned for other parameters of that epoch" in err
+
+
+def test_nothing_is_written_where_nothing_changes(folder, mxml):
+    sidecar = folder / "saved" / "multi.json"
+    # With these labels no threshold is better than another.
+    listed = read_lst("lists/more.lst", "images")
+    labels = np.random.default_rng(0).integers(0, 2, listed.labels.shape).astype(np.int8)
+    write_lst(folder / "lists" / "random.lst", ImageList.from_rows([*map(listed.name, range(60))], labels, "images"))
+    plain = ("--data", "lists/random.lst", "--root", "images")
+    written = json.loads(sidecar.read_text())
+    written["thresholds"] = [0.02] * 3
+    sidecar.write_text(json.dumps(written))
+    untouched = snapshot(folder)
+    code, out, err = mxml("tune", *RUN, *plain)
+    assert code == 0, err
+    assert "was chosen and judged on the same images, and does not last on others." in out
+    assert out.endswith("Nothing was written: saved/multi.json has these thresholds.\n")
+    assert not json.loads(mxml("tune", *RUN, *plain, "--json")[1])["saved"]
+    assert snapshot(folder) == untouched
+    # Thresholds that were tuned for these parameters before are taken back.
+    assert mxml(*TUNE)[0] == 0
+    assert "Thresholds written to saved/multi.json, in place of" in mxml("tune", *RUN, *plain)[1]
+    assert json.loads(sidecar.read_text())["tuning"]["kind"] == "plain"
 
 
 def test_the_training_list_is_named_as_such(folder, mxml):

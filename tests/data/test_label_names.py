@@ -73,6 +73,6 @@ def test_outputs_of_one_name_are_told_apart_by_their_line(tmp_path):
     path.write_text("crane\ncrane (3)\ncrane\n")
     with pytest.raises(ListError, match=r":3: the label name 'crane \(3\)' is already number 2"):
         read_output_names(path, 3)
-    path.write_text("crane\ncrane\n")
-    with pytest.raises(ListError, match="has 2 labels, should be 4"):
+    path.write_text("crane\nlimpkin, Aramus pictus\n")
+    with pytest.raises(ListError, match=r'has 2 labels, should be 4: crane, "limpkin, Aramus pictus"$'):
         read_output_names(path, 4)

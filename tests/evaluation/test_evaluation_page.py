@@ -69,11 +69,11 @@ def test_the_figures_are_those_of_the_evaluation(small):
     cells = re.findall(r'<td class="[^"]*" title="([^"]*)">', page.partition('id="map"')[2])
     assert cells == [
         "cat is found in 2 of 3 images",
-        "cat is missed and dog wrongly given in 1 image, 33.3 % of those with cat",
+        "cat is missed and dog wrongly given in 1 image, 33.3\u00a0% of those with cat",
         "cat is never missed with nothing wrongly given",
         "dog is never missed with cat wrongly given",
         "dog is found in 1 of 2 images",
-        "dog is missed and nothing wrongly given in 1 image, 50.0 % of those with dog",
+        "dog is missed and nothing wrongly given in 1 image, 50.0\u00a0% of those with dog",
     ]
     mistakes = text_of(page, "mistakes")
     assert "cat threshold 0.5 Wrongly given 1 0.95 listed: no label 5.jpg Missed 1 0.10 listed: cat 2.jpg" in mistakes
@@ -127,6 +127,7 @@ def test_images_that_cannot_be_read_are_left_out_and_those_that_have_gone_are_na
 
 def test_a_label_that_is_in_no_image_has_no_curve(tmp_path):
     page = format_page(evaluate(tmp_path, [[0.9, 0.7], [0.1, 0.1]], [[1, 0], [0, 0]], ("cat", "dog")))
+    assert not re.search(r"\d %", page.partition("<body")[2].partition("<script")[0])
     assert "1 label is in no image and has no curve." in text_of(page, "curves")
     assert "dog – – – – 0.5 0 1 0" in text_of(page, "labels")
 
@@ -144,6 +145,12 @@ def test_many_labels_and_images_make_no_huge_page(tmp_path):
     assert "Of the 40 labels with the most mistakes; 1,160 others are left out." in text_of(page, "mistakes")
     assert "more images are not shown" in text_of(page, "errors")
     assert 300 < len(Parsed(page).all("img")) <= 40 * 2 * 4 + 100
+
+
+def test_a_mistake_is_shown_large_enough_to_be_judged(tmp_path):
+    write_photo(tmp_path / "0.jpg", 0, 500, 300)
+    page = format_page(evaluate(tmp_path, [[0.9], [0.8]], [[0], [1]], ("cat",)))
+    assert pictures(page)["0.jpg"].shape == (120, 200, 3)
 
 
 def test_a_page_is_refused_where_it_would_replace_something_else(tmp_path):

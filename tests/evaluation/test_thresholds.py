@@ -44,7 +44,10 @@ def test_labels_that_are_not_named_keep_their_own(threshold):
         ([0.5, 0.5, -1], "`threshold` -1: should be a number"),
         ([0.5, 0.5, None], "`threshold` none: should be a number"),
         ({"blue": 2}, "`threshold` 2: should be a number"),
-        ({"blu": 0.5}, "`threshold` blu: should be the name of a label, such as 'blue'; labels are red, dark, green"),
+        (
+            {"blu": 0.5},
+            "`threshold` blu: should be the name of a label, such as 'blue'; labels are red, \"dark, green\"",
+        ),
         ({"xyz": 0.5}, "`threshold` xyz: should be the name of a label; labels are"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
+from told import Told
 
 from mxml.errors import MxmlError
 from mxml.evaluation.objectives import Objective
@@ -137,3 +138,12 @@ def test_too_few_images_are_refused(case):
     labels = {"few": labels, "none present": 0 * labels, "unknown": 0 * labels - 1}[case]
     with pytest.raises(MxmlError, match="thresholds are chosen on 20 images or more, of which some have labels"):
         tune_thresholds(logits, labels, HALF, F1)
+
+
+@pytest.mark.parametrize("images", [61, 20_000])
+def test_progress_counts_each_image_once(images, monkeypatch):
+    told, advanced = Told(), []
+    monkeypatch.setattr(told, "advance", lambda count: advanced.append(count))
+    tune_thresholds(*made(images), HALF, F1, progress=told)
+    assert told.parts == [("choosing thresholds", images, 0)]
+    assert sum(advanced) == images and min(advanced) > 0

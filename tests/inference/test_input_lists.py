@@ -74,6 +74,18 @@ def test_an_empty_text_file_is_refused():
         InputStream("files.txt")
 
 
+def test_prose_is_refused_in_one_line_and_a_path_may_begin_as_a_comment_does(folder):
+    Path("files.txt").write_text("# My photographs\n\nThey are of the sea.\n")
+    wanted = r"^files\.txt: names no image: '# My photographs' is no file; should hold one path on each line, from"
+    with pytest.raises(MxmlError, match=wanted):
+        InputStream("files.txt")
+    Path("# My photographs").touch()
+    assert names("files.txt") == ["# My photographs", "They are of the sea."]
+    # Those that have gone are told one by one.
+    Path("files.txt").write_text("gone.jpg\n")
+    assert names("files.txt") == ["gone.jpg"]
+
+
 def test_what_a_file_names_is_never_fetched():
     Path("files.txt").write_text("http://user:secret@127.0.0.1:9/x.jpg\nimages/a.jpg\n-\n")
     first, second, third = InputStream("files.txt")

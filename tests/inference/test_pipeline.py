@@ -69,6 +69,19 @@ def test_the_documents_programs_run_with_another_import(folder, shared):
         shutil.rmtree("output")
 
 
+def test_the_guides_loop_goes_on_after_an_image_that_cannot_be_read(folder, capsys):
+    guide = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", guide, re.S)
+    photos = Path("photos")
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"no image")
+    shutil.copy("images/2-0.png", photos / "b.png")
+    exec(program, {})
+    assert capsys.readouterr().out.count("[] []") == 1
+    assert sorted(path.name for path in Path("output").iterdir()) == ["a_res.json", "b_res.json", "b_res.png"]
+    assert "not an image" in json.loads(Path("output/a_res.json").read_text())["error"]
+
+
 def test_a_pipeline_gives_what_the_classifier_gives_with_its_settings(folder):
     Path("p.yaml").write_text("Pipeline: {model: run, batch_size: 2, threshold: {class_1: 0.75}}")
     results = list(mxml.create_pipeline("p.yaml", device="cpu").predict(["images", "images/2-0.png"]))

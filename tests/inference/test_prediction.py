@@ -68,7 +68,7 @@ def test_an_image_that_cannot_be_read_has_no_labels_and_says_why():
     prediction = Prediction("x.jpg", NAMES, np.full(5, np.nan, np.float32), error=error)
     assert prediction.labels == ()
     assert str(prediction) == "x.jpg: cannot be read: the file is empty"
-    assert prediction.to_dict() == {"input_path": "x.jpg", "error": "the file is empty"}
+    assert (prediction["label_names"], prediction["error"]) == ([], "the file is empty")
 
 
 def test_a_prediction_draws_on_the_pixels_that_it_has_kept():
@@ -135,6 +135,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(("name", "kind"), [("p.png", "PNG"), ("p.JPEG", "JPEG"), ("folder", "JPEG")])
 def test_the_picture_is_written_in_the_form_its_name_asks_for(tmp_path, name, kind):
     written = Prediction("a/b.jpg", NAMES, SCORES).save_to_img(tmp_path / name, sky())
+    assert written is not None
     assert written == (tmp_path / "folder" / "b_res.jpg" if name == "folder" else tmp_path / name)
     with Image.open(written) as picture:
         picture.load()

@@ -70,19 +70,23 @@ def test_print_cannot_drive_the_terminal_and_works_in_any_encoding(monkeypatch, 
 
 
 def test_files_in_a_folder_are_called_after_the_image(result, tmp_path):
-    assert result.save_to_img(tmp_path / "out").name == "x_res.png"
+    assert result.save_to_img(tmp_path / "out") == tmp_path / "out" / "x_res.png"
     assert result.save_to_json(tmp_path / "out", ensure_ascii=True, indent=1).read_text() == (
         json.dumps(RECORD, indent=1) + "\n"
     )
     for path, name in (("a.JPEG", "a_res.jpeg"), ("a.webp", "a_res.jpg"), ("image 0", "image 0_res.jpg")):
-        assert Prediction(path, NAMES, SCORES).save_to_img(tmp_path, PIXELS).name == name
+        assert Prediction(path, NAMES, SCORES).save_to_img(tmp_path, PIXELS) == tmp_path / name
 
 
-def test_an_image_that_could_not_be_read_says_so_where_it_is_drawn(tmp_path):
+def test_an_image_that_could_not_be_read_has_no_labels_and_no_picture(tmp_path):
     bad = Prediction("x.jpg", NAMES, np.full(3, np.nan), error=ImageError("the file is empty", "x.jpg"))
-    assert dict(bad) == {"input_path": "x.jpg", "error": "the file is empty"}
-    with pytest.raises(ImageError, match=r"x\.jpg: the file is empty"):
-        bad.save_to_img(tmp_path)
+    assert list(bad) == [*RECORD, "error"] and bad["error"] == "the file is empty"
+    assert bad["class_ids"] == bad["scores"] == bad["label_names"] == []
+    assert bad.save_to_img(tmp_path) is None and not list(tmp_path.iterdir())
+    assert json.loads(bad.save_to_json(tmp_path).read_text()) == dict(bad)
+    for draw in (bad.draw, lambda: bad.img):
+        with pytest.raises(ImageError, match=r"x\.jpg: the file is empty"):
+            draw()
     assert "cannot be read: the file is empty" in bad._repr_html_()
 
 

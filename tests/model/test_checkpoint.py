@@ -122,6 +122,8 @@ def test_an_epoch_that_was_not_kept_is_refused_with_those_that_are(run):
         CheckpointError, match=r"run-0003\.params: does not exist; existing epochs: 2, 4; give `epoch` 4$"
     ):
         checkpoint.load("run", 3)
+    with pytest.raises(CheckpointError, match=r"run-0003\.params: does not exist; .*; give run-0004\.params$"):
+        checkpoint.load("run-0003.params")
     os.link("run-0004.params", "run-0003.params")
     kept = "did not keep; the newest whole checkpoint is of epoch 4; also whole: 2"
     with pytest.raises(

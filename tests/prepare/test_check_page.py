@@ -90,9 +90,9 @@ def test_the_figures_are_those_of_the_lists(tmp_path):
     cells = re.findall(r'<td class="([^"]*)" (?:data-count="\d+" )?title="([^"]*)">([^<]*)', page)
     assert [(text, title) for _, title, text in cells][:5] == [
         ("4", "cat: 4 images"),
-        ("1", "cat and dog: 1 image, 25.0 % of those with cat"),
-        ("1", "cat and bird: 1 image, 25.0 % of those with cat; never together in train.lst"),
-        ("1", "dog and cat: 1 image, 50.0 % of those with dog"),
+        ("1", "cat and dog: 1 image, 25.0\u00a0% of those with cat"),
+        ("1", "cat and bird: 1 image, 25.0\u00a0% of those with cat; never together in train.lst"),
+        ("1", "dog and cat: 1 image, 50.0\u00a0% of those with dog"),
         ("2", "dog: 2 images"),
     ]
     assert [kind.split()[-1] for kind, _, _ in cells] == [

@@ -13,7 +13,7 @@ from mxml.data.image_list import ImageList, plain_path
 from mxml.data.label_names import names_beside
 from mxml.data.labelled_images import describe, require_room
 from mxml.errors import SHOWN_FAULTS, ListError
-from mxml.text import counted, quoted, shown
+from mxml.text import counted, quoted, shown_labels
 
 MAX_CLASS_NUMBER = 100_000
 """Largest class number where nothing names the classes: a larger number is not a class number."""
@@ -45,7 +45,8 @@ def column_names(path: Path, count: int, options: FormatOptions) -> tuple[tuple[
         file, names = beside
         if len(names) != count:
             raise ListError(
-                f"{file}: has {counted(len(names), 'label')}, should be {count} like {path.name}: {shown(names)}{hint}"
+                f"{file}: has {counted(len(names), 'label')}, should be {count} like {path.name}: "
+                f"{shown_labels(names)}{hint}"
             )
         return names, ()
     if options.classes is not None:

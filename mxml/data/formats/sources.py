@@ -13,7 +13,7 @@ from mxml.data.labelled_images import LabelledImages, merge, select_labels
 from mxml.data.list_root import around, found_root, recorded_root, richest_root
 from mxml.errors import ListError, SettingError
 from mxml.progress import SILENT, Progress, note_reading
-from mxml.text import counted, shown
+from mxml.text import counted, shown_labels
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class LabelSources:
             labelled = _with_found_root(labelled, self.paths, self.folder)
         if options.classes is not None:
             labelled = select_labels(labelled, options.classes, self.ignore_unknown, str(self.classes_file))
-        found = len(labelled.label_names)
-        if self.num_classes is not None and self.num_classes != found:
+        names = labelled.label_names
+        if self.num_classes is not None and self.num_classes != len(names):
             raise ListError(
-                f"{self}: has {counted(found, 'label')}, should be {self.num_classes}: {shown(labelled.label_names)}"
+                f"{self}: has {counted(len(names), 'label')}, should be {self.num_classes}: {shown_labels(names)}"
             )
         return labelled, formats
 

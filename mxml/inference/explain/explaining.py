@@ -15,7 +15,7 @@ from mxml.inference.explain.explainer import Explainer
 from mxml.inference.explain.explanation import Explanation, explained_labels
 from mxml.inference.prediction import Prediction
 from mxml.progress import Progress
-from mxml.text import quoted, shown
+from mxml.text import quoted, shown_labels
 
 
 def explanations(
@@ -54,7 +54,7 @@ def check_names(names: Sequence[str] | None, label_names: Sequence[str]) -> tupl
             in_lower_case = {known.lower(): known for known in label_names}
             near = difflib.get_close_matches(str(name).lower(), in_lower_case, 1)
             such = f", such as {quoted(in_lower_case[near[0]])}" if near else ""
-            raise SettingError("labels", name, f"the name of a label{such}; labels are {shown(label_names)}")
+            raise SettingError("labels", name, f"the name of a label{such}; labels are {shown_labels(label_names)}")
     return tuple(dict.fromkeys(names))
 
 

@@ -199,10 +199,11 @@ class Explanation:
             ``seconds``.
         """
         record = self.prediction.to_dict()
+        kept = ("input_path", "frame", "seconds", "error")
+        source: dict[str, Any] = {key: record[key] for key in kept if key in record}
         if self.error is not None:
-            return record
+            return source
         width, height = self.size
-        source: dict[str, Any] = {key: record[key] for key in ("input_path", "frame", "seconds") if key in record}
         found = {label.class_id for label in self.prediction.labels}
         return {
             **source,
