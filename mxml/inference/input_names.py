@@ -23,6 +23,7 @@ from mxml.data.record_list import REC_SUFFIX, index_beside
 from mxml.errors import ImageError
 from mxml.images.choices import VIDEO_SUFFIXES
 from mxml.images.decode import Limits, Pixels, reduced
+from mxml.images.picture_file import mark_of
 from mxml.images.video import Frame, camera_frames, camera_name, video_frames, video_info
 from mxml.inference.url import is_url, without_credentials
 from mxml.progress import SILENT, Progress
@@ -32,6 +33,7 @@ from mxml.text_lines import read_blocks
 STDIN = "-"
 _CAMERA = re.compile(r"/dev/video\d+")
 _PIECE = 1 << 20
+_DRAWING = re.compile(r"_(?:res|explained)\.(?:jpe?g|png)$")
 _SPECIAL = (".lst", REC_SUFFIX, ".txt", *VIDEO_SUFFIXES)
 
 
@@ -137,9 +139,13 @@ def camera(source: Camera, reading: Reading) -> Several:
 
 
 def _folder(name: str, progress: Progress) -> Several:
-    names, passed_over, videos = look_for_images(Path(name), progress)
+    found, passed_over, videos = look_for_images(Path(name), progress)
+    names = [inner for inner in found if not _is_drawing(os.path.join(name, inner))]
     problem = f"holds no image, should hold files that end in {', '.join(IMAGE_SUFFIXES)}"
     skipped = f"{passed_over} files are skipped: their formats are not read" if passed_over else ""
+    if len(names) < len(found):
+        drawings = counted(len(found) - len(names), "drawing of mxml is", "drawings of mxml are")
+        skipped += f"{'; ' if skipped else ''}{drawings} skipped"
     if videos:
         skipped += f"{'; ' if skipped else ''}{counted(videos, 'video is', 'videos are')} skipped: name each to read it"
     if not names:
@@ -147,6 +153,11 @@ def _folder(name: str, progress: Progress) -> Several:
     if skipped:
         progress.note(f"{name}: {skipped}")
     return Several((os.path.join(name, inner) for inner in names), len(names))
+
+
+def _is_drawing(path: str) -> bool:
+    """Say whether a file is what ``DrawingFolder`` puts beside photographs: it would be tagged as one of them."""
+    return _DRAWING.search(path) is not None and mark_of(path) is not None
 
 
 def _pattern(name: str, reading: Reading) -> Several:

@@ -35,7 +35,7 @@ class Pictures:
     ):
         self._sheet = ContactSheet(contact_sheet) if contact_sheet else None
         self._video = AnnotatedVideo(save_video, tagged_frames, progress) if save_video else None
-        self._results = None if save_path is None else DrawingFolder(save_path)
+        self._results = None if save_path is None else DrawingFolder(save_path, beside=".json")
         self._drawings = None if save_img is None else DrawingFolder(save_img)
         self._numbered = None if numbered is None else NumberedFiles(numbered)
         self._opened = contextlib.ExitStack()
