@@ -110,7 +110,9 @@ def command(
     images: list[Any] = [*names, *([] if camera is None else [Camera(camera)])]
     drawn = PictureOptions(save_img, save_path, numbered, contact_sheet, save_video, tagged_frames)
     drawn.check_continued(resume, part)
-    drawn.check_inputs(names)
+    if force and not (out or drawn.named):
+        raise click.UsageError("--force replaces --out, --contact-sheet, --save-video or NAME_%i.jpg; none is given")
+    drawn.check_inputs(names, root, force)
     own_part = Part.parse(part) if part else None
     given: dict[str, Any] = {
         "threshold": merged_thresholds(threshold),

@@ -40,6 +40,7 @@ from mxml.progress import ConsoleProgress
     help="Find the most similar pairs within the list whose labels differ: copies, and labels that are likely wrong.",
 )
 @click.option("--out", metavar="FILE.jpg", help="Also draw what was found, at most 50 rows, as JPEG or PNG.")
+@click.option("--force", is_flag=True, help="Replace the file of --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image or pair.")
 def command(
     inputs: tuple[str, ...],
@@ -49,6 +50,7 @@ def command(
     count: int,
     pairs: bool,
     out: str | None,
+    force: bool,
     as_json: bool,
     batch_size: int,
     decode_threads: int | None,
@@ -59,6 +61,7 @@ def command(
     A distance is 1 less the cosine of two images' features: 0 for copies, 1 for images that have nothing in common. The
     features of the list are kept in features.sqlite beside the checkpoint, so that the next search is fast.
     """
+    from mxml.inference.named_output import require_output
     from mxml.inference.similar import SimilarIndex
     from mxml.inference.similar_sheet import draw_pairs, draw_similar, require_picture_name, save_sheet
 
@@ -66,6 +69,9 @@ def command(
         raise click.UsageError("give images to look for, or --pairs" + (", not both" if pairs else ""))
     if out is not None:
         require_picture_name(out)
+        require_output(out, (*inputs, data), root, replace=force)
+    elif force:
+        raise click.UsageError("--force replaces the file of --out, which is missing")
     settings: dict[str, Any] = {"batch_size": batch_size, "threads": decode_threads}
     with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)

@@ -25,7 +25,8 @@ class ContactSheet:
     Parameters
     ----------
     path : str or path-like
-        The first page, a .jpg, .jpeg or .png file; its folder is made. Pages of these names are replaced.
+        The first page, a .jpg, .jpeg or .png file; its folder is made. Pages of these names are replaced; mxml predict
+        does that only with --force.
 
     Attributes
     ----------

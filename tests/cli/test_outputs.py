@@ -157,7 +157,7 @@ REFUSED = [
     (2, ("--json", "--csv"), "--json and --csv: give only one of them"),
     (2, ("--out", "a.txt"), r"--out a\.txt: should be a file that ends in \.json, \.jsonl, \.csv;"),
     (2, ("--out", "a.json", "--csv"), r"--out a\.json is JSON, as its ending says"),
-    (2, ("--resume",), "--resume and --force are about the file of --out, which is missing"),
+    (2, ("--resume",), "--resume is about the file of --out, which is missing"),
     (2, ("--out", "a.csv", "--resume", "--force"), "give only one of them"),
     (2, ("--part", "4/3"), "--part 4/3: should be K/N, part K of N, such as 3/16"),
     (2, ("--stream", "images"), "--stream reads paths from stdin"),

@@ -367,3 +367,35 @@ def test_ctrl_c_ends_what_has_no_other_end():
                 os.kill(os.getpid(), signal.SIGINT)
     items.close()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_pictures_that_a_person_names_replace_nothing_unasked(folder, mxml):
+    make_video(folder / "clip.avi", 3)
+    os.mkdir("a")
+    shutil.copy("images/2-0.png", "a/0.png")
+    shutil.copy("images/2-1.png", "sheet.png")
+    kept = {name: (folder / name).read_bytes() for name in ("clip.avi", "a/0.png", "sheet.png")}
+    for wrong in (
+        ("clip.avi", "--save-video", "clip.avi", "--force"),
+        ("sheet.png", "--contact-sheet", "sheet.png", "--force"),
+        ("a", "--contact-sheet", "a/sheet.png"),
+        ("images/2-0.png", "--contact-sheet", "sheet.png"),
+        ("images/2-0.png", "a/0.png", "a/%i.png", "--force"),
+        ("images/2-0.png", "a/%i.png"),
+    ):
+        code, out, err = mxml(*PREDICT, *wrong)
+        assert (code, out) == (1, "") and err.count("\n") == 1, err
+        assert {name: (folder / name).read_bytes() for name in kept} == kept
+    assert mxml(*PREDICT, "images/2-0.png", "--contact-sheet", "sheet.png", "--force")[0] == 0
+    assert mxml(*PREDICT, "images/2-0.png", "a/%i.png", "--force")[0] == 0
+    assert all((folder / name).read_bytes() != kept[name] for name in ("a/0.png", "sheet.png"))
+    assert mxml(*PREDICT, "images/2-0.png", "--force")[0] == 2
+
+
+def test_drawings_beside_photographs_leave_them_and_are_not_tagged(folder, mxml):
+    before = {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
+    for _ in range(2):
+        code, out, _ = mxml(*PREDICT, "images", "--save-img", "images", "--save-path", "images")
+        assert code == 0 and out.count("\n") == len(before) == 52
+    found = {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
+    assert len(found) == 3 * 52 and before.items() <= found.items()

@@ -10,14 +10,22 @@ from PIL import Image
 
 from mxml.images.picture_file import encoded, mark_of
 from mxml.inference.drawing_folder import DrawingFolder
-from mxml.inference.input_names import Reading, named
+from mxml.inference.input_names import Reading, Several, named
 from mxml.inference.prediction import Prediction, drawing_mark
 
 
 class Notes:
-    def __init__(self):
-        self.notes = []
-        self.note = self.notes.append
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        pass
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def prediction(path, frame=None):
@@ -40,7 +48,9 @@ def test_a_drawing_has_a_mark_and_is_an_image_as_any(tmp_path, name):
 def test_a_mark_is_of_one_image_and_one_frame(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert drawing_mark("a.jpg") == drawing_mark(tmp_path / "a.jpg") == drawing_mark("b/../a.jpg")
-    assert len({drawing_mark("a.jpg"), drawing_mark("b/a.jpg"), drawing_mark("a.jpg", 0), drawing_mark("a.jpg", 1)}) == 4
+    assert (
+        len({drawing_mark("a.jpg"), drawing_mark("b/a.jpg"), drawing_mark("a.jpg", 0), drawing_mark("a.jpg", 1)}) == 4
+    )
 
 
 def test_a_later_run_replaces_its_own_drawings_and_nothing_else(tmp_path):
@@ -70,6 +80,7 @@ def test_drawings_beside_photographs_are_not_tagged(tmp_path):
         prediction("x.jpg").save_to_img(tmp_path / f"x_{kind}.jpg")
     told = Notes()
     found = named(str(tmp_path), Reading(progress=told))
+    assert isinstance(found, Several)
     assert list(found.items) == [f"{tmp_path}/x.jpg", f"{tmp_path}/y_res.jpg"] and found.count == 2
     assert told.notes == [f"{tmp_path}: 2 drawings of mxml are skipped"]
     assert named(f"{tmp_path}/x_res.jpg", Reading()) == f"{tmp_path}/x_res.jpg"
