@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import os
 import re
@@ -33,6 +34,7 @@ from mxml.text_lines import read_blocks
 STDIN = "-"
 _CAMERA = re.compile(r"/dev/video\d+")
 _PIECE = 1 << 20
+_MOST_NAMES = 10_000
 _DRAWING = re.compile(r"_(?:res|explained)\.(?:jpe?g|png)$")
 _SPECIAL = (".lst", REC_SUFFIX, ".txt", *VIDEO_SUFFIXES)
 
@@ -109,6 +111,8 @@ def named(name: str, reading: Reading) -> Named:
         return _folder(name, reading.progress)
     if glob.has_magic(name) and not os.path.exists(name):
         return _pattern(name, reading)
+    if not os.path.lexists(name) and (near := _near(name)):
+        return Several((ImageError(f"no such file; a similar name there is {near}", name, "missing"),), 1)
     if suffix not in _SPECIAL or not os.path.isfile(name):
         return name
     if suffix == REC_SUFFIX:
@@ -118,6 +122,18 @@ def named(name: str, reading: Reading) -> Named:
     if suffix == ".txt":
         return _paths(name, reading.root)
     return _video(name, reading)
+
+
+def _near(name: str) -> str:
+    """Return the file whose name is most like one that is not there; empty where none is, or there are very many."""
+    folder, missing = os.path.split(name)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [entry.name for entry in islice(entries, _MOST_NAMES + 1)]
+    except (OSError, ValueError):
+        return ""
+    found = difflib.get_close_matches(missing, sorted(names), 1) if len(names) <= _MOST_NAMES else []
+    return os.path.join(folder, found[0]) if found else ""
 
 
 def split_called(called: str) -> tuple[str, int | None]:

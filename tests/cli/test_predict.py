@@ -18,6 +18,7 @@ from videos import make_video
 
 from mxml import Classifier
 from mxml.cli.interrupts import until_interrupted
+from mxml.cli.standard_input import content_waits
 
 RUN = ("--prefix", "saved/multi")
 PREDICT = ("predict", *RUN)
@@ -399,3 +400,42 @@ def test_drawings_beside_photographs_leave_them_and_are_not_tagged(folder, mxml)
         assert code == 0 and out.count("\n") == len(before) == 52
     found = {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
     assert len(found) == 3 * 52 and before.items() <= found.items()
+
+
+def test_a_list_under_a_wrong_folder_is_told_in_few_lines(folder, mxml):
+    (folder / "many.txt").write_text("".join(f"x{number}.png\n" for number in range(300)))
+    code, out, err = mxml(*PREDICT, "many.txt", "--root", "lists")
+    assert (code, out) == (1, "") and err.count("\n") == 22
+    assert "left out, cannot be read: lists/x19.png: no such file" in err and "x20.png" not in err
+    assert err.endswith(
+        "mxml: none of the 300 images is there; --root says which folder the paths of a list are under\n"
+    )
+    assert "--root says" not in mxml(*PREDICT, "x1.png", "x2.png")[2]
+
+
+def test_a_mistyped_name_gets_the_one_that_was_meant(folder, mxml):
+    code, out, err = mxml(*PREDICT, "images/2-0.png", "imagse", "images/2-00.png")
+    assert code == 1 and out.count("\n") == 1
+    assert "imagse: no such file; a similar name there is images\n" in err
+    assert "images/2-00.png: no such file; a similar name there is images/2-0.png\n" in err
+    assert next(Classifier.load("saved/multi").predict("images/2-00.png")).error is not None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "empty pipe", "closed", "devnull"])
+def test_what_waits_on_standard_input_is_named_and_not_waited_for(folder, monkeypatch, kind):
+    if kind in ("pipe", "empty pipe"):
+        handle, other = os.pipe()
+        if kind == "pipe":
+            os.write(other, b"image")
+    else:
+        handle = os.open("images/2-0.png" if kind == "file" else os.devnull, os.O_RDONLY)
+        if kind == "closed":
+            os.close(handle)
+    assert content_waits(handle) == (kind in ("pipe", "file"))
+
+
+def test_an_image_that_is_piped_in_is_not_passed_over_silently(folder):
+    with open("images/2-0.png", "rb") as image:
+        run = process(folder, *PREDICT, stdin=image)
+        out, err = run.communicate(timeout=60)
+    assert out.count("\n") == 12 and err.startswith("standard input is not read without -: ")
