@@ -26,6 +26,7 @@ class DrawingFolder:
         self._used: Counter[str] = Counter()
         self._taken: set[str] = set()
         atomic.make_folder(folder)
+        atomic.require_place(os.path.join(folder, f"NAME_{kind}.jpg"))
 
     def location(self, path: str, frame: int | None = None) -> str:
         """Return NAME_KIND.jpg in the folder; where another image or file has it, NAME_2_KIND.jpg and so on."""
