@@ -11,6 +11,7 @@ from mxml.cli.options import load_classifier, model_options
 from mxml.cli.wording import with_options
 from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
+from mxml.text import counted
 
 
 @click.command(name="similar")
@@ -63,7 +64,7 @@ def command(
     """
     from mxml.inference.named_output import require_output
     from mxml.inference.similar import SimilarIndex
-    from mxml.inference.similar_sheet import draw_pairs, draw_similar, require_picture_name, save_sheet
+    from mxml.inference.similar_sheet import MOST_ROWS, draw_pairs, draw_similar, require_picture_name, save_sheet
 
     if bool(inputs) == pairs:
         raise click.UsageError("give images to look for, or --pairs" + (", not both" if pairs else ""))
@@ -84,6 +85,7 @@ def command(
                 progress.note("no two images of the list have different labels")
             elif out is not None:
                 save_sheet(out, draw_pairs(index, found_pairs))
+                progress.note(f"{counted(min(len(found_pairs), MOST_ROWS), 'pair')} drawn in {out}")
             return
         found, read = [], 0
         for entry in index.similar(inputs, count, progress=progress, **settings):
@@ -99,5 +101,6 @@ def command(
                 progress.note(f"left out, cannot be read: {entry.path}: {entry.error.reason}")
         if found and out is not None:
             save_sheet(out, draw_similar(index, found))
+            progress.note(f"{counted(min(len(found), MOST_ROWS), 'row')} of images drawn in {out}")
     if not read:
         raise MxmlError("no image could be read; the lines above say why")

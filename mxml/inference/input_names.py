@@ -35,6 +35,7 @@ STDIN = "-"
 _CAMERA = re.compile(r"/dev/video\d+")
 _PIECE = 1 << 20
 _MOST_NAMES = 10_000
+_LEAST_LIKE = 0.75
 _DRAWING = re.compile(r"_(?:res|explained)\.(?:jpe?g|png)$")
 _SPECIAL = (".lst", REC_SUFFIX, ".txt", *VIDEO_SUFFIXES)
 
@@ -132,8 +133,12 @@ def _near(name: str) -> str:
             names = [entry.name for entry in islice(entries, _MOST_NAMES + 1)]
     except (OSError, ValueError):
         return ""
-    found = difflib.get_close_matches(missing, sorted(names), 1) if len(names) <= _MOST_NAMES else []
-    return os.path.join(folder, found[0]) if found else ""
+    if len(names) > _MOST_NAMES:
+        return ""
+    # An ending that is the same says nothing.
+    stems = {os.path.splitext(name)[0].lower(): name for name in sorted(names, reverse=True)}
+    found = difflib.get_close_matches(os.path.splitext(missing)[0].lower(), list(stems), 1, _LEAST_LIKE)
+    return os.path.join(folder, stems[found[0]]) if found else ""
 
 
 def split_called(called: str) -> tuple[str, int | None]:

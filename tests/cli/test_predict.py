@@ -324,7 +324,7 @@ def test_predict_takes_lists_text_files_videos_and_stdin(folder, mxml):
         ("clip.mp4", 20, 2.0),
     ]
     code, out, err = mxml(*PREDICT, "--unlike", "off", "--frames", "3", "--save-img", "drawn", "clip.mp4")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "3 drawings in drawn\n")
     assert [line.partition(": ")[0] for line in out.splitlines()] == ["clip.mp4#0", "clip.mp4#10", "clip.mp4#20"]
     assert sorted(os.listdir("drawn")) == [f"clip_frame{number}_res.jpg" for number in (0, 10, 20)]
     (folder / "files.txt").write_text("2-1.png\n")
