@@ -21,7 +21,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def picture_options(command: Command) -> Command:
     """Add the options whose values ``PictureOptions`` takes."""
     options = (
-        click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg."),
+        click.option(
+            "--save-img",
+            metavar="DIR",
+            help="Also draw each image with its labels into DIR/NAME_res.jpg, or NAME_2_res.jpg where that is taken.",
+        ),
         click.option(
             "--save-path", metavar="DIR", help="Also write DIR/NAME_res.jpg and DIR/NAME_res.json for each image."
         ),
