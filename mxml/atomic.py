@@ -67,12 +67,14 @@ def make_folder(folder: str | os.PathLike[str], other: str = "folder") -> None:
 
 
 def require_place(path: str | os.PathLike[str]) -> None:
-    """Raise StorageError, before any work is done, for a path at which no file can be made."""
+    """Raise StorageError, before any work is done, for a path at which no file can be made or replaced."""
     if os.path.isdir(path):
         raise StorageError(f"{path}: cannot be written: is a folder, should be a file")
     nearest = next(folder for folder in Path(path).absolute().parents if os.path.exists(folder))
     if not nearest.is_dir():
         raise StorageError(f"{path}: cannot be written: {nearest} is a file, should be a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StorageError(f"{path}: cannot be written: {nearest} allows no new files; choose another place")
 
 
 def _sync_folder(folder: Path) -> None:

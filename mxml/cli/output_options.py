@@ -37,7 +37,11 @@ def output_options(command: Command) -> Command:
         click.option(
             "--resume", is_flag=True, help="Continue the file of --out: predict only the images that it does not hold."
         ),
-        click.option("--force", is_flag=True, help="Replace the file of --out."),
+        click.option(
+            "--force",
+            is_flag=True,
+            help="Replace --out, --contact-sheet, --save-video and NAME_%i.jpg if they exist.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -60,8 +64,8 @@ class OutputOptions:
             raise click.UsageError("--json and --csv: give only one of them")
         if self.resume and self.force:
             raise click.UsageError("--resume continues a file and --force replaces it; give only one of them")
-        if (self.resume or self.force) and not self.out:
-            raise click.UsageError("--resume and --force are about the file of --out, which is missing")
+        if self.resume and not self.out:
+            raise click.UsageError("--resume is about the file of --out, which is missing")
 
     def open(
         self,

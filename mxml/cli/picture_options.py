@@ -21,7 +21,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def picture_options(command: Command) -> Command:
     """Add the options whose values ``PictureOptions`` takes."""
     options = (
-        click.option("--save-img", metavar="DIR", help="Also draw each image with its labels into DIR/NAME_res.jpg."),
+        click.option(
+            "--save-img",
+            metavar="DIR",
+            help="Also draw each image with its labels into DIR/NAME_res.jpg, or NAME_2_res.jpg where that is taken.",
+        ),
         click.option(
             "--save-path", metavar="DIR", help="Also write DIR/NAME_res.jpg and DIR/NAME_res.json for each image."
         ),
@@ -66,8 +70,23 @@ class PictureOptions:
             if value and (resume or part):
                 raise click.UsageError(f"{option} shows all images, of which --resume and --part leave some out")
 
-    def check_inputs(self, names: Sequence[str]) -> None:
-        """Raise UsageError where several videos would be written into one, before the first has been tagged."""
+    @property
+    def named(self) -> bool:
+        """Say whether there are pictures whose names a person gives, which --force replaces."""
+        return any((self.numbered, self.contact_sheet, self.save_video))
+
+    def check_inputs(self, names: Sequence[str], root: str | None, force: bool) -> None:
+        """Refuse files that exist or are inputs, and several videos for one, before the first has been tagged."""
+        from mxml.inference.named_output import pages, require_output
+        from mxml.inference.numbered_files import existing_numbered, first_numbered
+
+        if self.contact_sheet:
+            require_output(self.contact_sheet, names, root, replace=force, more=pages(self.contact_sheet))
+        if self.save_video:
+            require_output(self.save_video, names, root, replace=force)
+        if self.numbered:
+            existing = existing_numbered(self.numbered)
+            require_output(first_numbered(self.numbered), names, root, replace=force, more=existing)
         found = (path for name in names for path in (glob.glob(name) or [name]))
         videos = [path for path in found if path.lower().endswith(READ_SUFFIXES)]
         if self.save_video and len(videos) > 1:

@@ -13,6 +13,7 @@ from mxml.cli.options import load_classifier, merged_thresholds, model_options, 
 from mxml.cli.output_options import OutputOptions, output_options
 from mxml.cli.picture_options import PictureOptions, picture_options
 from mxml.cli.pipeline_option import pipeline_option
+from mxml.cli.standard_input import content_waits
 from mxml.cli.video_options import video_options
 from mxml.cli.wording import with_options
 from mxml.inference.limits import UNLIKE
@@ -110,7 +111,9 @@ def command(
     images: list[Any] = [*names, *([] if camera is None else [Camera(camera)])]
     drawn = PictureOptions(save_img, save_path, numbered, contact_sheet, save_video, tagged_frames)
     drawn.check_continued(resume, part)
-    drawn.check_inputs(names)
+    if force and not (out or drawn.named):
+        raise click.UsageError("--force replaces --out, --contact-sheet, --save-video or NAME_%i.jpg; none is given")
+    drawn.check_inputs(names, root, force)
     own_part = Part.parse(part) if part else None
     given: dict[str, Any] = {
         "threshold": merged_thresholds(threshold),
@@ -128,6 +131,8 @@ def command(
             _answer(load_classifier(progress, **model), scores, **given, **reading)
             return
         classifier = load_classifier(progress, **model)
+        if not images and content_waits():
+            progress.note("standard input is not read without -: the images are those of the run's validation list")
         frames_of: dict[str, Any] = {"every": every, "frames": frames}
         with contextlib.ExitStack() as opened:
             pictures = opened.enter_context(drawn.open(progress))
@@ -157,13 +162,11 @@ def command(
             if is_live:
                 predictions = until_interrupted(predictions)
             for prediction in predictions:
-                tally.add(prediction.error is None)
-                if prediction.error is not None:
-                    progress.note(f"left out, cannot be read: {prediction.called}: {prediction.error.reason}")
+                tally.add_prediction(prediction, progress)
                 # A picture first: what the file holds is not drawn again.
                 pictures.write(prediction)
                 output.write(prediction)
-    tally.check(skip_bad)
+    tally.check(skip_bad, of_list=bool(names) and all(name.lower().endswith((".lst", ".txt")) for name in names))
 
 
 def _answer(classifier: Any, scores: bool, **settings: Any) -> None:

@@ -11,6 +11,7 @@ from mxml.cli.options import load_classifier, model_options
 from mxml.cli.wording import with_options
 from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
+from mxml.text import counted
 
 
 @click.command(name="similar")
@@ -40,6 +41,7 @@ from mxml.progress import ConsoleProgress
     help="Find the most similar pairs within the list whose labels differ: copies, and labels that are likely wrong.",
 )
 @click.option("--out", metavar="FILE.jpg", help="Also draw what was found, at most 50 rows, as JPEG or PNG.")
+@click.option("--force", is_flag=True, help="Replace the file of --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, one per image or pair.")
 def command(
     inputs: tuple[str, ...],
@@ -49,6 +51,7 @@ def command(
     count: int,
     pairs: bool,
     out: str | None,
+    force: bool,
     as_json: bool,
     batch_size: int,
     decode_threads: int | None,
@@ -59,13 +62,17 @@ def command(
     A distance is 1 less the cosine of two images' features: 0 for copies, 1 for images that have nothing in common. The
     features of the list are kept in features.sqlite beside the checkpoint, so that the next search is fast.
     """
+    from mxml.inference.named_output import require_output
     from mxml.inference.similar import SimilarIndex
-    from mxml.inference.similar_sheet import draw_pairs, draw_similar, require_picture_name, save_sheet
+    from mxml.inference.similar_sheet import MOST_ROWS, draw_pairs, draw_similar, require_picture_name, save_sheet
 
     if bool(inputs) == pairs:
         raise click.UsageError("give images to look for, or --pairs" + (", not both" if pairs else ""))
     if out is not None:
         require_picture_name(out)
+        require_output(out, (*inputs, data), root, replace=force)
+    elif force:
+        raise click.UsageError("--force replaces the file of --out, which is missing")
     settings: dict[str, Any] = {"batch_size": batch_size, "threads": decode_threads}
     with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)
@@ -78,6 +85,7 @@ def command(
                 progress.note("no two images of the list have different labels")
             elif out is not None:
                 save_sheet(out, draw_pairs(index, found_pairs))
+                progress.note(f"{counted(min(len(found_pairs), MOST_ROWS), 'pair')} drawn in {out}")
             return
         found, read = [], 0
         for entry in index.similar(inputs, count, progress=progress, **settings):
@@ -93,5 +101,6 @@ def command(
                 progress.note(f"left out, cannot be read: {entry.path}: {entry.error.reason}")
         if found and out is not None:
             save_sheet(out, draw_similar(index, found))
+            progress.note(f"{counted(min(len(found), MOST_ROWS), 'row')} of images drawn in {out}")
     if not read:
         raise MxmlError("no image could be read; the lines above say why")

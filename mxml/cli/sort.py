@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ import click
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
 from mxml.cli.wording import with_options
 from mxml.progress import ConsoleProgress
-from mxml.text import counted, printable
+from mxml.text import counted, printable, shown
 
 
 def _undo(context: click.Context, _: click.Parameter, folder: str | None) -> None:
@@ -73,6 +75,15 @@ def command(
     from mxml.inference.sorting import Sorter, require_files
 
     require_files(inputs)
+    inside = 0
+    sorted_into: Counter[str] = Counter()
+
+    def skip(path: str) -> bool:
+        nonlocal inside
+        is_inside = sorter.is_inside(path)
+        inside += is_inside
+        return is_inside
+
     with ConsoleProgress(wording=with_options) as progress:
         classifier = load_classifier(progress, **model)
         tally = Tally()
@@ -82,7 +93,7 @@ def command(
             top_k=top_k,
             batch_size=batch_size,
             threads=decode_threads,
-            skip=lambda path: sorter.is_inside(path),
+            skip=skip,
             progress=progress,
         )
         sorter = Sorter(to, classifier.label_names, action or "copy", dry_run=dry_run)
@@ -95,9 +106,18 @@ def command(
                 record["error"] = fault
             else:
                 record["to"] = [target for target, _ in sorter.sort(prediction)]
+                sorted_into.update(map(os.path.dirname, record["to"]))
             with progress.bar_hidden():
                 if as_json:
                     click.echo(json.dumps(record, ensure_ascii=False))
                 elif not fault:
-                    click.echo(f"{printable(prediction.path)} -> {printable(', '.join(record['to']))}")
+                    targets = ", ".join(os.path.join(to, target) for target in record["to"])
+                    click.echo(f"{printable(prediction.path)} -> {printable(targets)}")
+        if inside:
+            there = counted(inside, "image")
+            progress.note(f"{there} in {to} already, and not sorted again; `to` names another folder")
+        if sorted_into:
+            folders = shown([f"{count:,} in {name}" for name, count in sorted_into.most_common()])
+            verb = " would be sorted" if dry_run else " sorted"
+            progress.note(f"{counted(tally.read, 'image')}{verb} into {to}: {folders}")
     tally.check(skip_bad)

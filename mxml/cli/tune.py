@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from mxml import atomic
 from mxml.cli.options import chosen_device, computing_options, list_options
 from mxml.cli.tables import table
 from mxml.cli.wording import with_options
@@ -91,6 +92,7 @@ def command(
         classifier = Classifier.load(prefix, epoch, device=chosen_device(device, gpus))
         if not dry_run:
             require_sidecar(classifier.checkpoint.prefix, classifier.checkpoint.sidecar)
+            atomic.require_place(RunFiles(classifier.checkpoint.prefix).sidecar)
         result = classifier.tune(
             data,
             root,

@@ -84,6 +84,9 @@ class VideoFile:
             raise ValueError(f"a video cannot be {width} x {height}: its sides have to be even")
         cv2 = load_cv2()
         suffix, codec = _encoder(self.path, (width, height))
+        if suffix != self.path.suffix and os.path.lexists(self.path.with_suffix(suffix)):
+            other = self.path.with_suffix(suffix)
+            raise StorageError(f"{self.path}: there is no encoder for it here, and {other} exists; choose another name")
         self.path = self.path.with_suffix(suffix)
         try:
             self._temporary = self._files.enter_context(atomic.replacing(self.path, suffix))

@@ -62,6 +62,11 @@ class AnnotatedVideo:
         self._size = (0, 0)
         self._panel: np.ndarray = np.empty(0)
 
+    @property
+    def written(self) -> VideoFile | None:
+        """Return the file, None before the first frame."""
+        return self._video
+
     def __enter__(self) -> AnnotatedVideo:
         return self
 

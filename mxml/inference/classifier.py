@@ -753,7 +753,10 @@ class Classifier:
                 try:
                     found.append(collect(backend, batches, len(images), self.num_classes, progress.advance))
                 except ImageError as error:
-                    raise ImageError(f"{error.reason}; `skip_bad` skips such images", error.path, error.kind) from error
+                    remedy = "`skip_bad` skips such images"
+                    if error.kind == "missing":
+                        remedy += ", and `root` says which folder they are under"
+                    raise ImageError(f"{error.reason}; {remedy}", error.path, error.kind) from error
         logits = np.mean([scores.logits for scores in found], axis=0)
         return Scores(probabilities(logits, self.single_label), logits, found[0].bad)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,9 @@ from mxml import atomic
 from mxml.errors import SettingError
 from mxml.images.contact_sheet import MOST_LABELS, PAGE, SheetCell, draw_sheet, thumbnail
 from mxml.images.drawing import Row
-from mxml.inference.prediction import PICTURES, Prediction
+from mxml.images.picture_file import SUFFIXES as PICTURES
+from mxml.images.picture_file import encoded
+from mxml.inference.prediction import Prediction
 from mxml.inference.prediction_rows import prediction_rows
 
 
@@ -24,7 +25,8 @@ class ContactSheet:
     Parameters
     ----------
     path : str or path-like
-        The first page, a .jpg, .jpeg or .png file; its folder is made. Pages of these names are replaced.
+        The first page, a .jpg, .jpeg or .png file; its folder is made. Pages of these names are replaced; mxml predict
+        does that only with --force.
 
     Attributes
     ----------
@@ -68,16 +70,9 @@ class ContactSheet:
             self._write()
 
     def _write(self) -> None:
-        from PIL import Image
-
         number = len(self.pages) + 1
         path = self._path if number == 1 else self._path.with_name(f"{self._path.stem}_{number}{self._path.suffix}")
-        content = io.BytesIO()
-        page = Image.fromarray(draw_sheet(self._cells))
-        if path.suffix.lower() == ".png":
-            page.save(content, "PNG")
-        else:
-            page.save(content, "JPEG", quality=88)
+        content = encoded(draw_sheet(self._cells), path, quality=88)
         self._cells = []
-        atomic.write_bytes(path, content.getvalue())
+        atomic.write_bytes(path, content)
         self.pages.append(path)

@@ -50,4 +50,5 @@ def require_tolerable(bad: Sequence[BadImage], count: int, tolerated: float) -> 
     if len(bad) > tolerated * count:
         first, more = bad[0], f"more than the {tolerated:.0%} that training allowed"
         share = f"{len(bad):,} of {count:,} images cannot be read, {more}"
-        raise ImageError(f"{first.reason}; {share}; `skip_bad` skips such images", first.path)
+        remedy = "; `root` says which folder the images are under" if len(bad) == count else ""
+        raise ImageError(f"{first.reason}; {share}{remedy}; `skip_bad` skips such images", first.path)

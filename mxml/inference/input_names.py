@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import os
 import re
@@ -23,6 +24,7 @@ from mxml.data.record_list import REC_SUFFIX, index_beside
 from mxml.errors import ImageError
 from mxml.images.choices import VIDEO_SUFFIXES
 from mxml.images.decode import Limits, Pixels, reduced
+from mxml.images.picture_file import mark_of
 from mxml.images.video import Frame, camera_frames, camera_name, video_frames, video_info
 from mxml.inference.url import is_url, without_credentials
 from mxml.progress import SILENT, Progress
@@ -34,6 +36,9 @@ _CAMERA = re.compile(r"/dev/video\d+")
 _PIECE = 1 << 20
 # So many lines of a text file tell whether it holds paths or prose.
 _FIRST_LINES = 20
+_MOST_NAMES = 10_000
+_LEAST_LIKE = 0.75
+_DRAWING = re.compile(r"_(?:res|explained)\.(?:jpe?g|png)$")
 _SPECIAL = (".lst", REC_SUFFIX, ".txt", *VIDEO_SUFFIXES)
 
 
@@ -109,6 +114,8 @@ def named(name: str, reading: Reading) -> Named:
         return _folder(name, reading.progress)
     if glob.has_magic(name) and not os.path.exists(name):
         return _pattern(name, reading)
+    if not os.path.lexists(name) and (near := _near(name)):
+        return Several((ImageError(f"no such file; a similar name there is {near}", name, "missing"),), 1)
     if suffix not in _SPECIAL or not os.path.isfile(name):
         return name
     if suffix == REC_SUFFIX:
@@ -118,6 +125,22 @@ def named(name: str, reading: Reading) -> Named:
     if suffix == ".txt":
         return _paths(name, reading.root)
     return _video(name, reading)
+
+
+def _near(name: str) -> str:
+    """Return the file whose name is most like one that is not there; empty where none is, or there are very many."""
+    folder, missing = os.path.split(name)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [entry.name for entry in islice(entries, _MOST_NAMES + 1)]
+    except (OSError, ValueError):
+        return ""
+    if len(names) > _MOST_NAMES:
+        return ""
+    # An ending that is the same says nothing.
+    stems = {os.path.splitext(name)[0].lower(): name for name in sorted(names, reverse=True)}
+    found = difflib.get_close_matches(os.path.splitext(missing)[0].lower(), list(stems), 1, _LEAST_LIKE)
+    return os.path.join(folder, stems[found[0]]) if found else ""
 
 
 def split_called(called: str) -> tuple[str, int | None]:
@@ -139,9 +162,13 @@ def camera(source: Camera, reading: Reading) -> Several:
 
 
 def _folder(name: str, progress: Progress) -> Several:
-    names, passed_over, videos = look_for_images(Path(name), progress)
+    found, passed_over, videos = look_for_images(Path(name), progress)
+    names = [inner for inner in found if not _is_drawing(os.path.join(name, inner))]
     problem = f"holds no image, should hold files that end in {', '.join(IMAGE_SUFFIXES)}"
     skipped = f"{passed_over} files are skipped: their formats are not read" if passed_over else ""
+    if len(names) < len(found):
+        drawings = counted(len(found) - len(names), "drawing of mxml is", "drawings of mxml are")
+        skipped += f"{'; ' if skipped else ''}{drawings} skipped"
     if videos:
         skipped += f"{'; ' if skipped else ''}{counted(videos, 'video is', 'videos are')} skipped: name each to read it"
     if not names:
@@ -149,6 +176,11 @@ def _folder(name: str, progress: Progress) -> Several:
     if skipped:
         progress.note(f"{name}: {skipped}")
     return Several((os.path.join(name, inner) for inner in names), len(names))
+
+
+def _is_drawing(path: str) -> bool:
+    """Say whether a file is what ``DrawingFolder`` puts beside photographs: it would be tagged as one of them."""
+    return _DRAWING.search(path) is not None and mark_of(path) is not None
 
 
 def _pattern(name: str, reading: Reading) -> Several:

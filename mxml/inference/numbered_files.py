@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mxml import atomic
 from mxml.errors import StorageError
+from mxml.inference.named_output import files_called
 
 _NUMBERED = re.compile(r"%(0?[1-9]?)[id](?=[^%/]*\.(?:jpe?g|png)$)", re.IGNORECASE)
 
@@ -22,7 +23,7 @@ class NumberedFiles:
         self._pattern = pattern
         self._next = 0
         self._folder = os.path.realpath(os.path.dirname(pattern))
-        self._names = re.compile(r"\d+".join(map(re.escape, _NUMBERED.split(os.path.basename(pattern))[::2])))
+        self._names = _names(pattern)
         atomic.make_folder(os.path.dirname(pattern))
 
     def following(self, path: str) -> str:
@@ -36,7 +37,17 @@ class NumberedFiles:
                 "another name or folder"
             )
         number, self._next = self._next, self._next + 1
-        return _NUMBERED.sub(lambda match: f"{number:{match[1]}d}", self._pattern)
+        return _numbered(self._pattern, number)
+
+
+def first_numbered(pattern: str) -> str:
+    """Return the first picture that ``NumberedFiles`` names."""
+    return _numbered(pattern, 0)
+
+
+def existing_numbered(pattern: str) -> list[str]:
+    """Return the files that are called like the pictures of ``pattern``."""
+    return files_called(os.path.dirname(pattern), _names(pattern))
 
 
 def split_numbered(inputs: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
@@ -48,3 +59,11 @@ def split_numbered(inputs: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
     if inputs and _NUMBERED.search(inputs[-1]) and not os.path.exists(inputs[-1]):
         return tuple(inputs[:-1]), inputs[-1]
     return tuple(inputs), None
+
+
+def _numbered(pattern: str, number: int) -> str:
+    return _NUMBERED.sub(lambda match: f"{number:{match[1]}d}", pattern)
+
+
+def _names(pattern: str) -> re.Pattern[str]:
+    return re.compile(r"\d+".join(map(re.escape, _NUMBERED.split(os.path.basename(pattern))[::2])))

@@ -5,7 +5,7 @@ The JSON has the keys of PaddleX's multi-label pipeline, so that programs writte
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import os
 import sys
@@ -19,6 +19,8 @@ import numpy as np
 from mxml import atomic
 from mxml.errors import ImageError, StorageError
 from mxml.images.drawing import draw_panel
+from mxml.images.picture_file import SUFFIXES as PICTURES
+from mxml.images.picture_file import encoded
 from mxml.inference.prediction_html import prediction_html
 from mxml.inference.prediction_rows import UNLIKE, prediction_rows
 from mxml.text import as_word, printable
@@ -26,7 +28,6 @@ from mxml.text import as_word, printable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PICTURES = (".jpg", ".jpeg", ".png")
 _MOST_STEM_BYTES = 200
 
 
@@ -299,17 +300,9 @@ class Prediction(Mapping[str, Any]):
         """
         if self.error is not None and image is None:
             return None
-        from PIL import Image
-
         own = Path(self.path).suffix.lower()
         target = self._target(Path(path), own if own in PICTURES else ".jpg", PICTURES)
-        content = io.BytesIO()
-        drawing = Image.fromarray(self.draw(image))
-        if target.suffix.lower() == ".png":
-            drawing.save(content, "PNG")
-        else:
-            drawing.save(content, "JPEG", quality=92)
-        return _write(target, content.getvalue())
+        return _write(target, encoded(self.draw(image), target, drawing_mark(self.path, self.frame)))
 
     def draw(self, image: np.ndarray | None = None) -> np.ndarray:
         """Draw the image with a panel below it: a name, a score and a bar for each label, at most 20.
@@ -366,6 +359,12 @@ def result_name(path: str, suffix: str, number: int = 1, frame: int | None = Non
     if frame is not None:
         stem += f"_frame{frame}"
     return f"{stem}_{kind}{suffix}" if number == 1 else f"{stem}_{number}_{kind}{suffix}"
+
+
+def drawing_mark(path: str, frame: int | None = None) -> str:
+    """Return the mark that a drawing of an image has; it tells no one where the image is."""
+    name = f"{os.path.abspath(path)}\0{'' if frame is None else frame}"
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def name_and_score(label: Label) -> str:

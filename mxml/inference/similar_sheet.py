@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Sequence
 
@@ -15,6 +14,7 @@ from mxml.errors import ImageError, MxmlError, SettingError
 from mxml.images.decode import Limits, largest_reduction, read_file
 from mxml.images.drawing import drawable
 from mxml.images.grid import Cell, draw_grid
+from mxml.images.picture_file import SUFFIXES, encoded
 from mxml.inference.similar import ListedImage, SimilarImages, SimilarIndex, SimilarPair
 
 _SIDE = 180
@@ -37,17 +37,13 @@ def draw_pairs(index: SimilarIndex, pairs: Sequence[SimilarPair]) -> np.ndarray:
 
 def save_sheet(path: str | os.PathLike[str], sheet: np.ndarray) -> None:
     """Write a sheet as JPEG or, where the path ends in .png, as PNG. Raises SettingError, StorageError."""
-    from PIL import Image
-
     require_picture_name(path)
-    content = io.BytesIO()
-    Image.fromarray(sheet).save(content, "PNG" if os.fspath(path).lower().endswith(".png") else "JPEG")
-    atomic.write_bytes(path, content.getvalue())
+    atomic.write_bytes(path, encoded(sheet, path, quality=88))
 
 
 def require_picture_name(path: str | os.PathLike[str]) -> None:
     """Raise SettingError unless ``save_sheet`` can write a file of that name."""
-    if not os.fspath(path).lower().endswith((".jpg", ".jpeg", ".png")):
+    if not os.fspath(path).lower().endswith(SUFFIXES):
         raise SettingError("out", os.fspath(path), "a file that ends in .jpg, .jpeg or .png")
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def test_every_output_says_the_same(folder, mxml):
     assert mxml(*PREDICT, "images", "--jsonl", "--scores")[1] == out
     for name in ("lines.jsonl", "array.json", "new/table.csv"):
         code, shown, told = mxml(*PREDICT, "images", "--scores", "--skip-bad", "--out", name)
-        assert (code, shown, told) == (0, "", "".join(err.splitlines(keepends=True)[:-1]))
+        assert (code, shown, told) == (0, "", f"{''.join(err.splitlines(True)[:-1])}53 predictions in {name}\n")
     assert (folder / "lines.jsonl").read_text() == out
     assert json.loads((folder / "array.json").read_text()) == lines
     table = list(csv.DictReader((folder / "new" / "table.csv").read_text().splitlines()))
@@ -147,10 +148,10 @@ def test_a_program_that_leaves_ends_the_stream_quietly(folder):
 def test_the_options_of_jetson_inference_and_paddlex_mean_the_same(folder, mxml):
     expected = mxml(*PREDICT, "--top-k", "2", "--json", "images/2-0.png", "images/2-1.png")
     jetson = ("--model=saved/multi", "--topK=2", "--json", "images/2-[01].png", "drawn/tagging_%i.jpg")
-    assert mxml("predict", *jetson) == expected
+    assert mxml("predict", *jetson) == (*expected[:2], "2 drawings in drawn/tagging_%i.jpg\n")
     assert sorted(os.listdir("drawn")) == ["tagging_0.jpg", "tagging_1.jpg"]
     paddle = ("--model", "saved/multi", "--input", "images/2-[01].png", "--topk", "2", "--save_path", "out", "--json")
-    assert mxml("predict", *paddle, "--device", "cpu") == expected
+    assert mxml("predict", *paddle, "--device", "cpu") == (*expected[:2], "2 drawings in out\n")
     assert sorted(os.listdir("out")) == ["2-0_res.jpg", "2-0_res.json", "2-1_res.jpg", "2-1_res.json"]
     assert json.loads((folder / "out" / "2-1_res.json").read_text()) == records(expected[1])[1]
 
@@ -159,7 +160,7 @@ REFUSED = [
     (2, ("--json", "--csv"), "--json and --csv: give only one of them"),
     (2, ("--out", "a.txt"), r"--out a\.txt: should be a file that ends in \.json, \.jsonl, \.csv;"),
     (2, ("--out", "a.json", "--csv"), r"--out a\.json is JSON, as its ending says"),
-    (2, ("--resume",), "--resume and --force are about the file of --out, which is missing"),
+    (2, ("--resume",), "--resume is about the file of --out, which is missing"),
     (2, ("--out", "a.csv", "--resume", "--force"), "give only one of them"),
     (2, ("--part", "4/3"), "--part 4/3: should be K/N, part K of N, such as 3/16"),
     (2, ("--stream", "images"), "--stream reads paths from stdin"),
@@ -197,11 +198,19 @@ def test_sort_brings_images_into_folders_and_back(folder, mxml):
     code, plan, _ = mxml(*sort, "--dry-run")
     assert code == 1 and not os.path.exists("sorted")
     code, out, err = mxml(*sort, "--json", "--skip-bad")
-    assert (code, err.count("\n")) == (0, 1) and err.startswith("left where it is: some/bad.png: ")
+    first, last = err.splitlines()
+    assert code == 0 and first.startswith("left where it is: some/bad.png: ")
+    counts = Counter(name for names in labels.values() for name in names or ())
+    assert last == "4 images sorted into sorted: " + ", ".join(f"{n} in {name}" for name, n in counts.most_common())
     done = {record["input_path"]: record.get("to") for record in records(out)}
     for path, names in labels.items():
         assert done[path] == (None if names is None else [f"{name}/{os.path.basename(path)}" for name in names])
-    assert plan.splitlines() == [f"{path} -> {', '.join(targets)}" for path, targets in done.items() if targets]
+    assert plan.splitlines() == [
+        f"{path} -> {', '.join(f'sorted/{target}' for target in targets)}" for path, targets in done.items() if targets
+    ]
+    assert mxml("sort", *RUN, "sorted", "--to", "sorted") == (
+        0, "", "8 images in sorted already, and not sorted again; --to names another folder\n"
+    )  # fmt: skip
     assert mxml("sort", "--undo", "sorted")[:2] == (0, "8 files taken back, 0 left\n")
     assert mxml(*sort, "--move", "--skip-bad")[0] == 0
     assert os.listdir("some") == ["bad.png"]

@@ -18,6 +18,7 @@ from videos import make_video
 
 from mxml import Classifier
 from mxml.cli.interrupts import until_interrupted
+from mxml.cli.standard_input import content_waits
 
 RUN = ("--prefix", "saved/multi")
 PREDICT = ("predict", *RUN)
@@ -332,7 +333,7 @@ def test_predict_takes_lists_text_files_videos_and_stdin(folder, mxml):
         ("clip.mp4", 20, 2.0),
     ]
     code, out, err = mxml(*PREDICT, "--unlike", "off", "--frames", "3", "--save-img", "drawn", "clip.mp4")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "3 drawings in drawn\n")
     assert [line.partition(": ")[0] for line in out.splitlines()] == ["clip.mp4#0", "clip.mp4#10", "clip.mp4#20"]
     assert sorted(os.listdir("drawn")) == [f"clip_frame{number}_res.jpg" for number in (0, 10, 20)]
     (folder / "files.txt").write_text("2-1.png\n")
@@ -376,3 +377,74 @@ def test_ctrl_c_ends_what_has_no_other_end():
                 os.kill(os.getpid(), signal.SIGINT)
     items.close()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_pictures_that_a_person_names_replace_nothing_unasked(folder, mxml):
+    make_video(folder / "clip.avi", 3)
+    os.mkdir("a")
+    shutil.copy("images/2-0.png", "a/0.png")
+    shutil.copy("images/2-1.png", "sheet.png")
+    kept = {name: (folder / name).read_bytes() for name in ("clip.avi", "a/0.png", "sheet.png")}
+    for wrong in (
+        ("clip.avi", "--save-video", "clip.avi", "--force"),
+        ("sheet.png", "--contact-sheet", "sheet.png", "--force"),
+        ("a", "--contact-sheet", "a/sheet.png"),
+        ("images/2-0.png", "--contact-sheet", "sheet.png"),
+        ("images/2-0.png", "a/0.png", "a/%i.png", "--force"),
+        ("images/2-0.png", "a/%i.png"),
+    ):
+        code, out, err = mxml(*PREDICT, *wrong)
+        assert (code, out) == (1, "") and err.count("\n") == 1, err
+        assert {name: (folder / name).read_bytes() for name in kept} == kept
+    assert mxml(*PREDICT, "images/2-0.png", "--contact-sheet", "sheet.png", "--force")[0] == 0
+    assert mxml(*PREDICT, "images/2-0.png", "a/%i.png", "--force")[0] == 0
+    assert all((folder / name).read_bytes() != kept[name] for name in ("a/0.png", "sheet.png"))
+    assert mxml(*PREDICT, "images/2-0.png", "--force")[0] == 2
+
+
+def test_drawings_beside_photographs_leave_them_and_are_not_tagged(folder, mxml):
+    before = {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
+    for _ in range(2):
+        code, out, _ = mxml(*PREDICT, "images", "--save-img", "images", "--save-path", "images")
+        assert code == 0 and out.count("\n") == len(before) == 52
+    found = {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
+    assert len(found) == 3 * 52 and before.items() <= found.items()
+
+
+def test_a_list_under_a_wrong_folder_is_told_in_few_lines(folder, mxml):
+    (folder / "many.txt").write_text("".join(f"x{number}.png\n" for number in range(300)))
+    code, out, err = mxml(*PREDICT, "many.txt", "--root", "lists")
+    assert (code, out) == (1, "") and err.count("\n") == 22
+    assert "left out, cannot be read: lists/x19.png: no such file" in err and "x20.png" not in err
+    assert err.endswith(
+        "mxml: none of the 300 images is there; --root says which folder the paths of a list are under\n"
+    )
+    assert "--root says" not in mxml(*PREDICT, "x1.png", "x2.png")[2]
+
+
+def test_a_mistyped_name_gets_the_one_that_was_meant(folder, mxml):
+    code, out, err = mxml(*PREDICT, "images/2-0.png", "imagse", "images/2-00.png")
+    assert code == 1 and out.count("\n") == 1
+    assert "imagse: no such file; a similar name there is images\n" in err
+    assert "images/2-00.png: no such file; a similar name there is images/2-0.png\n" in err
+    assert next(Classifier.load("saved/multi").predict("images/2-00.png")).error is not None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "empty pipe", "closed", "devnull"])
+def test_what_waits_on_standard_input_is_named_and_not_waited_for(folder, monkeypatch, kind):
+    if kind in ("pipe", "empty pipe"):
+        handle, other = os.pipe()
+        if kind == "pipe":
+            os.write(other, b"image")
+    else:
+        handle = os.open("images/2-0.png" if kind == "file" else os.devnull, os.O_RDONLY)
+        if kind == "closed":
+            os.close(handle)
+    assert content_waits(handle) == (kind in ("pipe", "file"))
+
+
+def test_an_image_that_is_piped_in_is_not_passed_over_silently(folder):
+    with open("images/2-0.png", "rb") as image:
+        run = process(folder, *PREDICT, stdin=image)
+        out, err = run.communicate(timeout=60)
+    assert out.count("\n") == 12 and err.startswith("standard input is not read without -: ")

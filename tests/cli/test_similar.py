@@ -125,6 +125,8 @@ def test_features_have_a_row_per_image_and_nan_where_it_cannot_be_read(folder):
     [
         ((), 2, "give images to look for, or --pairs"),
         (("--pairs", "images/2-0.png"), 2, "give images to look for, or --pairs, not both"),
+        (("images/2-0.png", "--out", "images/2-0.png", "--force"), 1, "images/2-0.png: is one of the inputs"),
+        (("images/2-0.png", "--out", "images/2-1.png"), 1, "images/2-1.png: is one of the inputs"),
         (("images/2-0.png", "--out", "sheet.gif"), 2, "--out sheet.gif: should be a file that ends in .jpg"),
         (("images/2-0.png", "--count", "0"), 2, "--count"),
     ],

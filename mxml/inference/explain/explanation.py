@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -17,8 +16,10 @@ from mxml.errors import ImageError, SettingError
 from mxml.images.drawing import LONGEST_DRAWING, Row, resized
 from mxml.images.heat_map import Panel, colour, draw_sheet, panel_size
 from mxml.images.network_input import Shown
+from mxml.images.picture_file import SUFFIXES as PICTURES
+from mxml.images.picture_file import encoded
 from mxml.inference.explain.placement import on_picture, to_picture
-from mxml.inference.prediction import Label, Prediction, name_and_score
+from mxml.inference.prediction import Label, Prediction, drawing_mark, name_and_score
 from mxml.text import printable
 
 MOST_PANELS = 19
@@ -303,19 +304,12 @@ class Explanation:
         StorageError
             If the file cannot be written.
         """
-        from PIL import Image
-
         target = Path(path)
-        if target.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        if target.suffix.lower() not in PICTURES:
             raise SettingError("path", str(path), "a file that ends in .jpg, .jpeg or .png")
-        content = io.BytesIO()
-        drawing = Image.fromarray(self.draw(label))
-        if target.suffix.lower() == ".png":
-            drawing.save(content, "PNG")
-        else:
-            drawing.save(content, "JPEG", quality=92)
+        content = encoded(self.draw(label), target, drawing_mark(self.path, self.prediction.frame))
         atomic.make_folder(target.parent)
-        atomic.write_bytes(target, content.getvalue())
+        atomic.write_bytes(target, content)
         return target
 
     def _drawn(self, label: str | Label, picture: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from types import TracebackType
 
 from mxml.inference.annotated_video import AnnotatedVideo
@@ -13,6 +14,7 @@ from mxml.inference.input_names import split_called
 from mxml.inference.numbered_files import NumberedFiles
 from mxml.inference.prediction import Prediction
 from mxml.progress import SILENT, Progress
+from mxml.text import counted
 
 
 class Pictures:
@@ -33,9 +35,12 @@ class Pictures:
         tagged_frames: bool = False,
         progress: Progress = SILENT,
     ):
+        self._save_img, self._save_path, self._pattern = save_img, save_path, numbered
+        self._drawn = 0
+        self._progress = progress
         self._sheet = ContactSheet(contact_sheet) if contact_sheet else None
         self._video = AnnotatedVideo(save_video, tagged_frames, progress) if save_video else None
-        self._results = None if save_path is None else DrawingFolder(save_path)
+        self._results = None if save_path is None else DrawingFolder(save_path, beside=".json")
         self._drawings = None if save_img is None else DrawingFolder(save_img)
         self._numbered = None if numbered is None else NumberedFiles(numbered)
         self._opened = contextlib.ExitStack()
@@ -53,6 +58,20 @@ class Pictures:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._opened.__exit__(kind, error, at)
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            for text in self._written():
+                self._progress.note(text)
+
+    def _written(self) -> Iterator[str]:
+        """Yield a line for each place that something was written to."""
+        folders = (self._save_img, self._save_path, self._pattern)
+        for place in (folder for folder in folders if folder is not None and self._drawn):
+            yield f"{counted(self._drawn, 'drawing')} in {place}"
+        if self._sheet is not None and self._sheet.pages:
+            pages = self._sheet.pages
+            yield f"{counted(len(pages), 'page')} in {pages[0]}" + (f" to {pages[-1]}" if pages[1:] else "")
+        if self._video is not None and self._video.written is not None:
+            yield f"{counted(self._video.written.frames, 'frame')} in {self._video.written.path}"
 
     def leave_out(self, called: str) -> None:
         """Keep the names that an image's pictures have, since another process has written them or will.
@@ -77,6 +96,7 @@ class Pictures:
         )
         if prediction.error is not None:
             return
+        self._drawn += 1
         if drawing is not None:
             prediction.save_to_img(drawing)
         if self._numbered is not None:

@@ -51,7 +51,7 @@ class ResultFile:
     replace : bool, default False
         Write over a file that exists.
     progress : Progress, optional
-        Receives a note of what the file holds.
+        Receives a note of what the file holds, and of what it holds at the end.
 
     Attributes
     ----------
@@ -79,6 +79,7 @@ class ResultFile:
     ):
         self._path = path
         self._layout = layout
+        self._progress = progress
         if os.path.lexists(path) and not (resume or replace):
             raise MxmlError(f"{path}: already exists; `resume` continues it, `force` replaces it")
         if replace and not resume and os.path.lexists(path) and not os.path.isfile(path):
@@ -122,6 +123,11 @@ class ResultFile:
                     os.fsync(self._file.fileno())
         finally:
             self._file.close()
+        if kind is None:
+            self._progress.note(f"{counted(self._written, 'prediction')} in {self._path}")
+        elif issubclass(kind, KeyboardInterrupt):
+            count = counted(self._written, "prediction is", "predictions are")
+            self._progress.note(f"{count} in {self._path}; `resume` goes on with the others")
 
     def _begin(self, made_with: MadeWith, resume: bool, progress: Progress) -> _Held:
         _lock(self._file, self._path)

@@ -64,3 +64,28 @@ def test_a_very_long_name_is_cut(tmp_path):
         pictures.write(prediction("中" * 84))
     assert len(os.listdir(tmp_path)) == 2
     del IMAGES["中" * 84]
+
+
+def test_the_end_says_what_was_written(tmp_path):
+    told: list[str] = []
+
+    class Notes:
+        def start(self, total: int, what: str, done: int = 0) -> None:
+            pass
+
+        def advance(self, count: int = 1, detail: str = "") -> None:
+            pass
+
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    places = {"save_img": "drawn", "numbered": "n/%i.jpg", "contact_sheet": "sheet.jpg", "save_video": "a.avi"}
+    named: dict[str, Any] = {option: str(tmp_path / place) for option, place in places.items()}
+    with Pictures(**named, progress=Notes()) as pictures:
+        for called in ("a/x.jpg", "b/x.jpg", "clip.jpg"):
+            pictures.write(prediction(called))
+    expected = ["2 drawings in drawn", "2 drawings in n/%i.jpg", "1 page in sheet.jpg", "2 frames in a.avi"]
+    assert told == [line.replace(" in ", f" in {tmp_path}/") for line in expected]
+    with Pictures(save_img=str(tmp_path / "none"), progress=Notes()):
+        pass
+    assert len(told) == 4

@@ -97,3 +97,34 @@ def test_two_processes_do_not_write_one_file(tmp_path):
     first = ResultFile(str(path), layout("jsonl", NAMES), MADE)
     with first, pytest.raises(MxmlError, match="another process is writing it"):
         write(path, "jsonl", resume=True)
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def start(self, total: int, what: str, done: int = 0) -> None:
+        pass
+
+    def advance(self, count: int = 1, detail: str = "") -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_the_end_and_ctrl_c_say_what_is_in_the_file(tmp_path):
+    path, told = tmp_path / "out.csv", Notes()
+    file = ResultFile(str(path), layout("csv", NAMES), MADE, progress=told)
+    with pytest.raises(KeyboardInterrupt), file:
+        file.write(next(predictions()))
+        raise KeyboardInterrupt
+    write(path, "csv", resume=True, progress=told)
+    assert told.notes == [
+        f"1 prediction is in {path}; `resume` goes on with the others",
+        f"{path}: holds 1 image, which are not predicted again",
+        f"5 predictions in {path}",
+    ]
+    with pytest.raises(RuntimeError), ResultFile(str(path), layout("csv", NAMES), MADE, resume=True, progress=told):
+        raise RuntimeError
+    assert len(told.notes) == 4
