@@ -29,7 +29,7 @@ def output_options(command: Command) -> Command:
             "--csv",
             "as_csv",
             is_flag=True,
-            help="Print a table: path, labels, error, each label's score; unlike, distance.",
+            help="Print a table: path, labels, error, scores of all labels.",
         ),
         click.option(
             "--scores", is_flag=True, help="Give the scores of all labels, also of those that an image does not get."

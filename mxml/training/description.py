@@ -190,7 +190,7 @@ def _describe(
     distribution = FeatureDistribution.of(*vectors)
     described.save(model.prefix, model.epoch, distribution)
     progress.note(
-        f"described by {counted(distribution.train_images, 'training image')} in "
+        f"described {counted(distribution.train_images, 'training image')} in "
         f"{time.perf_counter() - clock:.0f} s: mxml predict marks images unlike them, and would mark "
         f"{distribution.marked:.1%} of the validation images"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 
@@ -70,7 +71,7 @@ def test_one_epoch_is_described_and_a_command_describes_another(described_folder
 
     code, out, err = mxml(*makes.split()[1:])
     assert code == 0, err
-    assert "described by 40 training images" in err
+    assert "described 40 training images" in err
     code, out, err = mxml(*ask, "--unlike", "mark")
     assert (code, json.loads(out)["unlike"]) == (0, True)
     assert described.load(load("saved/multi", best)) is None
@@ -85,8 +86,36 @@ def test_one_epoch_is_described_and_a_command_describes_another(described_folder
 def test_images_prepared_in_another_way_are_not_compared(described_folder, odd, mxml):
     code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--json")
     assert (code, "unlike" in out) == (0, False)
+    assert err.count("no image is marked as unlike the training images: images are prepared otherwise than in") == 1
+    code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--csv")
+    assert (code, "unlike" in out) == (0, False)
+    code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--unlike", "off")
+    assert (code, "unlike" in err) == (0, False)
     code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--unlike", "drop")
     assert code == 1 and "images are prepared otherwise than in its training" in err and "leave --unlike out" in err
+
+
+def test_a_network_without_a_sidecar_has_nothing_to_compare_with(described_folder, odd, mxml):
+    net = ("predict", "--prefix", "net", "--image-shape", "3,32,32", odd)
+    for given in ((), ("--preset", "imagenet")):
+        code, _, err = mxml(*net, *given, "--unlike", "drop")
+        assert code == 1 and "net: has no sidecar, so nothing describes its training images" in err
+
+
+def test_tables_and_sorting_know_what_is_unlike_the_training_images(described_folder, odd, mxml):
+    code, out, err = mxml(*PREDICT, "images/2-0.png", odd, "--csv")
+    assert code == 0, err
+    head, like, unlike = csv.reader(out.splitlines())
+    assert head[-2:] == ["unlike", "distance"] and [like[-2], unlike[-2]] == ["false", "true"]
+    code, out, err = mxml(*PREDICT, odd, "--csv", "--unlike", "off")
+    assert code == 0 and "unlike" not in out
+
+    sort = ("sort", "--prefix", "saved/multi", odd, "--top-k", "1", "--json")
+    code, out, err = mxml(*sort, "--to", "marked")
+    assert code == 0 and json.loads(out)["to"] == ["_unlike/odd.png"], err
+    code, out, err = mxml(*sort, "--to", "by-label", "--unlike", "off")
+    (label,) = json.loads(out)["label_names"]
+    assert code == 0 and json.loads(out)["to"] == [f"{label}/odd.png"]
 
 
 def test_a_damaged_description_costs_only_the_marks(described_folder, odd, mxml):
@@ -113,7 +142,7 @@ def test_a_resume_makes_the_description_that_a_killed_run_has_not(described_fold
     code, _out, err = mxml("train", "--prefix", "saved/multi", "--resume")
     assert code == 0, err
     assert (path.read_bytes(), read_sidecar("saved/multi")) == before
-    assert "described by" not in mxml("train", "--prefix", "saved/multi", "--resume")[2]
+    assert "described 40" not in mxml("train", "--prefix", "saved/multi", "--resume")[2]
 
 
 def test_a_description_that_cannot_be_written_ends_no_run(described_folder, mxml):
