@@ -195,13 +195,14 @@ def records(images: Any) -> Several:
 
 def _paths(name: str, root: str | None) -> Several:
     """Return the files that a text file names, one on each line, from the working directory on or from ``root``."""
-    count = sum(1 for _ in _path_lines(name))
+    count = sum(1 for _ in path_lines(name))
     if not count:
         raise ImageError("names no image, should hold one path on each line", name, "empty")
-    return Several((_listed_path(path, root) for path in _path_lines(name)), count)
+    return Several((_listed_path(path, root) for path in path_lines(name)), count)
 
 
-def _path_lines(name: str) -> Iterator[str]:
+def path_lines(name: str) -> Iterator[str]:
+    """Yield the lines of a text file, but for blank ones."""
     for _, block in read_blocks(name):
         # A file's name need not be text.
         yield from (os.fsdecode(line) for line in block.split(b"\n") if line.strip())

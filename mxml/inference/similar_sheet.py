@@ -63,8 +63,8 @@ def _drawn(rows: Sequence[Sequence[Cell]], titles: Sequence[str]) -> np.ndarray:
 def _cell(index: SimilarIndex, image: ListedImage) -> Cell:
     source = image_source(index.images)
     picture = _picture(lambda: source.read(image.position, Limits()), image.path)
-    labels = [drawable(name, "?") for name in image.label_names] or ["no label"]
-    return Cell(picture, [f"{image.distance:.3f}", _name(image.path), *labels])
+    labels = [drawable(name, "?") for name in image.label_names] or ["no label"] * image.labelled
+    return Cell(picture, [f"distance {image.distance:.3f}", _name(image.path), *labels])
 
 
 def _name(path: str) -> str:
