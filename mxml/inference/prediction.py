@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PICTURES = (".jpg", ".jpeg", ".png")
 _MOST_STEM_BYTES = 200
+# Less is 0.00 with two decimals.
+_SMALL = 0.005
 
 
 class Label(NamedTuple):
@@ -373,7 +375,12 @@ def name_and_score(label: Label) -> str:
     """Return a label as one word of a line, and its score."""
     # A comma in a name would look like the one between two labels.
     name = json.dumps(label.name, ensure_ascii=False) if "," in label.name or '"' in label.name else label.name
-    return f"{printable(name)} {label.score:.2f}"
+    return f"{printable(name)} {score_text(label.score)}"
+
+
+def score_text(score: float) -> str:
+    """Return a score as lines for a person have it: two decimals, or two digits where these would all be 0."""
+    return f"{score:.2f}" if score >= _SMALL or score == 0 else f"{score:.2g}"
 
 
 def _json_letter(letter: str) -> str:

@@ -100,6 +100,13 @@ def test_a_line_cannot_drive_the_terminal_and_always_prints():
     line.encode("utf-8")
 
 
+def test_a_small_score_keeps_two_digits_in_text():
+    scores = np.array([0.0012345, 1, 0.0049, 0.0051, 0], np.float32)
+    line = str(Prediction("x.jpg", NAMES, scores, 0.0))
+    assert line == "x.jpg: mountains 1.00, sunset 0.01, sea 0.0049, desert 0.0012, trees 0.00"
+    assert str(Prediction("x.jpg", NAMES, scores * 0.0012)).endswith("(best: mountains 0.0012)")
+
+
 def test_the_record_has_paddlex_keys_and_round_trips_through_a_file(tmp_path):
     prediction = Prediction("in/Bäume am See.jpg", ("Bäume", "海"), np.array([0.123456789, 0.98], np.float32), 0.1)
     written = prediction.save_to_json(tmp_path / "out" / "deep")
