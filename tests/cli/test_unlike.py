@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mxml.data.lst_file import read_lst
 from mxml.model import described
 from mxml.model.checkpoint import load, read_sidecar
 
@@ -170,3 +171,23 @@ def test_describe_says_what_it_cannot_describe(described_folder, mxml):
     shutil.rmtree(described_folder / "images")
     code, _out, err = mxml("describe", "--prefix", "saved/multi")
     assert code == 1 and err.count("\n") < 20
+
+
+def test_a_checkpoint_copied_elsewhere_is_described_by_images_that_are_given(described_folder, odd, mxml):
+    images = read_lst("lists/train.lst", "images")
+    (described_folder / "some").mkdir()
+    for position in range(len(images)):
+        shutil.copy(images.path(position), "some")
+    for gone in ("lists", "images"):
+        shutil.rmtree(described_folder / gone)
+    for given in ((), ("--root", "some")):
+        code, _, err = mxml("describe", "--prefix", "saved/multi", *given)
+        assert code == 1 and "does not exist; give the training images as --data: any list or folder of them" in err
+    code, _, err = mxml("describe", "--prefix", "saved/multi", "--data", "some")
+    assert code == 0, err
+    assert "the run's validation list cannot be used: 8 images of those given" in err
+    assert "described 32 training images" in err
+    code, out, err = mxml(*PREDICT, odd, "--json", "--unlike", "mark")
+    assert (code, json.loads(out)["unlike"]) == (0, True)
+    code, _, err = mxml("describe", "--prefix", "saved/multi", "--data", "nowhere.lst")
+    assert code == 1 and len(err.splitlines()) == 1
