@@ -314,7 +314,8 @@ class SimilarIndex:
         looked_at = 10 * count
         while True:
             nearest = self._nearest_pairs(looked_at)
-            kept, used, last = [], Counter[int](), 0
+            kept: list[tuple[float, int, int]] = []
+            used, last = Counter[int](), 0
             for place, (distance, first, second) in enumerate(nearest):
                 if len(kept) < count and max(used[first], used[second]) < per_image:
                     used.update((first, second))

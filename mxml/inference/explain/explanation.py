@@ -205,7 +205,7 @@ class Explanation:
             return record
         width, height = self.size
         source: dict[str, Any] = {key: record[key] for key in ("input_path", "frame", "seconds") if key in record}
-        known = {key: record[key] for key in ("unlike", "distance") if key in record}
+        known: dict[str, Any] = {key: record[key] for key in ("unlike", "distance") if key in record}
         found = {label.class_id for label in self.prediction.labels}
         return {
             **source,
