@@ -390,6 +390,8 @@ class Classifier:
     ) -> np.ndarray:
         """Return what the network's head makes its scores of: a vector per image.
 
+        ``SimilarIndex`` looks for similar images by them.
+
         Parameters
         ----------
         inputs, batch_size, threads, progress

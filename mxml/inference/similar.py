@@ -9,25 +9,24 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mxml.data.image_list import ImageList
 from mxml.data.record_list import RecordList, image_source
-from mxml.errors import SHOWN_FAULTS, ImageError, ListError, MxmlError, SettingError
+from mxml.errors import SHOWN_FAULTS, ListError, MxmlError, SettingError
 from mxml.inference.any_images import read_any_images
 from mxml.inference.classifier import Classifier
 from mxml.inference.feature_cache import FeatureCache
 from mxml.inference.feature_vectors import FeatureExtractor, FeatureNetwork
 from mxml.inference.inputs import Inputs
 from mxml.inference.limits import BATCH_SIZE
+from mxml.inference.similar_images import ListedImage, SimilarImages, SimilarPair
 from mxml.model import symbols
 from mxml.model.feature_distribution import unit_length
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress, note_reading
-from mxml.text import counted, printable
+from mxml.text import counted
 
 _ROWS = 512
 _MOST_PAIRS = 1_000_000
@@ -36,110 +35,11 @@ _UNKNOWN = -1
 _LEAST_SPREAD = 1e-6
 
 
-@dataclass(frozen=True)
-class ListedImage:
-    """An image of a list.
-
-    Attributes
-    ----------
-    position : int
-        Its place in the list, from 0.
-    path : str
-        Its file; of a ``.rec`` what messages call the record.
-    label_names : tuple of str
-        The labels that the list gives it.
-    labelled : bool
-        Whether the list says of any of the model's labels whether it has it.
-    distance : float
-        How far it is from the image that it was found for: 1 less the cosine, from 0 to 2.
-    """
-
-    position: int
-    path: str
-    label_names: tuple[str, ...]
-    distance: float
-    labelled: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``path``, ``distance`` (rounded to 5 decimals) and, where labelled, ``label_names`` for JSON."""
-        path = os.fsencode(self.path).decode("utf-8", "replace")
-        labels = {"label_names": list(self.label_names)} if self.labelled else {}
-        return {"path": path, "distance": round(self.distance, 5), **labels}
-
-    def __str__(self) -> str:
-        return f"{self.distance:.3f}  {self.described}"
-
-    @property
-    def described(self) -> str:
-        """The path and, where there are, the labels.
-
-        Returns
-        -------
-        str
-        """
-        if not self.labelled:
-            return printable(self.path)
-        return f"{printable(self.path)}: {', '.join(map(printable, self.label_names)) or 'no label'}"
-
-
-@dataclass(frozen=True)
-class SimilarImages:
-    """What was found for one image.
-
-    Attributes
-    ----------
-    path : str
-        The image's file; ``image 3`` for the fourth input where that is in memory.
-    images : tuple of ListedImage
-        The most similar images of the list, the nearest first.
-    error : ImageError, optional
-        Why the image could not be read.
-    """
-
-    path: str
-    images: tuple[ListedImage, ...]
-    error: ImageError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``input_path`` and ``similar``, a list, or ``error`` in its place, as JSON holds them."""
-        path = os.fsencode(self.path).decode("utf-8", "replace")
-        if self.error is not None:
-            return {"input_path": path, "error": self.error.reason}
-        return {"input_path": path, "similar": [image.to_dict() for image in self.images]}
-
-    def __str__(self) -> str:
-        return "\n".join([f"{printable(self.path)}:", *(f"  {image}" for image in self.images)])
-
-
-@dataclass(frozen=True)
-class SimilarPair:
-    """Two similar images of a list.
-
-    Attributes
-    ----------
-    first, second : ListedImage
-        In the list's order, with the distance between them.
-    """
-
-    first: ListedImage
-    second: ListedImage
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``distance`` and ``images``, two objects with ``path`` and ``label_names``, as JSON holds them."""
-        first, second = self.first.to_dict(), self.second.to_dict()
-        distance = first.pop("distance")
-        del second["distance"]
-        return {"distance": distance, "images": [first, second]}
-
-    def __str__(self) -> str:
-        return f"{self.first}\n       {self.second.described}"
-
-
 class SimilarIndex:
     """The images of a list with their feature vectors, to look for similar ones.
 
-    ``SimilarIndex.read`` makes one. The vectors are kept in ``features.sqlite`` beside the checkpoint, by the images'
-    content, so that the next one of these images is made without the network.
+    ``SimilarIndex.read(Classifier.load(prefix), data)`` makes one. The vectors are kept in ``features.sqlite``
+    beside the checkpoint, by the images' content, so that the next one of these images is made without the network.
 
     Parameters
     ----------

@@ -15,7 +15,8 @@ from mxml.errors import ImageError, MxmlError, SettingError
 from mxml.images.decode import Limits, largest_reduction, read_file
 from mxml.images.drawing import drawable
 from mxml.images.grid import Cell, draw_grid
-from mxml.inference.similar import ListedImage, SimilarImages, SimilarIndex, SimilarPair
+from mxml.inference.similar import SimilarIndex
+from mxml.inference.similar_images import ListedImage, SimilarImages, SimilarPair
 
 _SIDE = 180
 MOST_ROWS = 50
