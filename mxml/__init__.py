@@ -27,6 +27,7 @@ _HOMES = {
     "MxmlError": "errors",
     "Prediction": "inference.prediction",
     "Preprocess": "images.transforms",
+    "SimilarIndex": "inference.similar",
     "TrainConfig": "training.config",
     "create_pipeline": "inference.pipeline",
     "fit": "training.fit",

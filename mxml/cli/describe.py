@@ -16,7 +16,15 @@ from mxml.progress import ConsoleProgress
 )
 @click.option("--epoch", type=click.IntRange(min=0), help="The checkpoint's epoch.  [default: the best]")
 @click.option(
-    "--root", metavar="DIR", help="Image folder of the run's training and validation lists.  [default: the sidecar's]"
+    "--data",
+    metavar="LST",
+    help="The training images: a list, a .rec or .txt file, or a folder; labels are not needed.  "
+    "[default: the run's list]",
+)
+@click.option(
+    "--root",
+    metavar="DIR",
+    help="Image folder of --data, else of the run's training and validation lists.  [default: the sidecar's]",
 )
 @click.option(
     "--batch-size",
@@ -30,6 +38,7 @@ from mxml.progress import ConsoleProgress
 def command(
     prefix: str,
     epoch: int | None,
+    data: str | None,
     root: str | None,
     batch_size: int,
     decode_threads: int | None,
@@ -47,6 +56,7 @@ def command(
         describe_checkpoint(
             prefix,
             epoch,
+            data=data,
             root=root,
             device=chosen_device(device, gpus),
             batch_size=batch_size,

@@ -25,7 +25,12 @@ def output_options(command: Command) -> Command:
     """Add the options whose values ``OutputOptions`` takes."""
     options = (
         click.option("--json", "--jsonl", "as_json", is_flag=True, help="Print one JSON object per line and image."),
-        click.option("--csv", "as_csv", is_flag=True, help="Print a table: path, labels, error, each label's score."),
+        click.option(
+            "--csv",
+            "as_csv",
+            is_flag=True,
+            help="Print a table: path, labels, error, scores of all labels.",
+        ),
         click.option(
             "--scores", is_flag=True, help="Give the scores of all labels, also of those that an image does not get."
         ),
@@ -88,7 +93,8 @@ class OutputOptions:
             return self._open_file(self.out, classifier, given, part, progress)
         if self.as_json or self.as_csv:
             kind = "csv" if self.as_csv else "jsonl"
-            return RowStream(write, layout(kind, classifier.label_names, self.scores))
+            marks = classifier.tells_unlike(given.get("unlike"))
+            return RowStream(write, layout(kind, classifier.label_names, self.scores, marks))
         aligned = AlignedLines(classifier.label_names) if sys.stdout.isatty() else None
         return LineStream(write, aligned=aligned, batch_size=batch_size, with_scores=self.scores)
 
@@ -108,5 +114,5 @@ class OutputOptions:
         if (self.as_json and kind == "csv") or (self.as_csv and kind != "csv"):
             raise click.UsageError(f"--out {out} is {kind.upper()}, as its ending says; leave out the other format")
         made_with = MadeWith.of(classifier, **given, layout=kind, scores=self.scores, part=part)
-        rows = layout(kind, classifier.label_names, self.scores)
+        rows = layout(kind, classifier.label_names, self.scores, classifier.tells_unlike(given.get("unlike")))
         return ResultFile(out, rows, made_with, resume=self.resume, replace=self.force, progress=progress)

@@ -13,11 +13,19 @@ from mxml.errors import MxmlError
 from mxml.progress import ConsoleProgress
 from mxml.text import counted
 
+# An image whose labels are wrong is near to many others: it would fill the list.
+_PER_IMAGE = 2
+
 
 @click.command(name="similar")
 @click.argument("inputs", nargs=-1, metavar="[IMAGE | FOLDER | PATTERN]...")
 @model_options
-@click.option("--data", required=True, metavar="LST", help="The list, or .rec file, to look for similar images in.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="LST",
+    help="The images to look for similar ones in: a list, a .rec or .txt file, or a folder; labels are not needed.",
+)
 @click.option(
     "--root",
     metavar="DIR",
@@ -38,7 +46,8 @@ from mxml.text import counted
 @click.option(
     "--pairs",
     is_flag=True,
-    help="Find the most similar pairs within the list whose labels differ: copies, and labels that are likely wrong.",
+    help="Find the most similar pairs within the list whose labels differ, at most two of an image: copies, and "
+    "labels that are likely wrong.",
 )
 @click.option("--out", metavar="FILE.jpg", help="Also draw what was found, at most 50 rows, as JPEG or PNG.")
 @click.option("--force", is_flag=True, help="Replace the file of --out.")
@@ -78,7 +87,7 @@ def command(
         classifier = load_classifier(progress, **model)
         index = SimilarIndex.read(classifier, data, root, allow_absolute=allow_absolute, progress=progress, **settings)
         if pairs:
-            found_pairs = index.pairs(count)
+            found_pairs = index.pairs(count, _PER_IMAGE, progress=progress)
             for pair in found_pairs:
                 click.echo(json.dumps(pair.to_dict(), ensure_ascii=False) if as_json else str(pair))
             if not found_pairs:

@@ -11,6 +11,7 @@ import click
 
 from mxml.cli.options import load_classifier, merged_thresholds, model_options, threshold_option
 from mxml.cli.wording import with_options
+from mxml.inference.limits import UNLIKE
 from mxml.progress import ConsoleProgress
 from mxml.text import counted, printable, shown
 
@@ -51,6 +52,12 @@ def _undo(context: click.Context, _: click.Parameter, folder: str | None) -> Non
     help="Best labels per image: of those over --threshold where it is given; 0 for all over the threshold.",
 )
 @threshold_option
+@click.option(
+    "--unlike",
+    type=click.Choice(UNLIKE),
+    help="Images unlike the training images: put them into DIR/_unlike and mark or drop their labels, or sort them by "
+    "their labels (off).  [default: mark, where the checkpoint describes its training images]",
+)
 @click.option("--skip-bad", is_flag=True, help="Exit with 0 even if images cannot be sorted; they stay in any case.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and image.")
 def command(
@@ -60,6 +67,7 @@ def command(
     dry_run: bool,
     top_k: int,
     threshold: tuple[Any, ...],
+    unlike: str | None,
     skip_bad: bool,
     as_json: bool,
     batch_size: int,
@@ -68,6 +76,7 @@ def command(
 ) -> None:
     """Sort photographs into folders by their labels: DIR/LABEL/NAME, and DIR/_none/NAME without a label.
 
+    Where the checkpoint describes its training images, images unlike them go to DIR/_unlike/NAME.
     No file is replaced: NAME becomes NAME_2 where another image has it, and an image that is there stays as it is.
     DIR/sorted.csv records what went where.
     """
@@ -91,6 +100,7 @@ def command(
             inputs,
             threshold=merged_thresholds(threshold),
             top_k=top_k,
+            unlike=unlike,
             batch_size=batch_size,
             threads=decode_threads,
             skip=skip,

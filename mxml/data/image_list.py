@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -143,6 +143,20 @@ class ImageList:
         list of str
         """
         return [_decode(name) for name in self._encoded_names()]
+
+    def with_labels(self, labels: np.ndarray) -> ImageList:
+        """Return the images with other labels.
+
+        Parameters
+        ----------
+        labels : (N, C) int8
+            One row for each image.
+
+        Returns
+        -------
+        ImageList
+        """
+        return replace(self, labels=labels)
 
     def select(self, positions: ArrayLike) -> ImageList:
         """Return some of the images.

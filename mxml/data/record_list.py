@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 import numpy as np
@@ -33,13 +34,13 @@ class RecordList:
     is not part of it, so that it costs no reading of them.
 
     Raises ListError for a file that cannot be read, records with other numbers of labels, and labels other than
-    1, 0 and -1.
+    1, 0 and -1, unless ``any_values``, which takes any as float32.
     """
 
-    def __init__(self, path: str | os.PathLike[str], num_classes: int | None = None):
+    def __init__(self, path: str | os.PathLike[str], num_classes: int | None = None, *, any_values: bool = False):
         self._images = RecordImages(path, index_beside(path), keep_damaged=True)
         try:
-            self.labels = self._checked_labels(os.fspath(path), num_classes)
+            self.labels = self._images.labels if any_values else self._checked_labels(os.fspath(path), num_classes)
         except BaseException:
             self.close()
             raise
@@ -52,6 +53,13 @@ class RecordList:
     def num_classes(self) -> int:
         """Return the number of labels per image, C."""
         return self.labels.shape[1]
+
+    def with_labels(self, labels: np.ndarray) -> RecordList:
+        """Return the images with other labels, (N, C) int8; both are closed together."""
+        changed = copy.copy(self)
+        changed.labels = labels
+        changed.labels.flags.writeable = False
+        return changed
 
     @property
     def damaged(self) -> dict[int, str]:

@@ -77,6 +77,8 @@ def _lines(words: Sequence[str], width: int) -> list[str]:
         if lines and _font(joined).getlength(joined) <= width:
             lines[-1] = joined
             continue
+        if lines:
+            lines[-1] += ","
         while len(word) > 1 and _font(word).getlength(word) > width:
             word = word[:-2] + "…"
         lines.append(word)

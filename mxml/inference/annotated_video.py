@@ -198,7 +198,8 @@ def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _slots(prediction: Prediction) -> int:
-    return min(max(len(prediction.label_names), 2), _SLOTS)
+    # Where the distance is known, a frame may need a row that says that it is unlike the training images.
+    return min(max(len(prediction.label_names), 2) + (prediction.distance is not None), _SLOTS)
 
 
 def _rate(first: Prediction, second: Prediction) -> float:

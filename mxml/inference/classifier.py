@@ -370,6 +370,25 @@ class Classifier:
         )
         return found if distribution is None else marked(found, distribution, unlike, progress)
 
+    def tells_unlike(self, unlike: str | None = None) -> bool:
+        """Say whether ``predict`` tells images unlike the training images, so that predictions have a ``distance``.
+
+        Parameters
+        ----------
+        unlike : {"mark", "drop", "off"}, optional
+            As for ``predict``.
+
+        Returns
+        -------
+        bool
+
+        Raises
+        ------
+        SettingError, CheckpointError
+            As ``predict`` for ``unlike``.
+        """
+        return wanted_distribution(self.checkpoint, self.preprocess, unlike, SILENT, self._description) is not None
+
     def features(
         self,
         inputs: Inputs,
@@ -379,6 +398,8 @@ class Classifier:
         progress: Progress = SILENT,
     ) -> np.ndarray:
         """Return what the network's head makes its scores of: a vector per image.
+
+        ``SimilarIndex`` looks for similar images by them.
 
         Parameters
         ----------

@@ -229,17 +229,18 @@ def records(images: Any) -> Several:
 
 def _paths(name: str, root: str | None) -> Several:
     """Return the files that a text file names, one on each line, from the working directory on or from ``root``."""
-    count = sum(1 for _ in _path_lines(name))
+    count = sum(1 for _ in path_lines(name))
     if not count:
         raise ImageError("names no image, should hold one path on each line", name, "empty")
-    first = list(islice(_path_lines(name), _FIRST_LINES))
+    first = list(islice(path_lines(name), _FIRST_LINES))
     if not any(_may_be_path(line, root) for line in first):
         text = f"names no image: {quoted(first[0])} is no file; should hold one path on each line"
         raise ImageError(f"{text}, from the working directory or from `root`", name, "missing")
-    return Several((_listed_path(path, root) for path in _path_lines(name)), count)
+    return Several((_listed_path(path, root) for path in path_lines(name)), count)
 
 
-def _path_lines(name: str) -> Iterator[str]:
+def path_lines(name: str) -> Iterator[str]:
+    """Yield the lines of a text file, but for blank ones."""
     for _, block in read_blocks(name):
         # A file's name need not be text.
         yield from (os.fsdecode(line) for line in block.split(b"\n") if line.strip())

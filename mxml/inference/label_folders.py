@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 NO_LABEL = "_none"
 """The folder of images without a label."""
+UNLIKE = "_unlike"
+"""The folder of images unlike the training images, whatever their labels."""
 
 # What Windows and its file systems, which memory cards and network drives have, keep for themselves.
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
@@ -20,7 +22,7 @@ def folder_names(label_names: Sequence[str]) -> tuple[str, ...]:
 
     Slashes and signs that Windows forbids become ``_``, and so do dots, dashes and blanks in front and dots and blanks
     at the end. Names of devices get a ``_`` in front. Of names that differ only in case, or in how accents are encoded,
-    the later get a number, and so does ``_none``, where images without a label go. A long name is cut.
+    the later get a number, and so do ``_none`` and ``_unlike``, which are not for labels. A long name is cut.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ def folder_names(label_names: Sequence[str]) -> tuple[str, ...]:
     tuple of str
         C names, in the same order, no two of which are the same on any file system.
     """
-    taken = {_folded(NO_LABEL)}
+    taken = {_folded(NO_LABEL), _folded(UNLIKE)}
     return tuple(_unused(_safe(name), taken) for name in label_names)
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MOST_STEM_BYTES = 200
+# Less is 0.00 with two decimals.
+_SMALL = 0.005
 
 
 class Label(NamedTuple):
@@ -369,7 +371,12 @@ def drawing_mark(path: str, frame: int | None = None) -> str:
 
 def name_and_score(label: Label) -> str:
     """Return a label as one word of a line, and its score."""
-    return f"{printable(as_word(label.name))} {label.score:.2f}"
+    return f"{printable(as_word(label.name))} {score_text(label.score)}"
+
+
+def score_text(score: float) -> str:
+    """Return a score as lines for a person have it: two decimals, or two digits where these would all be 0."""
+    return f"{score:.2f}" if score >= _SMALL or score == 0 else f"{score:.2g}"
 
 
 def _json_letter(letter: str) -> str:

@@ -17,11 +17,18 @@ UNLIKE = "unlike the training images"
 def prediction_rows(prediction: Prediction, most: int = MOST_ROWS) -> list[Row]:
     """Return a row for each label that the image gets, at most ``most``, of which the last then counts the rest.
 
-    Where it gets none, the rows say so and name the nearest.
+    Where it gets none, the rows say so and name the nearest. The first row of an image unlike the training images says
+    that it is.
     """
+    if prediction.unlike:
+        return [Row(UNLIKE), *_label_rows(prediction, most - 1)]
+    return _label_rows(prediction, most)
+
+
+def _label_rows(prediction: Prediction, most: int) -> list[Row]:
     labels = prediction.labels
     if not labels:
-        rows = [Row(UNLIKE if prediction.unlike and prediction.is_dropped else "no label reaches its threshold")]
+        rows = [] if prediction.unlike and prediction.is_dropped else [Row("no label reaches its threshold")]
         best = prediction.best
         return [*rows, *([] if best is None else [_row(prediction, best)])][:most]
     if len(labels) <= most:

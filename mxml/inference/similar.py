@@ -7,129 +7,39 @@ Vectors are brought to length 1, standardised over the list, and compared by the
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mxml.data.image_list import ImageList
-from mxml.data.record_list import RecordList, image_source, read_images
-from mxml.errors import SHOWN_FAULTS, ImageError, MxmlError, SettingError
+from mxml.data.record_list import RecordList, image_source
+from mxml.errors import SHOWN_FAULTS, ListError, MxmlError, SettingError
+from mxml.inference.any_images import read_any_images
 from mxml.inference.classifier import Classifier
 from mxml.inference.feature_cache import FeatureCache
 from mxml.inference.feature_vectors import FeatureExtractor, FeatureNetwork
 from mxml.inference.inputs import Inputs
 from mxml.inference.limits import BATCH_SIZE
+from mxml.inference.similar_images import ListedImage, SimilarImages, SimilarPair
 from mxml.model import symbols
 from mxml.model.feature_distribution import unit_length
 from mxml.model.run_files import RunFiles
 from mxml.progress import SILENT, Progress, note_reading
-from mxml.text import printable
+from mxml.text import counted
 
 _ROWS = 512
+_MOST_PAIRS = 1_000_000
+_UNKNOWN = -1
 # Of the largest spread: what varies less is the same for all images of the list.
 _LEAST_SPREAD = 1e-6
-
-
-@dataclass(frozen=True)
-class ListedImage:
-    """An image of a list.
-
-    Attributes
-    ----------
-    position : int
-        Its place in the list, from 0.
-    path : str
-        Its file; of a ``.rec`` what messages call the record.
-    label_names : tuple of str
-        The labels that the list gives it.
-    distance : float
-        How far it is from the image that it was found for: 1 less the cosine, from 0 to 2.
-    """
-
-    position: int
-    path: str
-    label_names: tuple[str, ...]
-    distance: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``path``, ``distance`` (rounded to 5 decimals) and ``label_names`` as JSON holds them."""
-        path = os.fsencode(self.path).decode("utf-8", "replace")
-        return {"path": path, "distance": round(self.distance, 5), "label_names": list(self.label_names)}
-
-    def __str__(self) -> str:
-        return f"{self.distance:.3f}  {self.described}"
-
-    @property
-    def described(self) -> str:
-        """The path and the labels.
-
-        Returns
-        -------
-        str
-        """
-        return f"{printable(self.path)}: {', '.join(map(printable, self.label_names)) or 'no label'}"
-
-
-@dataclass(frozen=True)
-class SimilarImages:
-    """What was found for one image.
-
-    Attributes
-    ----------
-    path : str
-        The image's file; ``image 3`` for the fourth input where that is in memory.
-    images : tuple of ListedImage
-        The most similar images of the list, the nearest first.
-    error : ImageError, optional
-        Why the image could not be read.
-    """
-
-    path: str
-    images: tuple[ListedImage, ...]
-    error: ImageError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``input_path`` and ``similar``, a list, or ``error`` in its place, as JSON holds them."""
-        path = os.fsencode(self.path).decode("utf-8", "replace")
-        if self.error is not None:
-            return {"input_path": path, "error": self.error.reason}
-        return {"input_path": path, "similar": [image.to_dict() for image in self.images]}
-
-    def __str__(self) -> str:
-        return "\n".join([f"{printable(self.path)}:", *(f"  {image}" for image in self.images)])
-
-
-@dataclass(frozen=True)
-class SimilarPair:
-    """Two similar images of a list.
-
-    Attributes
-    ----------
-    first, second : ListedImage
-        In the list's order, with the distance between them.
-    """
-
-    first: ListedImage
-    second: ListedImage
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``distance`` and ``images``, two objects with ``path`` and ``label_names``, as JSON holds them."""
-        first, second = self.first.to_dict(), self.second.to_dict()
-        distance = first.pop("distance")
-        del second["distance"]
-        return {"distance": distance, "images": [first, second]}
-
-    def __str__(self) -> str:
-        return f"{self.first}\n       {self.second.described}"
 
 
 class SimilarIndex:
     """The images of a list with their feature vectors, to look for similar ones.
 
-    ``SimilarIndex.read`` makes one. The vectors are kept in ``features.sqlite`` beside the checkpoint, by the images'
-    content, so that the next one of these images is made without the network.
+    ``SimilarIndex.read(Classifier.load(prefix), data)`` makes one. The vectors are kept in ``features.sqlite``
+    beside the checkpoint, by the images' content, so that the next one of these images is made without the network.
 
     Parameters
     ----------
@@ -195,12 +105,15 @@ class SimilarIndex:
         threads: int | None = None,
         progress: Progress = SILENT,
     ) -> SimilarIndex:
-        """Read a list or ``.rec`` file and compute, or look up, the vectors of its images.
+        """Read images and compute, or look up, their vectors.
 
         Parameters
         ----------
-        classifier, data, root, allow_absolute, batch_size, threads, progress
+        classifier, root, allow_absolute, batch_size, threads, progress
             As for ``Classifier.evaluate``.
+        data : str or path-like
+            A ``.lst`` or ``.rec`` file, a ``.txt`` file with one path on each line, or a folder. No labels are needed;
+            those that are not the model's are not looked at.
 
         Returns
         -------
@@ -209,14 +122,12 @@ class SimilarIndex:
         Raises
         ------
         ListError
-            If the list is wrong, or has another number of labels than the model.
+            If the list is wrong, or names no image.
         MxmlError
             If none of its images can be read.
         """
         note_reading(progress, data)
-        images, note = read_images(data, root, classifier.num_classes, allow_absolute=allow_absolute)
-        if note:
-            progress.note(note)
+        images = read_any_images(data, root, classifier.num_classes, progress, allow_absolute=allow_absolute)
         return cls(classifier, images, batch_size=batch_size, threads=threads, progress=progress)
 
     def similar(
@@ -257,13 +168,17 @@ class SimilarIndex:
             distances = 1 - (self._vectors @ self._scaled(unit_length(image.features[None]))[0]).astype(np.float64)
             yield SimilarImages(image.path, tuple(self._nearest(image.path, distances, count)))
 
-    def pairs(self, count: int = 10) -> list[SimilarPair]:
+    def pairs(self, count: int = 10, per_image: int | None = None, *, progress: Progress = SILENT) -> list[SimilarPair]:
         """Find the pairs of most similar images with different labels: copies, and labels that are likely wrong.
 
         Parameters
         ----------
         count : int, default 10
             How many pairs at most. A label that is unknown of one of the images makes no difference.
+        per_image : int, optional
+            How many pairs at most have the same image, the nearest of it; by default any number.
+        progress : Progress, optional
+            Receives a note of how many nearer pairs ``per_image`` left out.
 
         Returns
         -------
@@ -273,9 +188,45 @@ class SimilarIndex:
         Raises
         ------
         SettingError
-            If ``count`` is less than 1.
+            If ``count`` or ``per_image`` is less than 1.
+        ListError
+            If the list has no labels of the model.
         """
         _check_count(count)
+        if (self.images.labels == _UNKNOWN).all():
+            raise ListError("pairs with different labels need a list with labels of the model")
+        if per_image is None:
+            best = self._nearest_pairs(count)
+        else:
+            best, left_out = self._few_per_image(count, per_image)
+            if left_out:
+                images = counted(per_image, "pair of an image is", "pairs of an image are")
+                progress.note(f"at most {images} shown; left out between these: {left_out:,}")
+        return [
+            SimilarPair(self._listed(first, distance), self._listed(second, distance))
+            for distance, first, second in best
+        ]
+
+    def _few_per_image(self, count: int, per_image: int) -> tuple[list[tuple[float, int, int]], int]:
+        """Return the nearest pairs, at most so many of an image, and how many before the last were left out for it."""
+        if per_image < 1:
+            raise SettingError("per_image", per_image, "at least 1")
+        looked_at = 10 * count
+        while True:
+            nearest = self._nearest_pairs(looked_at)
+            kept: list[tuple[float, int, int]] = []
+            used, last = Counter[int](), 0
+            for place, (distance, first, second) in enumerate(nearest):
+                if len(kept) < count and max(used[first], used[second]) < per_image:
+                    used.update((first, second))
+                    kept.append((distance, first, second))
+                    last = place
+            if len(kept) == count or len(nearest) < looked_at or looked_at >= _MOST_PAIRS:
+                return kept, last + 1 - len(kept) if kept else 0
+            looked_at = min(10 * looked_at, _MOST_PAIRS)
+
+    def _nearest_pairs(self, count: int) -> list[tuple[float, int, int]]:
+        """Return the distance and rows of the nearest pairs with different labels, at most so many."""
         labels = self.images.labels[self._positions]
         present, absent = (labels == 1).astype(np.float32), (labels == 0).astype(np.float32)
         best: list[tuple[float, int, int]] = []
@@ -290,10 +241,7 @@ class SimilarIndex:
                 if np.isfinite(flat[at]):
                     best.append((float(flat[at]), start + row, start + column))
             best = sorted(best)[:count]
-        return [
-            SimilarPair(self._listed(first, distance), self._listed(second, distance))
-            for distance, first, second in best
-        ]
+        return best
 
     def _scaled(self, lengths: np.ndarray) -> np.ndarray:
         return unit_length((lengths - self._mean) / self._spread).astype(np.float32)
@@ -314,7 +262,8 @@ class SimilarIndex:
         present = np.flatnonzero(self.images.labels[position] == 1).tolist()
         names = tuple(self.classifier.label_names[column] for column in present)
         # Rounding can leave less than nothing.
-        return ListedImage(position, self.images.path(position), names, max(0.0, distance))
+        labelled = bool((self.images.labels[position] != _UNKNOWN).any())
+        return ListedImage(position, self.images.path(position), names, max(0.0, distance), labelled)
 
 
 def _check_count(count: int) -> None:

@@ -15,7 +15,8 @@ from mxml.images.decode import Limits, largest_reduction, read_file
 from mxml.images.drawing import drawable
 from mxml.images.grid import Cell, draw_grid
 from mxml.images.picture_file import SUFFIXES, encoded
-from mxml.inference.similar import ListedImage, SimilarImages, SimilarIndex, SimilarPair
+from mxml.inference.similar import SimilarIndex
+from mxml.inference.similar_images import ListedImage, SimilarImages, SimilarPair
 
 _SIDE = 180
 MOST_ROWS = 50
@@ -59,8 +60,8 @@ def _drawn(rows: Sequence[Sequence[Cell]], titles: Sequence[str]) -> np.ndarray:
 def _cell(index: SimilarIndex, image: ListedImage) -> Cell:
     source = image_source(index.images)
     picture = _picture(lambda: source.read(image.position, Limits()), image.path)
-    labels = [drawable(name, "?") for name in image.label_names] or ["no label"]
-    return Cell(picture, [f"{image.distance:.3f}", _name(image.path), *labels])
+    labels = [drawable(name, "?") for name in image.label_names] or ["no label"] * image.labelled
+    return Cell(picture, [f"distance {image.distance:.3f}", _name(image.path), *labels])
 
 
 def _name(path: str) -> str:

@@ -11,7 +11,7 @@ from mxml.data.record_list import REC_SUFFIX
 from mxml.errors import SettingError
 from mxml.images.choices import VIDEO_SUFFIXES
 from mxml.inference.input_names import STDIN, is_camera
-from mxml.inference.label_folders import NO_LABEL, folder_names
+from mxml.inference.label_folders import NO_LABEL, UNLIKE, folder_names
 from mxml.inference.placing import ACTIONS, place, same_content
 from mxml.inference.prediction import Prediction
 from mxml.inference.sorting_record import Placement, SortingRecord
@@ -49,7 +49,8 @@ class Sorter:
     """Brings image files into ``folder``/LABEL/NAME, as they are predicted.
 
     An image with several labels is copied or linked into each label's folder, and moved into that of its best one; one
-    without a label goes into ``_none``. No file is ever replaced: where NAME is taken by another image, it becomes
+    without a label goes into ``_none``, and one that the prediction calls unlike the training images into ``_unlike``,
+    whatever its labels. No file is ever replaced: where NAME is taken by another image, it becomes
     NAME_2. Every step is in ``sorted.csv``, by which ``undo`` takes it back; what a killed process has begun is
     finished here.
 
@@ -146,6 +147,8 @@ class Sorter:
             If a file cannot be written.
         """
         folders = [self._folders[label.class_id] for label in prediction.labels] or [NO_LABEL]
+        if prediction.unlike:
+            folders = [UNLIKE]
         if self._action == "move":
             folders = folders[:1]
         labels = "|".join(label.name for label in prediction.labels)

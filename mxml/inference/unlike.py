@@ -11,10 +11,13 @@ from mxml.images.transforms import Preprocess
 from mxml.inference.checkpoint_data import own_preprocess
 from mxml.inference.limits import UNLIKE
 from mxml.inference.prediction import Prediction
+from mxml.model import described
 from mxml.model.checkpoint import Checkpoint
 from mxml.model.feature_distribution import FeatureDistribution
 from mxml.progress import Progress
 from mxml.text import counted
+
+_OTHERWISE = "images are prepared otherwise than in its training, so they cannot be compared with the training images"
 
 
 def wanted_distribution(
@@ -27,18 +30,22 @@ def wanted_distribution(
     """Return what tells images unlike the training images, None where it is not wanted or not there.
 
     ``load`` returns the checkpoint's description. ``unlike`` is one of ``UNLIKE``, or None to mark where that can be
-    done; a note names a description that is damaged.
+    done; a note names a description that is damaged, or is of no use since images are prepared in another way.
     Raises SettingError for another value, and CheckpointError where marking was asked for and cannot be done.
     """
     if unlike not in (None, *UNLIKE):
         raise SettingError("unlike", unlike, f"one of {', '.join(UNLIKE)}")
     if unlike == "off":
         return None
-    if preprocess != own_preprocess(model):
+    if model.sidecar is None:
         fault = (
-            f"{model.prefix}: images are prepared otherwise than in its training, so they cannot be compared with the "
-            "training images; leave `unlike` out"
+            f"{model.prefix}: has no sidecar, so nothing describes its training images, which images could be compared "
+            "with; leave `unlike` out"
         )
+    elif preprocess != own_preprocess(model) and described.named(model.sidecar, model.epoch) is not None:
+        fault = f"{model.prefix}: {_OTHERWISE}; leave `unlike` out"
+        if unlike is None:
+            progress.note(f"no image is marked as unlike the training images: {_OTHERWISE}")
     else:
         fault = (
             f"{model.prefix}: epoch {model.epoch} has no description of its training images; "

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mxml.data.image_list import ImageList
-from mxml.data.image_sources import ChosenImages
-from mxml.data.record_list import RecordList, image_source, read_images
-from mxml.errors import CheckpointError, Interrupted, MxmlError, SettingError
+from mxml.data.image_sources import ChosenImages, ImageSource
+from mxml.data.record_list import image_source, read_images
+from mxml.errors import CheckpointError, Interrupted, ListError, MxmlError, SettingError
+from mxml.inference.any_images import read_any_images
 from mxml.inference.checkpoint_data import own_preprocess
 from mxml.inference.feature_cache import FeatureCache
 from mxml.inference.feature_vectors import FeatureExtractor, FeatureNetwork
@@ -22,6 +22,7 @@ from mxml.model.checkpoint import Checkpoint
 from mxml.model.feature_distribution import FeatureDistribution
 from mxml.model.prefix_lock import locked
 from mxml.model.run_files import RunFiles
+from mxml.model.sidecar import Sidecar
 from mxml.model.trusted_paths import trusted_list
 from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import default_device, parse_devices
@@ -34,6 +35,7 @@ from mxml.training.signals import StoppableProgress, StopRequest
 
 # Measured, that many describe a training set as well as all of them.
 MOST_IMAGES = 1000
+_HELD_OUT = 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def describe_checkpoint(
     prefix: str | os.PathLike[str],
     epoch: int | None = None,
     *,
+    data: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     device: str | None = None,
     batch_size: int = BATCH_SIZE,
@@ -67,8 +70,11 @@ def describe_checkpoint(
         The checkpoint's prefix, or one of its files.
     epoch : int, optional
         By default the best. A description is for one epoch; another one's is replaced.
+    data : str or path-like, optional
+        The training images, where the run's list is not there: a ``.lst``, ``.rec`` or ``.txt`` file, or a folder. No
+        labels are needed. Where the run's validation list is not there either, a fifth of them is used in its place.
     root : str or path-like, optional
-        The image folder of both lists, where they are no longer where the run had them.
+        The image folder of ``data``, else of the run's two lists, where it is no longer where the run had it.
     device : str, optional
         ``cpu``, ``gpu`` or ``gpu:0,1``.
     batch_size : int, default 32
@@ -87,7 +93,9 @@ def describe_checkpoint(
     Raises
     ------
     CheckpointError
-        If files are missing or damaged, or its lists may not be used.
+        If files are missing or damaged, or its lists may not be used and there is no ``data``.
+    ListError
+        If ``data`` is wrong, or names no image.
     SettingError
         If the checkpoint has no sidecar, or names no lists.
     TrainingError
@@ -97,21 +105,50 @@ def describe_checkpoint(
     if model.sidecar is None:
         wanted = "a checkpoint that mxml trained: a description is named in its sidecar"
         raise SettingError("prefix", model.prefix, wanted)
-    lists = []
-    for name, what in (("train", "training"), ("val", "validation")):
-        used = model.sidecar.data.get(name)
-        if used is None:
-            raise SettingError("prefix", model.prefix, f"a checkpoint that names its {what} list")
-        named = None if root is None else os.fspath(root)
-        folder = RunFiles(model.prefix).folder
-        try:
-            used = trusted_list(used, f"the run's {what} list", folder, progress, named)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; give the folder of its images as `root`") from error
-        lists.append(read_images(used.path, used.root, len(model.sidecar.label_names))[0])
     means = _Means(parse_devices(device or default_device()), batch_size, threads, seed)
+    if data is None:
+        train, val = (_own_images(model, model.sidecar, name, root, progress) for name in ("train", "val"))
+    else:
+        images = read_any_images(data, root, len(model.sidecar.label_names), progress, allow_absolute=True)
+        train, val = _given_images(model, model.sidecar, image_source(images), seed, progress)
     with locked(model.prefix, progress), memory_checked(batch_size):
-        return _describe(model, lists[0], lists[1], means, progress)
+        return _describe(model, train, val, means, progress)
+
+
+def _own_images(
+    model: Checkpoint, sidecar: Sidecar, name: str, root: str | os.PathLike[str] | None, progress: Progress
+) -> ImageSource:
+    """Return the images of the run's own list, ``train`` or ``val``."""
+    what = {"train": "training", "val": "validation"}[name]
+    used = sidecar.data.get(name)
+    if used is None:
+        raise SettingError("prefix", model.prefix, f"a checkpoint that names its {what} list")
+    named = None if root is None else os.fspath(root)
+    try:
+        used = trusted_list(used, f"the run's {what} list", RunFiles(model.prefix).folder, progress, named)
+    except CheckpointError as error:
+        # A root helps only where the list itself is there.
+        remedy = "give the folder of its images as `root`, or" if os.path.isfile(used.path) else "give"
+        raise CheckpointError(
+            f"{error}; {remedy} the training images as `data`: any list or folder of them, without labels too"
+        ) from error
+    return image_source(read_images(used.path, used.root, len(sidecar.label_names))[0])
+
+
+def _given_images(
+    model: Checkpoint, sidecar: Sidecar, images: ImageSource, seed: int, progress: Progress
+) -> tuple[ImageSource, ImageSource]:
+    """Return the training images that a person gave, and the run's validation images, or else a fifth of the given."""
+    try:
+        return images, _own_images(model, sidecar, "val", None, progress)
+    except (CheckpointError, ListError, SettingError):
+        chosen = np.random.default_rng(seed).permutation(len(images))
+        held_out = max(1, len(images) // _HELD_OUT)
+        progress.note(
+            f"the run's validation list cannot be used: {counted(held_out, 'image')} of those given, drawn by chance, "
+            "set the distance in its place, though the network may have been trained on them"
+        )
+        return ChosenImages(images, np.sort(chosen[held_out:])), ChosenImages(images, np.sort(chosen[:held_out]))
 
 
 def describe_run(
@@ -143,7 +180,7 @@ def describe_run(
         model = checkpoint.load(prefix, sidecar.best_epoch)
         means = _Means(devices, config.batch_size, config.decode_threads, config.seed)
         with memory_checked(config.batch_size):
-            _describe(model, data.train, data.val, means, stoppable)
+            _describe(model, image_source(data.train), image_source(data.val), means, stoppable)
     except Interrupted:
         raise
     except (MxmlError, OSError, np.linalg.LinAlgError) as error:
@@ -159,8 +196,8 @@ def is_described(prefix: str, epoch: int) -> bool:
 
 def _describe(
     model: Checkpoint,
-    train: ImageList | RecordList,
-    val: ImageList | RecordList,
+    train: ImageSource,
+    val: ImageSource,
     means: _Means,
     progress: Progress,
 ) -> FeatureDistribution:
@@ -180,17 +217,16 @@ def _describe(
             progress=progress,
         )
         vectors = []
-        for images, what in ((train, "training"), (val, "validation")):
-            source = image_source(images)
-            if len(images) > MOST_IMAGES:
-                chosen = np.random.default_rng(means.seed).permutation(len(images))[:MOST_IMAGES]
+        for source, what in ((train, "training"), (val, "validation")):
+            if len(source) > MOST_IMAGES:
+                chosen = np.random.default_rng(means.seed).permutation(len(source))[:MOST_IMAGES]
                 source = ChosenImages(source, np.sort(chosen))
             found = extractor.vectors(source, f"describing the {what} images")
             vectors.append(found.plain[found.readable])
     distribution = FeatureDistribution.of(*vectors)
     described.save(model.prefix, model.epoch, distribution)
     progress.note(
-        f"described by {counted(distribution.train_images, 'training image')} in "
+        f"described {counted(distribution.train_images, 'training image')} in "
         f"{time.perf_counter() - clock:.0f} s: mxml predict marks images unlike them, and would mark "
         f"{distribution.marked:.1%} of the validation images"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from mxml import Classifier
 from mxml.data.image_list import ImageList
 from mxml.data.lst_file import read_lst, write_lst
+from mxml.errors import SettingError
 from mxml.inference.similar import SimilarIndex
 
 SIMILAR = ("similar", "--prefix", "saved/multi", "--data", "lists/val.lst", "--root", "images")
@@ -100,6 +103,50 @@ def test_all_pairs_are_found_in_their_order(index):
     found = [(pair.first.distance, pair.first.position, pair.second.position) for pair in index.pairs(1000)]
     assert [pair[1:] for pair in found] == [pair[1:] for pair in expected]
     assert [pair[0] for pair in found] == pytest.approx([pair[0] for pair in expected], abs=1e-5)
+
+
+def test_few_pairs_of_an_image_are_the_nearest_that_are_left(index):
+    from told import Told
+
+    progress = Told()
+    every = [(pair.first.position, pair.second.position) for pair in index.pairs(1000)]
+    expected: list[tuple[int, int]] = []
+    for pair in every:
+        used = [position for kept in expected for position in kept]
+        expected += [pair] if max(map(used.count, pair)) < 1 else []
+    found = index.pairs(3, 1, progress=progress)
+    assert [(pair.first.position, pair.second.position) for pair in found] == expected[:3]
+    left_out = every.index(expected[2]) - 2
+    assert len(progress.notes) == (left_out > 0) and (not left_out or f" {left_out:,}" in progress.notes[0])
+    with pytest.raises(SettingError, match="per_image"):
+        index.pairs(3, 0)
+
+
+def test_images_need_no_labels_to_be_looked_through(folder, mxml):
+    images = read_lst("lists/val.lst", "images")
+    paths = [images.path(position) for position in range(len(images))]
+    other = ImageList.from_rows(images.names(), np.full((len(images), 2), 7), "images")
+    write_lst("lists/other.lst", other)
+    (folder / "some").mkdir()
+    for path in paths:
+        shutil.copy(path, "some")
+    (folder / "paths.txt").write_text("\n".join(paths) + "\n\n")
+    (folder / "names.txt").write_text("\n".join(images.names()))
+    find = ("similar", "--prefix", "saved/multi", "--json", "--count", "2", "images/1-3.png", "--data")
+    code, out, err = mxml(*find, "lists/val.lst", "--root", "images")
+    assert code == 0, err
+    expected = [os.path.basename(found["path"]) for found in json.loads(out)["similar"]]
+    for data, root in (("lists/other.lst", "images"), ("some", None), ("paths.txt", None), ("names.txt", "images")):
+        code, out, err = mxml(*find, data, *(["--root", root] if root else []))
+        assert code == 0, err
+        similar = json.loads(out)["similar"]
+        assert [os.path.basename(found["path"]) for found in similar] == expected
+        assert all(os.path.isfile(found["path"]) and "label_names" not in found for found in similar)
+        assert ("its labels are not those of the model" in err) == (data == "lists/other.lst")
+    code, out, err = mxml("similar", "--prefix", "saved/multi", "--data", "some", "images/1-3.png", "--count", "1")
+    assert code == 0 and out.splitlines()[1].endswith(f"  some/{expected[0]}")
+    code, out, err = mxml("similar", "--prefix", "saved/multi", "--data", "some", "--pairs")
+    assert code == 1 and "pairs with different labels need a list with labels of the model" in err
 
 
 def test_the_second_search_computes_no_image_of_the_list(folder, mxml):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mxml.data.lst_file import read_lst
 from mxml.model import described
 from mxml.model.checkpoint import load, read_sidecar
 
@@ -70,7 +72,7 @@ def test_one_epoch_is_described_and_a_command_describes_another(described_folder
 
     code, out, err = mxml(*makes.split()[1:])
     assert code == 0, err
-    assert "described by 40 training images" in err
+    assert "described 40 training images" in err
     code, out, err = mxml(*ask, "--unlike", "mark")
     assert (code, json.loads(out)["unlike"]) == (0, True)
     assert described.load(load("saved/multi", best)) is None
@@ -85,8 +87,36 @@ def test_one_epoch_is_described_and_a_command_describes_another(described_folder
 def test_images_prepared_in_another_way_are_not_compared(described_folder, odd, mxml):
     code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--json")
     assert (code, "unlike" in out) == (0, False)
+    assert err.count("no image is marked as unlike the training images: images are prepared otherwise than in") == 1
+    code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--csv")
+    assert (code, "unlike" in out) == (0, False)
+    code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--unlike", "off")
+    assert (code, "unlike" in err) == (0, False)
     code, out, err = mxml(*PREDICT, odd, "--fit", "stretch", "--unlike", "drop")
     assert code == 1 and "images are prepared otherwise than in its training" in err and "leave --unlike out" in err
+
+
+def test_a_network_without_a_sidecar_has_nothing_to_compare_with(described_folder, odd, mxml):
+    net = ("predict", "--prefix", "net", "--image-shape", "3,32,32", odd)
+    for given in ((), ("--preset", "imagenet")):
+        code, _, err = mxml(*net, *given, "--unlike", "drop")
+        assert code == 1 and "net: has no sidecar, so nothing describes its training images" in err
+
+
+def test_tables_and_sorting_know_what_is_unlike_the_training_images(described_folder, odd, mxml):
+    code, out, err = mxml(*PREDICT, "images/2-0.png", odd, "--csv")
+    assert code == 0, err
+    head, like, unlike = csv.reader(out.splitlines())
+    assert head[-2:] == ["unlike", "distance"] and [like[-2], unlike[-2]] == ["false", "true"]
+    code, out, err = mxml(*PREDICT, odd, "--csv", "--unlike", "off")
+    assert code == 0 and "unlike" not in out
+
+    sort = ("sort", "--prefix", "saved/multi", odd, "--top-k", "1", "--json")
+    code, out, err = mxml(*sort, "--to", "marked")
+    assert code == 0 and json.loads(out)["to"] == ["_unlike/odd.png"], err
+    code, out, err = mxml(*sort, "--to", "by-label", "--unlike", "off")
+    (label,) = json.loads(out)["label_names"]
+    assert code == 0 and json.loads(out)["to"] == [f"{label}/odd.png"]
 
 
 def test_a_damaged_description_costs_only_the_marks(described_folder, odd, mxml):
@@ -113,7 +143,7 @@ def test_a_resume_makes_the_description_that_a_killed_run_has_not(described_fold
     code, _out, err = mxml("train", "--prefix", "saved/multi", "--resume")
     assert code == 0, err
     assert (path.read_bytes(), read_sidecar("saved/multi")) == before
-    assert "described by" not in mxml("train", "--prefix", "saved/multi", "--resume")[2]
+    assert "described 40" not in mxml("train", "--prefix", "saved/multi", "--resume")[2]
 
 
 def test_a_description_that_cannot_be_written_ends_no_run(described_folder, mxml):
@@ -141,3 +171,23 @@ def test_describe_says_what_it_cannot_describe(described_folder, mxml):
     shutil.rmtree(described_folder / "images")
     code, _out, err = mxml("describe", "--prefix", "saved/multi")
     assert code == 1 and err.count("\n") < 20
+
+
+def test_a_checkpoint_copied_elsewhere_is_described_by_images_that_are_given(described_folder, odd, mxml):
+    images = read_lst("lists/train.lst", "images")
+    (described_folder / "some").mkdir()
+    for position in range(len(images)):
+        shutil.copy(images.path(position), "some")
+    for gone in ("lists", "images"):
+        shutil.rmtree(described_folder / gone)
+    for given in ((), ("--root", "some")):
+        code, _, err = mxml("describe", "--prefix", "saved/multi", *given)
+        assert code == 1 and "does not exist; give the training images as --data: any list or folder of them" in err
+    code, _, err = mxml("describe", "--prefix", "saved/multi", "--data", "some")
+    assert code == 0, err
+    assert "the run's validation list cannot be used: 8 images of those given" in err
+    assert "described 32 training images" in err
+    code, out, err = mxml(*PREDICT, odd, "--json", "--unlike", "mark")
+    assert (code, json.loads(out)["unlike"]) == (0, True)
+    code, _, err = mxml("describe", "--prefix", "saved/multi", "--data", "nowhere.lst")
+    assert code == 1 and len(err.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mxml.errors import ImageError, MxmlError, SettingError, StorageError
+from mxml.images.drawing import row_height
 from mxml.images.label_colours import label_colours
 from mxml.inference.annotated_video import AnnotatedVideo
 from mxml.inference.prediction import Prediction
@@ -94,6 +96,21 @@ def test_ctrl_c_keeps_what_there_is_and_an_error_leaves_nothing(tmp_path, clip):
             raise error
         assert (len(read(path).frames) if path.exists() else None) == kept
     assert len(os.listdir(tmp_path)) == 1
+
+
+def test_a_frame_unlike_the_training_images_says_so_above_its_labels(tmp_path):
+    near, far = (
+        dataclasses.replace(prediction(f"{name}.jpg", None, (0.9, 0.8)), distance=distance)
+        for name, distance in (("a", 0.5), ("b", 1.5))
+    )
+    with AnnotatedVideo(tmp_path / "out.avi") as video:
+        video.add(near)
+        video.add(far)
+    first, second = (frame[SIZE[1] :].astype(int) for frame in read(tmp_path / "out.avi").frames)
+    row = row_height(SIZE[0] // 30)
+    # Both have two labels: in the second they are a row further down.
+    assert np.abs(first[: 2 * row] - second[row : 3 * row]).mean() < 4
+    assert np.ptp(first[2 * row + 8 :]) < 40 < np.ptp(second[2 * row + 8 :])
 
 
 def test_odd_and_small_frames_are_made_to_fit(tmp_path):

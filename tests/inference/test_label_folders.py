@@ -15,7 +15,7 @@ from mxml.inference.label_folders import folder_names
         (["Red", "red", "RED"], ["Red", "red_2", "RED_3"]),
         (["red", "red_2", "RED"], ["red", "red_2", "RED_3"]),
         (["CON", "con.txt", "console"], ["_CON", "_con.txt", "console"]),
-        (["_none", "", "new\nline"], ["_none_2", "_", "new_line"]),
+        (["_none", "", "new\nline", "_Unlike"], ["_none_2", "_", "new_line", "_Unlike_2"]),
         (["e\u0301", "é"], ["é", "é_2"]),
     ],
 )

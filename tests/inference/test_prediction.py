@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,13 @@ def test_a_line_cannot_drive_the_terminal_and_always_prints():
     line.encode("utf-8")
 
 
+def test_a_small_score_keeps_two_digits_in_text():
+    scores = np.array([0.0012345, 1, 0.0049, 0.0051, 0], np.float32)
+    line = str(Prediction("x.jpg", NAMES, scores, 0.0))
+    assert line == "x.jpg: mountains 1.00, sunset 0.01, sea 0.0049, desert 0.0012, trees 0.00"
+    assert str(Prediction("x.jpg", NAMES, scores * 0.0012)).endswith("(best: mountains 0.0012)")
+
+
 def test_the_record_has_paddlex_keys_and_round_trips_through_a_file(tmp_path):
     prediction = Prediction("in/Bäume am See.jpg", ("Bäume", "海"), np.array([0.123456789, 0.98], np.float32), 0.1)
     written = prediction.save_to_json(tmp_path / "out" / "deep")
@@ -184,6 +192,20 @@ def test_many_labels_end_in_a_count_of_the_rest():
     rows = prediction_rows(many)
     assert [row.text for row in rows[-2:]] == ["label 18", "… and 81 more"]
     assert [row.text for row in prediction_rows(many, 1)] == ["… and 100 more"]
+
+
+def test_pictures_and_notebooks_say_that_an_image_is_unlike_the_training_images():
+    unlike = "unlike the training images"
+    near, far = (Prediction("x.jpg", NAMES, SCORES, distance=distance, pixels=sky()) for distance in (0.5, 1.5))
+    texts = [[row.text for row in prediction_rows(one, 3)] for one in (near, far, replace(far, is_dropped=True))]
+    assert texts == [["sunset", "mountains", "sea"], [unlike, "sunset", "… and 2 more"], [unlike, "sunset"]]
+    assert [row.text for row in prediction_rows(replace(far, thresholds=0.99))] == [
+        unlike,
+        "no label reaches its threshold",
+        "sunset",
+    ]
+    assert far.draw().shape[0] > near.draw().shape[0]
+    assert unlike in far._repr_html_() and unlike not in near._repr_html_()
 
 
 def test_names_beyond_ascii_are_drawn_as_written():

@@ -81,6 +81,15 @@ def test_an_image_is_in_the_folder_of_each_label_and_where_it_was(folder, action
     assert content("out") == {} and os.listdir("out") == [] and len(content("in", "two", "copy")) == 4
 
 
+def test_an_image_unlike_the_training_images_has_a_folder_of_its_own_and_its_labels_in_the_record(folder):
+    far = Prediction("in/a.jpg", NAMES, np.array(IMAGES["in/a.jpg"], np.float32), distance=1.5)
+    Sorter("out", NAMES).sort(far)
+    assert content("out") == {"out/_unlike/a.jpg": "in/a.jpg"}
+    (row,) = SortingRecord("out").read()
+    assert (row.target, row.labels) == ("_unlike/a.jpg", "blue|red")
+    assert undo("out") == (1, [])
+
+
 def test_a_moved_image_is_in_the_folder_of_its_best_label_alone_and_goes_back(folder):
     before = content(".")
     done = sort("move")

@@ -15,11 +15,13 @@ from mxml import atomic
 from mxml.errors import ImageError, SettingError
 from mxml.images.drawing import LONGEST_DRAWING, Row, resized
 from mxml.images.heat_map import Panel, colour, draw_sheet, panel_size
+from mxml.images.label_colours import label_colours
 from mxml.images.network_input import Shown
 from mxml.images.picture_file import SUFFIXES as PICTURES
 from mxml.images.picture_file import encoded
 from mxml.inference.explain.placement import on_picture, to_picture
 from mxml.inference.prediction import Label, Prediction, drawing_mark, name_and_score
+from mxml.inference.prediction_rows import UNLIKE
 from mxml.text import printable
 
 MOST_PANELS = 19
@@ -195,9 +197,9 @@ class Explanation:
         dict
             ``input_path``; ``width`` and ``height`` of the image; ``method``; ``seen``, the part that the network saw;
             ``labels``, each with ``class_id``, ``label_name``, ``score``, ``found`` (whether the image gets the label),
-            ``peak`` and ``hottest``. Boxes are [left, top, right, bottom], places [x, y], in pixels of the image. For
-            an image that could not be read only ``input_path`` and ``error``. A frame of a video also has ``frame`` and
-            ``seconds``.
+            ``peak`` and ``hottest``. Boxes are [left, top, right, bottom], places [x, y], in pixels of the image. Where
+            it is known also ``unlike`` and ``distance``, as a prediction has them. For an image that could not be read
+            only ``input_path`` and ``error``. A frame of a video also has ``frame`` and ``seconds``.
         """
         record = self.prediction.to_dict()
         kept = ("input_path", "frame", "seconds", "error")
@@ -205,6 +207,7 @@ class Explanation:
         if self.error is not None:
             return source
         width, height = self.size
+        known: dict[str, Any] = {key: record[key] for key in ("unlike", "distance") if key in record}
         found = {label.class_id for label in self.prediction.labels}
         return {
             **source,
@@ -223,6 +226,7 @@ class Explanation:
                 }
                 for label in self.labels
             ],
+            **known,
         }
 
     @property
@@ -278,6 +282,8 @@ class Explanation:
         left, top, right, bottom = self.seen
         if (right - left) * (bottom - top) < self.size[0] * self.size[1]:
             remarks.append("dark grey: not seen by the network")
+        if self.prediction.unlike:
+            remarks.append(UNLIKE)
         return draw_sheet(panels, remarks)
 
     def save(self, path: str | os.PathLike[str], label: str | Label | None = None) -> Path:
@@ -317,7 +323,8 @@ class Explanation:
 
     def _row(self, label: Label, is_found: bool) -> Row:
         threshold = self.prediction.threshold_of(label)
-        return Row(label.name, f"class {label.class_id}", label.score, threshold, is_found)
+        colour = label_colours(self.prediction.label_names)[label.class_id]
+        return Row(label.name, f"class {label.class_id}", label.score, threshold, is_found, colour)
 
     def _are_chosen(self) -> bool:
         return bool(self.labels) and self.labels != explained_labels(self.prediction, None)

@@ -18,6 +18,7 @@ SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv"}
 """The layout of a file by its suffix."""
 
 _CSV_COLUMNS = ("path", "labels", "error")
+_UNLIKE_COLUMNS = ("unlike", "distance")
 _BETWEEN_LABELS = "|"
 # What Excel, LibreOffice and Google Sheets take for the beginning of a formula, also behind the mark that this adds.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -48,12 +49,15 @@ class Layout(Protocol):
         """Return what a row says. Raises ValueError for a text that ``row`` does not return."""
 
 
-def layout(name: str, label_names: Sequence[str], with_scores: bool = False) -> Layout:
+def layout(name: str, label_names: Sequence[str], with_scores: bool = False, with_unlike: bool = False) -> Layout:
     """Return a layout: ``json``, ``jsonl`` or ``csv``.
 
-    ``with_scores`` adds the scores of all labels to JSON; CSV always has them.
+    ``with_scores`` adds the scores of all labels to JSON; CSV always has them. ``with_unlike`` says that predictions
+    know whether they are unlike the training images, which takes two columns of CSV; JSON has the keys where they do.
     """
-    return CsvLayout(label_names) if name == "csv" else JsonLayout(as_array=name == "json", with_scores=with_scores)
+    if name == "csv":
+        return CsvLayout(label_names, with_unlike)
+    return JsonLayout(as_array=name == "json", with_scores=with_scores)
 
 
 def shown_path(path: str) -> str:
@@ -91,6 +95,7 @@ class JsonLayout:
 class CsvLayout:
     """A table: path, labels with ``|`` between them, error, then a column for each label's score.
 
+    ``with_unlike`` adds two at the end: ``unlike``, true or false, and ``distance``.
     A frame of a video is called ``clip.mp4#50``. A cell that a spreadsheet would take for a formula has an apostrophe
     in front.
     """
@@ -98,22 +103,29 @@ class CsvLayout:
     tail = ""
     multiline = True
 
-    def __init__(self, label_names: Sequence[str]):
+    def __init__(self, label_names: Sequence[str], with_unlike: bool = False):
+        more = _UNLIKE_COLUMNS if with_unlike else ()
         names: list[str] = list(_CSV_COLUMNS)
         for name in label_names:
-            while name in names[: len(_CSV_COLUMNS)]:
+            while name in (*_CSV_COLUMNS, *more):
                 name += " score"
             names.append(name)
+        names += more
         self.head = csv_line(names)
+        self._with_unlike = with_unlike
         self._columns = len(names)
 
     def row(self, prediction: Prediction, first: bool) -> str:
         """Return the row of one image; without scores where it could not be read."""
         path = shown_path(prediction.called)
         if prediction.error is not None:
-            return csv_line([path, "", prediction.error.reason, *[""] * len(prediction.label_names)])
+            return csv_line([path, "", prediction.error.reason, *[""] * (self._columns - len(_CSV_COLUMNS))])
         labels = _BETWEEN_LABELS.join(label.name for label in prediction.labels)
-        return csv_line([path, labels, ""], [f"{score:.5f}" for score in prediction.scores])
+        numbers = [f"{score:.5f}" for score in prediction.scores]
+        if self._with_unlike:
+            known = prediction.distance is not None
+            numbers += [str(prediction.unlike).lower(), f"{prediction.distance:.5f}"] if known else ["", ""]
+        return csv_line([path, labels, ""], numbers)
 
     def read_row(self, row: str) -> HeldRow:
         """Return what a row says."""

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from mxml.inference.prediction import Label, Prediction
+from mxml.inference.prediction import Label, Prediction, score_text
 from mxml.inference.prediction_rows import UNLIKE
 from mxml.text import printable
 
@@ -39,7 +39,7 @@ class AlignedLines:
             yield _GAP.join([_padded(name, self._path_width), *cells]).rstrip()
 
     def _cell(self, label: Label) -> str:
-        return f"{_padded(printable(label.name), self._name_width)} {label.score:.2f}"
+        return f"{_padded(printable(label.name), self._name_width)} {score_text(label.score)}"
 
 
 def line_with_scores(prediction: Prediction) -> str:
@@ -54,8 +54,9 @@ def line_with_scores(prediction: Prediction) -> str:
 def _name_and_score(prediction: Prediction, column: int, given: bool) -> str:
     name = prediction.label_names[column]
     quoted = json.dumps(name, ensure_ascii=False) if set(name) & set(',"()') else name
-    text = f"{printable(quoted)} {prediction.scores[column]:.2f}"
-    return text if given else f"({text})"
+    score = prediction.scores[column]
+    # Of all labels most are near 0: only those that an image gets need their digits.
+    return f"{printable(quoted)} {score_text(float(score))}" if given else f"({printable(quoted)} {score:.2f})"
 
 
 def _width(text: str) -> int:

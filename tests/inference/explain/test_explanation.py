@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from videos import make_video
 from mxml import Classifier, Explanation
 from mxml.errors import CheckpointError, ImageError, SettingError
 from mxml.evaluation.calibration import Calibration
+from mxml.images.label_colours import label_colours
 from mxml.images.transforms import Preprocess
 from mxml.inference.prediction import Prediction
 from mxml.runtime.imports import load_mxnet
@@ -166,6 +168,15 @@ def test_many_labels_are_counted_where_they_are_not_drawn():
     # Twenty panels in four columns, and a remark behind the scale of colours.
     assert sheet.shape[1] == 4 * 490 + 10 and remarks_of(sheet).max() > 200
     assert len(found.to_dict()["labels"]) == 25
+
+
+def test_a_sheet_says_that_an_image_is_unlike_the_training_images_and_has_the_labels_colours(letterboxing):
+    (found,) = letterboxing.explain([spotted(64, 64, 30, 30, 20)], labels=["red", "blue"])
+    near, far = (replace(found, prediction=replace(found.prediction, distance=far)) for far in (0.5, 1.5))
+    assert np.ptp(remarks_of(far.draw())) > 100 > np.ptp(remarks_of(near.draw()))
+    assert [far.to_dict()[key] for key in ("unlike", "distance")] == [True, 1.5]
+    bar = np.array(label_colours(NAMES)[NAMES.index("red")], np.uint8)
+    assert (near.draw() == bar).all(axis=2).sum() > 100
 
 
 def test_a_wrong_file_name_is_refused(letterboxing, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -37,6 +38,16 @@ def test_a_table_has_every_score_and_no_formula():
     assert head == ["path", "labels", "error", "red", "'=1+1", "labels score"]
     assert first == ["a,b.jpg", "red|=1+1", "", "0.75000", "0.62500", "0.12500"]
     assert bad == ["'@x.jpg", "", 'no "file"', "", "", ""]
+
+
+def test_a_table_says_at_its_end_which_images_are_unlike_the_training_images():
+    far, near = (dataclasses.replace(prediction("a.jpg"), distance=distance) for distance in (1.25, 0.5))
+    chosen = layout("csv", ("red", "distance", "sea"), with_unlike=True)
+    rows = [chosen.row(one, first=False) for one in (far, near, prediction("b.jpg", error="bad"))]
+    head, *cells = csv.reader(io.StringIO("".join([chosen.head, *rows])))
+    assert head == ["path", "labels", "error", "red", "distance score", "sea", "unlike", "distance"]
+    assert [row[6:] for row in cells] == [["true", "1.25000"], ["false", "0.50000"], ["", ""]]
+    assert [chosen.read_row(row) for row in rows] == [("a.jpg", True), ("a.jpg", True), ("b.jpg", False)]
 
 
 @given(texts)
