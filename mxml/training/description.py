@@ -34,7 +34,9 @@ from mxml.training.run_data import TrainData
 from mxml.training.signals import StoppableProgress, StopRequest
 
 # Measured, that many describe a training set as well as all of them.
-MOST_IMAGES = 1000
+_MOST_TRAIN = 1000
+# The share of those beyond the threshold is then known to about one percent.
+_MOST_HELD_OUT = 400
 _HELD_OUT = 5
 
 
@@ -217,9 +219,9 @@ def _describe(
             progress=progress,
         )
         vectors = []
-        for source, what in ((train, "training"), (val, "validation")):
-            if len(source) > MOST_IMAGES:
-                chosen = np.random.default_rng(means.seed).permutation(len(source))[:MOST_IMAGES]
+        for source, what, most in ((train, "training", _MOST_TRAIN), (val, "validation", _MOST_HELD_OUT)):
+            if len(source) > most:
+                chosen = np.random.default_rng(means.seed).permutation(len(source))[:most]
                 source = ChosenImages(source, np.sort(chosen))
             found = extractor.vectors(source, f"describing the {what} images")
             vectors.append(found.plain[found.readable])
