@@ -48,7 +48,7 @@ def command(
     """Describe a checkpoint's training images, so that mxml predict marks images unlike them.
 
     mxml train does this at the end of a run. This command does it for a checkpoint without a description, or for
-    another epoch than the best: the network runs once over at most 1,000 images of each of the run's lists.
+    another epoch than the best: the network runs once over at most 1,000 training and 400 validation images.
     """
     from mxml.training.description import describe_checkpoint
 
