@@ -20,6 +20,6 @@ ruff format --check .
 mypy
 lint-imports --no-cache
 python docs/generate_cli.py --check
-# One core for each process; a file stays in one, with what its tests share.
+# One core for each process; a file stays in one, with what its tests share. tests/conftest.py says which come first.
 export OMP_NUM_THREADS=1
-exec python -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
+exec python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

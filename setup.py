@@ -72,7 +72,7 @@ setup(
             "import-linter>=2.0,<3",
             "mypy>=1.10,<3",
             "pytest>=8,<10",
-            "pytest-xdist>=3.5,<4",
+            "pytest-xdist>=3.7,<4",
             "ruff>=0.6,<1",
             TENSORBOARD,
         ],

@@ -19,6 +19,22 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 hypothesis.settings.register_profile("mxml", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("mxml")
 
+# Files of few and long tests: the processes would wait for these if they came last.
+_LONG_FILES = (
+    "test_launch.py",
+    "test_run_train.py",
+    "test_tutorial.py",
+    "test_resume.py",
+    "test_head_fit.py",
+    "test_train.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put files of long tests first; of all others the order stays."""
+    places = {name: place for place, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
 
 @pytest.fixture(scope="session")
 def checkout() -> Path:

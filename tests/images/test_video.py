@@ -118,7 +118,7 @@ class Header:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 0.0, 1e300])
 def test_absurd_rates_times_and_counts_are_not_believed(monkeypatch, value):
-    monkeypatch.setattr(video, "_open", lambda path: Header(value))
+    monkeypatch.setattr(video, "open_video", lambda path: Header(value))
     info = video_info("x.mp4")
     assert info.fps == 25 and (info.frames is None or info.frames <= 1 << 40)
     frames = list(video_frames("x.mp4", 5))
