@@ -156,6 +156,12 @@ def tune_thresholds(
     judged = replace(fitting, only_plain=True) if found.kind == PLAIN else fitting
     cross_fitted = _cross_fitted(judged, logits, labels, divisions, progress)
     progress.advance(len(labels) - divisions * len(labels) // (divisions + 1))
+    gain = cross_fitted.gain["F"]
+    if found.kind != PLAIN and not objective.is_target and gain.value <= 0:
+        # Nobody should be given thresholds that did worse on images that they were not chosen on.
+        plainly = replace(fitting, only_plain=True)
+        found = replace(plainly.fit(logits, labels), rejected=gain)
+        cross_fitted = _cross_fitted(plainly, logits, labels, divisions, SILENT)
     scores = probabilities(logits)
     moved = found.calibrated(logits)
     tuned = probabilities(moved)
