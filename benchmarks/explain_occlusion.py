@@ -27,6 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "models")]
 
+# The checkout has to be on the path before.
 from mxml import Classifier, Explanation, read_lst  # noqa: E402
 
 RANDOM_PLACES = 8

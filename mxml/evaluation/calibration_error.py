@@ -47,9 +47,14 @@ def calibration_errors(decisions: Decisions) -> tuple[float, np.ndarray]:
     return float(np.abs(overall).sum() / decided) if decided else math.nan, per_class
 
 
+def bins_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return which of the 15 bins each probability, float64 in [0, 1], is in, from 0."""
+    return np.minimum((probabilities * BINS).astype(np.intp), BINS - 1)
+
+
 def _gaps(scores: np.ndarray, present: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return (C, 15): in each bin of a class the sum of the probabilities less the number of present labels."""
     wide = scores.astype(np.float64)
-    cells = np.minimum((wide * BINS).astype(np.intp), BINS - 1) + BINS * np.arange(scores.shape[1])
+    cells = bins_of(wide) + BINS * np.arange(scores.shape[1])
     gaps = np.bincount(cells.ravel(), ((wide - present) * known).ravel(), minlength=BINS * scores.shape[1])
     return gaps.reshape(-1, BINS)

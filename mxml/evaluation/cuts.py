@@ -78,7 +78,10 @@ class SortedScores:
         """Return how many are present, and how many there are, at or above each threshold."""
         present = self._present if weights is None else self._present * weights
         everyone = np.ones(len(present)) if weights is None else weights
-        return tuple(np.append(0.0, np.cumsum(column)[self._ends]) for column in (present, everyone))  # type: ignore[return-value]
+        return self._sums_above(present), self._sums_above(everyone)
+
+    def _sums_above(self, column: np.ndarray) -> np.ndarray:
+        return np.append(0.0, np.cumsum(column)[self._ends])
 
 
 def mixed(thresholds: np.ndarray, shares: np.ndarray) -> float:

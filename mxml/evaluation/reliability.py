@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mxml.evaluation.calibration_error import BINS
+from mxml.evaluation.calibration_error import BINS, bins_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Reliability:
 def reliability(probabilities: np.ndarray, came_true: np.ndarray) -> Reliability:
     """Put decisions into bins: their probabilities (n,) in [0, 1], and whether each came true, (n,) bool."""
     wide = probabilities.astype(np.float64)
-    bins = np.minimum((wide * BINS).astype(np.intp), BINS - 1)
+    bins = bins_of(wide)
     counts = np.bincount(bins, minlength=BINS)
     sums = (np.bincount(bins, values, minlength=BINS) for values in (wide, came_true))
     confidence, share = (np.divide(total, counts, out=np.full(BINS, np.nan), where=counts > 0) for total in sums)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from numbers import Integral
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
@@ -28,9 +28,6 @@ from mxml.inference.backend import Backend, CalibratedBackend
 from mxml.inference.bound_backends import Binder, BoundBackends
 from mxml.inference.checkpoint_data import assumptions, own_preprocess, replaced_names, validation_list
 from mxml.inference.evaluated_list import read_evaluated_list, require_tolerable
-from mxml.inference.explain.explainer import Explainer
-from mxml.inference.explain.explaining import Explaining, check_names, explanations
-from mxml.inference.explain.explanation import Explanation
 from mxml.inference.input_names import Reading, whole
 from mxml.inference.inputs import Inputs, InputStream
 from mxml.inference.limits import BATCH_SIZE, MOST_BATCH_SIZE, MOST_THREADS
@@ -51,6 +48,9 @@ from mxml.progress import SILENT, Progress
 from mxml.runtime.devices import default_device, parse_devices
 from mxml.runtime.mxnet_errors import memory_checked
 from mxml.runtime.types import Context
+
+if TYPE_CHECKING:
+    from mxml.inference.explain.explanation import Explanation
 from mxml.text import counted, printable, shown_labels
 
 _SHOWN_LABELS = 5
@@ -496,6 +496,9 @@ class Classifier:
         MxmlError, ModelError, DeviceError
             As for ``predict``.
         """
+        # Most processes explain nothing.
+        from mxml.inference.explain.explaining import Explaining, check_names, explainer_of, explanations
+
         names = check_names([labels] if isinstance(labels, str) else labels, self.label_names)
         predictions = self.predict(
             inputs,
@@ -506,7 +509,8 @@ class Classifier:
             keep_pixels=True,
             progress=Explaining(progress),
         )
-        return explanations(predictions, self._explainer(), self.preprocess, names, self.calibration, progress)
+        explainer = explainer_of(self.checkpoint, self._devices[0], self.preprocess)
+        return explanations(predictions, explainer, self.preprocess, names, self.calibration, progress)
 
     def evaluate(
         self,
@@ -802,19 +806,6 @@ class Classifier:
         except ModelError as error:
             path = RunFiles(model.prefix).params(model.epoch)
             raise CheckpointError(f"{path}: does not fit its symbol: {error}") from error
-
-    def _explainer(self) -> Explainer:
-        model = self.checkpoint
-        try:
-            return Explainer(
-                symbols.logits_output(model.symbol),
-                model.arg_params,
-                model.aux_params,
-                self._devices[0],
-                self.preprocess.data_shape,
-            )
-        except ModelError as error:
-            raise CheckpointError(f"{RunFiles(model.prefix).symbol}: cannot be explained: {error}") from error
 
 
 def _check_counts(batch_size: int, top_k: int, threads: int | None) -> None:

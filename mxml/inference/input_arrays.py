@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from typing_extensions import TypeGuard
 
 
 def is_pillow(value: object) -> bool:
@@ -17,7 +18,7 @@ def is_pillow(value: object) -> bool:
     return module is not None and isinstance(value, module.Image)
 
 
-def is_array(value: object) -> bool:
+def is_array(value: object) -> TypeGuard[np.ndarray]:
     """Say whether a value is an array of pixels, of one or more images: of NumPy, or what NumPy can read.
 
     An array of one dimension is a list of whatever it holds, such as the column of a table with paths.

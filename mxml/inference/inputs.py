@@ -68,7 +68,8 @@ class InputStream:
             entries = list(self._entries)
             counts = [entry.count if isinstance(entry, Several) else 1 for entry in entries]
             self._entries = entries
-            self.count = None if None in counts else sum(counts)  # type: ignore[arg-type]
+            known = [count for count in counts if count is not None]
+            self.count = sum(known) if len(known) == len(counts) else None
 
     def __iter__(self) -> Iterator[StreamItem]:
         position = 0
@@ -119,7 +120,7 @@ def _is_one(value: object) -> bool:
     if isinstance(value, Mapping):
         return _is_one(value.get(_IMAGE_KEY))
     if is_array(value):
-        return value.ndim != 4  # type: ignore[attr-defined]
+        return value.ndim != 4
     return is_pillow(value) or isinstance(
         value, (str, os.PathLike, bytes, bytearray, memoryview, ImageList, RecordList, Camera)
     )
@@ -144,7 +145,7 @@ def _flat(inputs: object, reading: Reading, depth: int = 0, alone: bool = True) 
         if _IMAGE_KEY not in inputs:
             raise TypeError(f'expected a dict such as {{"{_IMAGE_KEY}": "photo.jpg"}}, got one without "{_IMAGE_KEY}"')
         yield from _flat(inputs[_IMAGE_KEY], reading, depth + 1, alone)
-    elif is_array(inputs) and inputs.ndim == 4:  # type: ignore[attr-defined]
+    elif is_array(inputs) and inputs.ndim == 4:
         yield from as_images(inputs)
     elif isinstance(inputs, StreamItem) or _is_one(inputs):
         yield inputs  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def draw_similar(index: SimilarIndex, found: Sequence[SimilarImages]) -> np.ndar
     """Draw images with what was found for them, at most 50 rows: (H, W, 3) uint8 RGB. Raises MxmlError without any."""
     rows = []
     for entry in [entry for entry in found if entry.error is None][:MOST_ROWS]:
-        own = Cell(_picture(lambda path=entry.path: read_file(path), entry.path), [_name(entry.path)])  # type: ignore[misc]
+        own = Cell(_picture(partial(read_file, entry.path), entry.path), [_name(entry.path)])
         rows.append([own, *(_cell(index, image) for image in entry.images)])
     return _drawn(rows, ["image"])
 

@@ -7,15 +7,29 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from mxml.errors import SettingError
+from mxml.errors import CheckpointError, ModelError, SettingError
 from mxml.evaluation.calibration import Calibration
 from mxml.images.network_input import prepare, shown_part
 from mxml.images.transforms import Preprocess
 from mxml.inference.explain.explainer import Explainer
 from mxml.inference.explain.explanation import Explanation, explained_labels
 from mxml.inference.prediction import Prediction
+from mxml.model import symbols
+from mxml.model.checkpoint import Checkpoint
+from mxml.model.run_files import RunFiles
 from mxml.progress import Progress
+from mxml.runtime.types import Context
 from mxml.text import quoted, shown_labels
+
+
+def explainer_of(model: Checkpoint, device: Context, preprocess: Preprocess) -> Explainer:
+    """Return what explains a checkpoint's network. Raises CheckpointError for one that cannot be explained."""
+    try:
+        return Explainer(
+            symbols.logits_output(model.symbol), model.arg_params, model.aux_params, device, preprocess.data_shape
+        )
+    except ModelError as error:
+        raise CheckpointError(f"{RunFiles(model.prefix).symbol}: cannot be explained: {error}") from error
 
 
 def explanations(

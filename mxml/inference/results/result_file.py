@@ -86,6 +86,7 @@ class ResultFile:
             raise MxmlError(f"{path}: is not a regular file, should be a file to write")
         atomic.make_folder(os.path.dirname(path))
         with _storage_errors(path):
+            # The object is the context manager, and closes it.
             self._file: BinaryIO = open(path, "r+b" if os.path.exists(path) else "x+b", buffering=0)  # noqa: SIM115
         try:
             held = self._begin(made_with, resume, progress)
